@@ -1,0 +1,1 @@
+//! Weir's DynamoDB dialect of HTTP.

@@ -1,0 +1,1 @@
+//! Weir's gRPC dialect of HTTP.

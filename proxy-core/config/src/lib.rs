@@ -1,0 +1,1 @@
+//! Weir's configuration: file to spanned tree to checked types.

@@ -1,0 +1,1 @@
+//! Weir's decisions: operations, outcomes, clusters, policies, routes; no IO, no clock.

@@ -1,0 +1,1 @@
+//! Weir's shells: workers, listeners, transports, the message loop, the relay.

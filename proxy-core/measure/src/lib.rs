@@ -1,0 +1,1 @@
+//! Weir's numbers: tables, interner, histograms, writers.

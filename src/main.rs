@@ -1,0 +1,2 @@
+//! Weir, a protocol-aware proxy.
+fn main() {}

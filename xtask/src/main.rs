@@ -1,0 +1,2 @@
+//! Set-up and tests of the workspace.
+fn main() {}

@@ -1,0 +1,155 @@
+//! The field names that frame, route or authenticate, recognised once while a head is parsed.
+
+macro_rules! known {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
+        /// A field name the proxy itself looks at. Everything else is forwarded without being known.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Known { $($(#[$doc])* #[doc = concat!("`", $name, "`")] $variant,)* }
+
+        impl Known {
+            /// Every known name.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name in lower case.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+known! {
+    Host = "host";
+    ContentLength = "content-length";
+    TransferEncoding = "transfer-encoding";
+    Connection = "connection";
+    KeepAlive = "keep-alive";
+    ProxyConnection = "proxy-connection";
+    Te = "te";
+    Trailer = "trailer";
+    Upgrade = "upgrade";
+    Http2Settings = "http2-settings";
+    Expect = "expect";
+    MaxForwards = "max-forwards";
+    Authorization = "authorization";
+    ProxyAuthorization = "proxy-authorization";
+    ProxyAuthenticate = "proxy-authenticate";
+    ProxyAuthenticationInfo = "proxy-authentication-info";
+    WwwAuthenticate = "www-authenticate";
+    Cookie = "cookie";
+    SetCookie = "set-cookie";
+    ContentType = "content-type";
+    ContentEncoding = "content-encoding";
+    ContentRange = "content-range";
+    Range = "range";
+    CacheControl = "cache-control";
+    Date = "date";
+    Server = "server";
+    Location = "location";
+    RetryAfter = "retry-after";
+    Via = "via";
+    Forwarded = "forwarded";
+    XForwardedFor = "x-forwarded-for";
+    XForwardedProto = "x-forwarded-proto";
+    XForwardedHost = "x-forwarded-host";
+    XForwardedPort = "x-forwarded-port";
+    XRequestId = "x-request-id";
+    XAmzTarget = "x-amz-target";
+    Traceparent = "traceparent";
+}
+
+impl Known {
+    /// The known name that `name` is, in any case.
+    #[must_use]
+    pub fn of(name: &[u8]) -> Option<Self> {
+        use Known::*;
+        let candidates: &[Self] = match name.len() {
+            2 => &[Te],
+            3 => &[Via],
+            4 => &[Host, Date],
+            5 => &[Range],
+            6 => &[Cookie, Expect, Server],
+            7 => &[Upgrade, Trailer],
+            8 => &[Location],
+            9 => &[Forwarded],
+            10 => &[Connection, KeepAlive, SetCookie],
+            11 => &[RetryAfter, Traceparent],
+            12 => &[ContentType, XRequestId, XAmzTarget, MaxForwards],
+            13 => &[Authorization, CacheControl, ContentRange],
+            14 => &[ContentLength, Http2Settings],
+            15 => &[XForwardedFor],
+            16 => &[XForwardedHost, XForwardedPort, ContentEncoding, ProxyConnection, WwwAuthenticate],
+            17 => &[TransferEncoding, XForwardedProto],
+            18 => &[ProxyAuthenticate],
+            19 => &[ProxyAuthorization],
+            25 => &[ProxyAuthenticationInfo],
+            _ => &[],
+        };
+        candidates.iter().copied().find(|k| name.eq_ignore_ascii_case(k.name().as_bytes()))
+    }
+
+    /// Whether the field is about this connection only (RFC 9110 section 7.6.1): it is never forwarded, named by
+    /// Connection or not. `TE` and `Upgrade` are in the set because the next hop's are written anew, and the
+    /// `Proxy-*` credentials because they are meant for us.
+    #[must_use]
+    pub const fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::KeepAlive
+                | Self::ProxyConnection
+                | Self::Te
+                | Self::Upgrade
+                | Self::Http2Settings
+                | Self::ProxyAuthorization
+                | Self::ProxyAuthenticate
+                | Self::ProxyAuthenticationInfo
+        )
+    }
+
+    /// Whether the field must not come in a trailer section (RFC 9110 section 6.5.1): it frames, routes, controls the
+    /// request, authenticates, or says how to read content that has already been read.
+    #[must_use]
+    pub const fn is_forbidden_in_trailers(self) -> bool {
+        !matches!(self, Self::Date | Self::Server | Self::RetryAfter | Self::XRequestId | Self::Traceparent)
+    }
+
+    const fn bit(self) -> u64 {
+        1 << self as u8
+    }
+}
+
+/// Which known names a head has, so that looking for an absent one costs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KnownSet(u64);
+
+impl KnownSet {
+    /// Whether the head has the field at least once.
+    #[must_use]
+    pub const fn contains(self, known: Known) -> bool {
+        self.0 & known.bit() != 0
+    }
+
+    pub(super) const fn insert(&mut self, known: Known) {
+        self.0 |= known.bit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_in_any_case_and_no_prefix_is() {
+        assert!(Known::ALL.len() <= 64, "KnownSet is one word");
+        for &known in Known::ALL {
+            let name = known.name();
+            assert_eq!(Known::of(name.as_bytes()), Some(known));
+            assert_eq!(Known::of(name.to_ascii_uppercase().as_bytes()), Some(known));
+            assert_eq!(Known::of(name[1..].as_bytes()), None);
+            assert_eq!(Known::of(name.replace('-', "_").as_bytes()), (!name.contains('-')).then_some(known));
+        }
+    }
+}

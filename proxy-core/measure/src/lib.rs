@@ -1,1 +1,175 @@
 //! Weir's numbers: tables, interner, histograms, writers.
+//!
+//! How an operation passes through: a protocol turns the names it reads into ids ([`Local::intern`]); the shell says that the
+//! operation has begun ([`Local::started`]) and, at its end, what became of it ([`Local::record`]), which bumps a few
+//! single-writer counters of rows that this worker already knows. A scrape ([`Measure::prometheus`],
+//! [`Measure::operations`]) reads the rows of all workers without stopping them, adds up those of equal labels and writes
+//! text in chunks. What is not about operations is a [`Counter`], a [`Gauge`] or a [`Collect`]or.
+//!
+//! Every set of label values has a cap ([`Limits`], [`names::Family::max_series`]); what is beyond is counted as `_other`, and
+//! that it happened is counted too. Nothing is ever removed or reset: all counters are monotonic while the process lives.
+
+mod capped;
+pub mod histogram;
+mod intern;
+mod local;
+pub mod names;
+mod registry;
+mod table;
+mod tables;
+
+pub use intern::{MAX_NAME, OTHER};
+pub use local::{InFlight, Local, Naming, Record};
+pub use registry::{Collect, Counter, Gauge, Held, Samples, Value};
+
+use capped::{Capped, lock};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use tables::{ApplicationKey, OperationKey, OutcomeKey, Shard};
+use weir_decide::exchange::{NameId, NameKind};
+
+/// The caps of the numbers, for the whole process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Names of operations.
+    pub operations: usize,
+    /// Names of resources.
+    pub resources: usize,
+    /// Protocols' own codes.
+    pub codes: usize,
+    /// Names of applications.
+    pub applications: usize,
+    /// Pairs of listener and cluster.
+    pub places: usize,
+    /// Operations on resources at places, each with sizes and two histograms: about 650 bytes for each worker that has seen it.
+    /// Beyond it the resource is `_other`.
+    pub rows: usize,
+    /// Rows by result and code. Beyond it the code is `_other`.
+    pub outcomes: usize,
+    /// Operations of applications by result. Beyond it application and operation are `_other`.
+    pub application_rows: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            operations: 1024,
+            resources: 4096,
+            codes: 1024,
+            applications: 256,
+            places: 1024,
+            rows: 8192,
+            outcomes: 32_768,
+            application_rows: 4096,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn names(&self, kind: NameKind) -> usize {
+        match kind {
+            NameKind::Operation => self.operations,
+            NameKind::Resource => self.resources,
+            NameKind::Code => self.codes,
+            NameKind::Application => self.applications,
+        }
+    }
+}
+
+/// Where operations are served: a listener, the cluster they go to, and the protocol. Copied freely; an index into the
+/// process's places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place(u32);
+
+/// The labels of a [`Place`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PlaceLabels {
+    pub(crate) listener: Arc<str>,
+    pub(crate) cluster: Arc<str>,
+    pub(crate) protocol: &'static str,
+}
+
+/// The process's numbers, shared by all threads.
+pub struct Measure {
+    pub(crate) interner: intern::Interner,
+    registry: registry::Registry,
+    shards: Mutex<Vec<Arc<Shard>>>,
+    places: Mutex<Vec<PlaceLabels>>,
+    max_places: usize,
+    rows: Capped<OperationKey, ()>,
+    /// A quarter of `rows`: the same operations on `_other`.
+    other_rows: Capped<OperationKey, ()>,
+    outcomes: Capped<OutcomeKey, ()>,
+    applications: Capped<ApplicationKey, ()>,
+}
+
+impl Measure {
+    /// Nothing counted yet.
+    pub fn new(limits: Limits) -> Arc<Measure> {
+        let other = PlaceLabels { listener: OTHER.into(), cluster: OTHER.into(), protocol: OTHER };
+        Arc::new(Measure {
+            interner: intern::Interner::new(&limits),
+            registry: registry::Registry::default(),
+            shards: Mutex::new(Vec::new()),
+            places: Mutex::new(vec![other]),
+            max_places: limits.places,
+            rows: Capped::new(limits.rows),
+            other_rows: Capped::new(limits.rows / 4),
+            outcomes: Capped::new(limits.outcomes),
+            applications: Capped::new(limits.application_rows),
+        })
+    }
+
+    /// A worker's side, to be made once per worker and kept: what it has counted stays, so each one costs memory for good.
+    pub fn local(self: &Arc<Self>) -> Rc<Local> {
+        let shard = Arc::new(Shard::default());
+        lock(&self.shards).push(Arc::clone(&shard));
+        Rc::new(Local::new(Arc::clone(self), shard))
+    }
+
+    /// The place with these labels: the same one whenever it is asked for. Takes a lock; keep the result. Beyond
+    /// [`Limits::places`] all labels are `_other`.
+    pub fn place(&self, listener: &str, cluster: &str, protocol: &'static str) -> Place {
+        let mut places = lock(&self.places);
+        let known = places.iter().position(|place| {
+            &*place.listener == listener && &*place.cluster == cluster && place.protocol == protocol
+        });
+        let at = known.unwrap_or_else(|| {
+            if places.len() > self.max_places {
+                return 0;
+            }
+            places.push(PlaceLabels { listener: listener.into(), cluster: cluster.into(), protocol });
+            places.len() - 1
+        });
+        Place(u32::try_from(at).unwrap_or(0))
+    }
+
+    /// The counter of `family` with these label values, one for each of its labels: the same one whenever it is asked for.
+    /// Takes a lock and allocates; keep the result.
+    pub fn counter(&self, family: &'static names::Family, labels: &[&str]) -> Counter {
+        self.registry.counter(family, labels)
+    }
+
+    /// The gauge of `family` with these label values; see [`Measure::counter`].
+    pub fn gauge(&self, family: &'static names::Family, labels: &[&str]) -> Gauge {
+        self.registry.gauge(family, labels)
+    }
+
+    /// Asks `collector` at every scrape from now on.
+    pub fn collect(&self, collector: Arc<dyn Collect>) {
+        self.registry.add_collector(collector);
+    }
+
+    pub(crate) fn admit_row(&self, key: &OperationKey) -> bool {
+        let rows = if key.resource == NameId::OTHER { &self.other_rows } else { &self.rows };
+        rows.find_or_add(key, || (*key, ())).is_some()
+    }
+
+    pub(crate) fn admit_outcome(&self, key: &OutcomeKey) -> bool {
+        self.outcomes.find_or_add(key, || (*key, ())).is_some()
+    }
+
+    pub(crate) fn admit_application(&self, key: &ApplicationKey) -> bool {
+        self.applications.find_or_add(key, || (*key, ())).is_some()
+    }
+}

@@ -1,0 +1,209 @@
+//! Distributions of durations: fixed buckets of single-writer counters, and percentiles estimated from them.
+
+use crate::table::Cell;
+
+/// Upper bounds of the exposed buckets, in nanoseconds; above the last one is `+Inf`.
+pub const BOUNDS: [u64; 15] = [
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    10_000_000_000,
+];
+
+/// Upper bounds of the buckets that are kept: every bound of [`BOUNDS`], and more between and below them, so that percentiles
+/// are estimated within a bucket whose ends differ by a factor of at most 2 from 25 µs to 10 s.
+const FINE: [u64; 33] = [
+    25_000,
+    50_000,
+    100_000,
+    175_000,
+    250_000,
+    350_000,
+    500_000,
+    700_000,
+    1_000_000,
+    1_600_000,
+    2_500_000,
+    3_500_000,
+    5_000_000,
+    7_000_000,
+    10_000_000,
+    16_000_000,
+    25_000_000,
+    35_000_000,
+    50_000_000,
+    70_000_000,
+    100_000_000,
+    160_000_000,
+    250_000_000,
+    350_000_000,
+    500_000_000,
+    700_000_000,
+    1_000_000_000,
+    1_600_000_000,
+    2_500_000_000,
+    3_500_000_000,
+    5_000_000_000,
+    7_000_000_000,
+    10_000_000_000,
+];
+
+const BUCKETS: usize = FINE.len() + 1;
+
+/// A histogram with a single writer.
+#[derive(Debug)]
+pub(crate) struct Histogram {
+    buckets: [Cell; BUCKETS],
+    sum: Cell,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram { buckets: std::array::from_fn(|_| Cell::default()), sum: Cell::default() }
+    }
+}
+
+impl Histogram {
+    /// Counts a duration of `nanos`. A value on a bound belongs to the bucket below it.
+    pub(crate) fn add(&self, nanos: u64) {
+        if let Some(bucket) = self.buckets.get(FINE.partition_point(|bound| *bound < nanos)) {
+            bucket.add(1);
+        }
+        self.sum.add(nanos);
+    }
+}
+
+/// The numbers of one or more histograms added up. The count is that of the buckets, so that what is shown always agrees with
+/// itself, even when it was read while a writer was between two of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Distribution {
+    buckets: [u64; BUCKETS],
+    sum: u64,
+}
+
+impl Default for Distribution {
+    fn default() -> Self {
+        Distribution { buckets: [0; BUCKETS], sum: 0 }
+    }
+}
+
+impl Distribution {
+    pub(crate) fn merge(&mut self, histogram: &Histogram) {
+        for (mine, bucket) in self.buckets.iter_mut().zip(&histogram.buckets) {
+            *mine += bucket.load();
+        }
+        self.sum += histogram.sum.load();
+    }
+
+    /// How many durations were counted.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// Their sum in nanoseconds.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// How many were at most each of [`BOUNDS`], then how many there were at all.
+    pub fn cumulative(&self) -> impl Iterator<Item = (Option<u64>, u64)> + '_ {
+        let mut fine = FINE.iter().copied().zip(self.buckets.iter()).peekable();
+        let mut count = 0;
+        BOUNDS
+            .iter()
+            .map(move |bound| {
+                while let Some((_, n)) = fine.next_if(|(at, _)| at <= bound) {
+                    count += n;
+                }
+                (Some(*bound), count)
+            })
+            .chain(std::iter::once_with(|| (None, self.count())))
+    }
+
+    /// The duration in nanoseconds below which the share `of` (0 to 1) lies: the end of the bucket in which it falls, less the
+    /// part of the bucket that is not needed, as if its durations were spread evenly (what Prometheus's `histogram_quantile`
+    /// does, over finer buckets). Beyond the last bound it is the last bound. `None` when nothing was counted.
+    pub fn percentile(&self, of: f64) -> Option<u64> {
+        let total = self.count();
+        if total == 0 {
+            return None;
+        }
+        let rank = of.clamp(0.0, 1.0) * total as f64;
+        let (mut below, mut from) = (0u64, 0u64);
+        for (to, n) in FINE.iter().zip(&self.buckets) {
+            if *n > 0 && (below + n) as f64 >= rank {
+                let part = ((rank - below as f64) / *n as f64).clamp(0.0, 1.0);
+                return Some(from + ((to - from) as f64 * part) as u64);
+            }
+            below += n;
+            from = *to;
+        }
+        Some(from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_exposed_bound_is_kept_and_bounds_rise() {
+        assert!(FINE.windows(2).all(|w| w[0] < w[1] && w[1] <= 2 * w[0]));
+        assert!(BOUNDS.iter().all(|b| FINE.contains(b)));
+        assert_eq!(BOUNDS.last(), FINE.last());
+    }
+
+    #[test]
+    fn durations_fall_into_the_buckets_of_their_bounds() {
+        let h = Histogram::default();
+        for nanos in
+            [0, 25_000, 250_000, 250_001, 300_000, 10_000_000_000, 10_000_000_001, u64::from(u32::MAX) * 100]
+        {
+            h.add(nanos);
+        }
+        let mut d = Distribution::default();
+        d.merge(&h);
+        d.merge(&h);
+        let cumulative: Vec<_> = d.cumulative().collect();
+        assert_eq!(cumulative.len(), 16);
+        assert_eq!(cumulative[0], (Some(250_000), 6));
+        assert_eq!(cumulative[1], (Some(500_000), 10));
+        assert_eq!(cumulative[13], (Some(5_000_000_000), 10));
+        assert_eq!(cumulative[14], (Some(10_000_000_000), 12));
+        assert_eq!(cumulative[15], (None, 16));
+        assert_eq!(d.count(), 16);
+        assert_eq!(
+            d.sum(),
+            2 * (25_000 + 250_000 + 250_001 + 300_000 + 20_000_000_001 + u64::from(u32::MAX) * 100)
+        );
+    }
+
+    #[test]
+    fn percentiles_lie_within_their_bucket() {
+        assert_eq!(Distribution::default().percentile(0.5), None);
+        let h = Histogram::default();
+        (1..=1000u64).for_each(|i| h.add(i * 100_000)); // evenly, 0.1 ms to 100 ms
+        let mut d = Distribution::default();
+        d.merge(&h);
+        for (of, exact) in [(0.01, 1.0), (0.5, 50.0), (0.9, 90.0), (0.99, 99.0), (1.0, 100.0)] {
+            let got = d.percentile(of).unwrap() as f64 / 1e6;
+            assert!((got - exact).abs() <= exact * 0.02 + 0.1, "p{of}: {got} ms for {exact} ms");
+        }
+        let far = Histogram::default();
+        far.add(60_000_000_000);
+        let mut d = Distribution::default();
+        d.merge(&far);
+        assert_eq!(d.percentile(0.5), Some(10_000_000_000), "beyond the last bound only the bound is known");
+    }
+}

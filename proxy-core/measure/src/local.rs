@@ -1,0 +1,345 @@
+//! One worker's side of the numbers: it interns names, records operations, and knows what is under way. Nothing here is shared
+//! but the rows, which only this worker writes; nothing is locked and nothing is allocated for what has been seen before.
+
+use crate::Measure;
+use crate::Place;
+use crate::histogram::Histogram;
+use crate::intern::{Cache, slot};
+use crate::table::Table;
+use crate::tables::{
+    ApplicationKey, Counted, FaultKey, OperationKey, OperationRow, OutcomeKey, PlaceRow, Shard,
+};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use weir_decide::exchange::{Fault, NameId, NameKind, Names};
+
+/// An operation that has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Record {
+    /// Where it was served.
+    pub place: Place,
+    /// What was done.
+    pub operation: NameId,
+    /// To what.
+    pub resource: NameId,
+    /// By whom; [`NameId::NONE`] is not counted by application.
+    pub application: NameId,
+    /// `ok` or a word of the protocol's closed list.
+    pub result: &'static str,
+    /// The protocol's own code, or [`NameId::NONE`].
+    pub code: NameId,
+    /// Nanoseconds from the first byte of the request in to the last byte of the reply out; `None` for a long poll, which is
+    /// kept out of the latencies.
+    pub duration: Option<u64>,
+    /// Nanoseconds from the first byte of the request in to the first byte of the reply; `None` where there was none, and for a
+    /// long poll.
+    pub first_byte: Option<u64>,
+    /// Bytes of the request.
+    pub request_bytes: u64,
+    /// Bytes of all replies to it.
+    pub reply_bytes: u64,
+    /// Tries after the first.
+    pub retries: u32,
+    /// What went wrong, where it was not simply the server's answer: counted in `weir_failures_total`, or in
+    /// `weir_refusals_total` when `refused`.
+    pub fault: Option<Fault>,
+    /// Weir refused it by its own decision.
+    pub refused: bool,
+}
+
+impl Record {
+    /// An operation that ended well, took no measurable time and moved no byte: set what is different.
+    pub fn new(place: Place, operation: NameId, resource: NameId) -> Record {
+        Record {
+            place,
+            operation,
+            resource,
+            application: NameId::NONE,
+            result: "ok",
+            code: NameId::NONE,
+            duration: None,
+            first_byte: None,
+            request_bytes: 0,
+            reply_bytes: 0,
+            retries: 0,
+            fault: None,
+            refused: false,
+        }
+    }
+}
+
+/// A worker's numbers. Made on the worker with [`Measure::local`]; never leaves it.
+pub struct Local {
+    measure: Arc<Measure>,
+    shard: Arc<Shard>,
+    names: RefCell<Cache>,
+    tables: RefCell<Tables>,
+}
+
+/// What the last operation of a row was: the next one usually ends the same way, for the same application.
+#[derive(Clone, Copy)]
+struct Recent {
+    result: &'static str,
+    code: NameId,
+    outcome: u32,
+    application: NameId,
+    application_result: &'static str,
+    application_row: u32,
+}
+
+struct Tables {
+    operations: Table<OperationKey, OperationRow>,
+    /// By row of `operations`.
+    recent: Vec<Recent>,
+    outcomes: Table<OutcomeKey, Counted<OutcomeKey>>,
+    applications: Table<ApplicationKey, Counted<ApplicationKey>>,
+    faults: Table<FaultKey, Counted<FaultKey>>,
+    places: Table<Place, PlaceRow>,
+}
+
+impl Local {
+    pub(crate) fn new(measure: Arc<Measure>, shard: Arc<Shard>) -> Local {
+        let tables = Tables {
+            operations: Table::new(Arc::clone(&shard.operations)),
+            recent: Vec::new(),
+            outcomes: Table::new(Arc::clone(&shard.outcomes)),
+            applications: Table::new(Arc::clone(&shard.applications)),
+            faults: Table::new(Arc::clone(&shard.faults)),
+            places: Table::new(Arc::clone(&shard.places)),
+        };
+        Local { measure, shard, names: RefCell::default(), tables: RefCell::new(tables) }
+    }
+
+    /// The process's numbers.
+    pub fn measure(&self) -> &Arc<Measure> {
+        &self.measure
+    }
+
+    /// The id of the name made of `parts`, put together without a separator; [`NameId::NONE`] when that is empty,
+    /// [`NameId::OTHER`] beyond the cap of its kind.
+    pub fn intern(&self, kind: NameKind, parts: &[&[u8]]) -> NameId {
+        let found = self.names.borrow_mut().intern(&self.measure.interner, kind, parts);
+        found.unwrap_or_else(|| {
+            if let Some(unnamed) = self.shard.unnamed.get(slot(kind)) {
+                unnamed.add(1);
+            }
+            NameId::OTHER
+        })
+    }
+
+    /// What protocols intern with: `&mut local.names()` is a `&mut dyn Names`.
+    pub fn names(&self) -> Naming<'_> {
+        Naming(self)
+    }
+
+    /// An operation has begun at `place`: it is in flight until the guard goes.
+    pub fn started(self: &Rc<Self>, place: Place) -> InFlight {
+        let row = self.tables.borrow_mut().place(place);
+        if let Some(row) = self.tables.borrow().places.row(row) {
+            row.begun.add(1);
+        }
+        InFlight { local: Rc::clone(self), row, parked: false }
+    }
+
+    /// Counts an operation that has ended: once for each operation, whatever became of it.
+    pub fn record(&self, record: &Record) {
+        let tables = &mut *self.tables.borrow_mut();
+        let at = tables.operation(&self.measure, &self.shard, record);
+        tables.outcome(&self.measure, &self.shard, at, record);
+        if let Some(row) = tables.operations.row(at) {
+            row.request_bytes.add(record.request_bytes);
+            row.reply_bytes.add(record.reply_bytes);
+            for (histogram, nanos) in [(&row.duration, record.duration), (&row.first_byte, record.first_byte)]
+            {
+                if let Some(nanos) = nanos {
+                    histogram.get_or_init(Box::<Histogram>::default).add(nanos);
+                }
+            }
+        }
+        if record.application != NameId::NONE {
+            tables.application(&self.measure, &self.shard, at, record);
+        }
+        if record.retries > 0 {
+            let row = tables.place(record.place);
+            if let Some(row) = tables.places.row(row) {
+                row.retries.add(u64::from(record.retries));
+            }
+        }
+        if let Some(fault) = record.fault {
+            tables.fault(FaultKey { place: record.place, refused: record.refused, fault });
+        }
+    }
+}
+
+impl Tables {
+    /// The row of the record's operation. Beyond the cap its resource is `_other`, then its operation too; the last of these
+    /// is always there to be had, since places are capped.
+    fn operation(&mut self, measure: &Measure, shard: &Shard, record: &Record) -> u32 {
+        let mut key =
+            OperationKey { place: record.place, operation: record.operation, resource: record.resource };
+        for attempt in 0..3 {
+            if let Some(at) = self.operations.find(&key) {
+                if attempt > 0 {
+                    let [operations, ..] = &shard.beyond;
+                    operations.add(1);
+                }
+                return at;
+            }
+            if measure.admit_row(&key) {
+                if attempt > 0 {
+                    let [operations, ..] = &shard.beyond;
+                    operations.add(1);
+                }
+                return self.add_operation(key);
+            }
+            match attempt {
+                0 => key.resource = NameId::OTHER,
+                _ => key.operation = NameId::OTHER,
+            }
+        }
+        self.add_operation(key)
+    }
+
+    fn add_operation(&mut self, key: OperationKey) -> u32 {
+        let row = OperationRow {
+            key,
+            request_bytes: Default::default(),
+            reply_bytes: Default::default(),
+            duration: OnceLock::new(),
+            first_byte: OnceLock::new(),
+        };
+        self.recent.push(Recent {
+            result: "",
+            code: NameId::NONE,
+            outcome: u32::MAX,
+            application: NameId::NONE,
+            application_result: "",
+            application_row: u32::MAX,
+        });
+        self.operations.add(key, row)
+    }
+
+    fn outcome(&mut self, measure: &Measure, shard: &Shard, at: u32, record: &Record) {
+        let Some(recent) = self.recent.get_mut(at as usize) else { return };
+        if !(std::ptr::eq(recent.result, record.result) && recent.code == record.code) {
+            let Some(operation) = self.operations.row(at).map(|row| row.key) else { return };
+            let mut key = OutcomeKey { operation, result: record.result, code: record.code };
+            let mut found = self.outcomes.find(&key);
+            if found.is_none() && !measure.admit_outcome(&key) {
+                let [_, outcomes, _] = &shard.beyond;
+                outcomes.add(1);
+                key.code = NameId::OTHER;
+                found = self.outcomes.find(&key);
+            }
+            let outcome = found.unwrap_or_else(|| self.outcomes.add(key, Counted::new(key)));
+            if key.code == record.code {
+                (recent.result, recent.code, recent.outcome) = (record.result, record.code, outcome);
+            } else {
+                bump(&self.outcomes, outcome);
+                return;
+            }
+        }
+        bump(&self.outcomes, recent.outcome);
+    }
+
+    fn application(&mut self, measure: &Measure, shard: &Shard, at: u32, record: &Record) {
+        let Some(recent) = self.recent.get_mut(at as usize) else { return };
+        let known = recent.application == record.application
+            && std::ptr::eq(recent.application_result, record.result);
+        if !known {
+            let Some(operation) = self.operations.row(at).map(|row| row.key.operation) else { return };
+            let mut key = ApplicationKey {
+                place: record.place,
+                application: record.application,
+                operation,
+                result: record.result,
+            };
+            let mut found = self.applications.find(&key);
+            if found.is_none() && !measure.admit_application(&key) {
+                let [_, _, applications] = &shard.beyond;
+                applications.add(1);
+                (key.application, key.operation) = (NameId::OTHER, NameId::OTHER);
+                found = self.applications.find(&key);
+            }
+            let row = found.unwrap_or_else(|| self.applications.add(key, Counted::new(key)));
+            if key.application == record.application {
+                recent.application = record.application;
+                recent.application_result = record.result;
+                recent.application_row = row;
+            } else {
+                bump(&self.applications, row);
+                return;
+            }
+        }
+        bump(&self.applications, recent.application_row);
+    }
+
+    fn fault(&mut self, key: FaultKey) {
+        let row = self.faults.find(&key).unwrap_or_else(|| self.faults.add(key, Counted::new(key)));
+        bump(&self.faults, row);
+    }
+
+    fn place(&mut self, place: Place) -> u32 {
+        match self.places.find(&place) {
+            Some(row) => row,
+            None => self.places.add(place, PlaceRow::new(place)),
+        }
+    }
+}
+
+fn bump<K: Eq + std::hash::Hash>(table: &Table<K, Counted<K>>, at: u32) {
+    if let Some(row) = table.row(at) {
+        row.count.add(1);
+    }
+}
+
+/// Interns for a protocol. See [`Local::names`].
+pub struct Naming<'a>(&'a Local);
+
+impl Names for Naming<'_> {
+    fn intern(&mut self, kind: NameKind, parts: &[&[u8]]) -> NameId {
+        self.0.intern(kind, parts)
+    }
+}
+
+/// An operation under way: counted in `weir_operations_in_flight`, or in `weir_operations_parked` once it is known to be a
+/// long poll, until this is dropped.
+pub struct InFlight {
+    local: Rc<Local>,
+    row: u32,
+    parked: bool,
+}
+
+impl InFlight {
+    /// It turns out to be a long poll.
+    pub fn park(&mut self) {
+        if !self.parked {
+            self.parked = true;
+            if let Some(row) = self.local.tables.borrow().places.row(self.row) {
+                row.parked.add(1);
+                row.ended.add(1);
+            }
+        }
+    }
+
+    /// It was a long poll and answers at once from now on (an exhaust stream that ended).
+    pub fn unpark(&mut self) {
+        if self.parked {
+            self.parked = false;
+            if let Some(row) = self.local.tables.borrow().places.row(self.row) {
+                row.begun.add(1);
+                row.unparked.add(1);
+            }
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if let Some(row) = self.local.tables.borrow().places.row(self.row) {
+            let ended = if self.parked { &row.unparked } else { &row.ended };
+            ended.add(1);
+        }
+    }
+}

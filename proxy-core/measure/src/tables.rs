@@ -1,0 +1,106 @@
+//! The tables of operations: what a row holds, by what it is found, and what one worker publishes.
+
+use crate::Place;
+use crate::histogram::Histogram;
+use crate::table::{Cell, Published};
+use std::sync::{Arc, OnceLock};
+use weir_decide::exchange::{Fault, NameId};
+
+/// What an operation is counted under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct OperationKey {
+    pub(crate) place: Place,
+    pub(crate) operation: NameId,
+    pub(crate) resource: NameId,
+}
+
+/// Sizes and durations of one operation on one resource. Histograms are made when the first duration comes: an operation that
+/// is only ever parked, or whose replies have no bytes, needs none.
+#[derive(Debug)]
+pub(crate) struct OperationRow {
+    pub(crate) key: OperationKey,
+    pub(crate) request_bytes: Cell,
+    pub(crate) reply_bytes: Cell,
+    pub(crate) duration: OnceLock<Box<Histogram>>,
+    pub(crate) first_byte: OnceLock<Box<Histogram>>,
+}
+
+/// How an operation may end. Results are `&'static str`: a closed list per protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct OutcomeKey {
+    pub(crate) operation: OperationKey,
+    pub(crate) result: &'static str,
+    pub(crate) code: NameId,
+}
+
+/// Operations by application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ApplicationKey {
+    pub(crate) place: Place,
+    pub(crate) application: NameId,
+    pub(crate) operation: NameId,
+    pub(crate) result: &'static str,
+}
+
+/// Faults of operations at one place; those by which Weir refused them apart from the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FaultKey {
+    pub(crate) place: Place,
+    pub(crate) refused: bool,
+    pub(crate) fault: Fault,
+}
+
+/// A count and what is counted.
+#[derive(Debug)]
+pub(crate) struct Counted<K> {
+    pub(crate) key: K,
+    pub(crate) count: Cell,
+}
+
+impl<K> Counted<K> {
+    pub(crate) fn new(key: K) -> Counted<K> {
+        Counted { key, count: Cell::default() }
+    }
+}
+
+/// What is under way at one place, as pairs of ever-growing counts: a reader that takes `ended` before `begun` never sees less
+/// than nothing.
+#[derive(Debug)]
+pub(crate) struct PlaceRow {
+    pub(crate) place: Place,
+    pub(crate) begun: Cell,
+    pub(crate) ended: Cell,
+    pub(crate) parked: Cell,
+    pub(crate) unparked: Cell,
+    pub(crate) retries: Cell,
+}
+
+impl PlaceRow {
+    pub(crate) fn new(place: Place) -> PlaceRow {
+        PlaceRow {
+            place,
+            begun: Cell::default(),
+            ended: Cell::default(),
+            parked: Cell::default(),
+            unparked: Cell::default(),
+            retries: Cell::default(),
+        }
+    }
+}
+
+/// Everything that one worker lets scrapers see.
+#[derive(Debug, Default)]
+pub(crate) struct Shard {
+    pub(crate) operations: Arc<Published<OperationRow>>,
+    pub(crate) outcomes: Arc<Published<Counted<OutcomeKey>>>,
+    pub(crate) applications: Arc<Published<Counted<ApplicationKey>>>,
+    pub(crate) faults: Arc<Published<Counted<FaultKey>>>,
+    pub(crate) places: Arc<Published<PlaceRow>>,
+    /// Names beyond the cap, by kind in the order of `intern::KINDS`.
+    pub(crate) unnamed: [Cell; 4],
+    /// Operations beyond the cap of `operations`, `outcomes`, `applications`.
+    pub(crate) beyond: [Cell; 3],
+}
+
+/// The label values of [`Shard::beyond`].
+pub(crate) const TABLES: [&str; 3] = ["operations", "outcomes", "applications"];

@@ -75,7 +75,7 @@ pub enum Affinity {
 }
 
 /// An endpoint's number: unique in the process for its lifetime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EndpointId(pub u32);
 
 /// One request, whatever its protocol: a Mongo command, a DynamoDB call, a gRPC method, an HTTP request.
@@ -226,6 +226,8 @@ reasons! {
     MaxRequests = "max_requests",
     /// The cluster's `max_pending` is met.
     MaxPending = "max_pending",
+    /// The cap on a cluster's long polls is met.
+    MaxParked = "max_parked",
     /// The `max_connections` of a listener or cluster is met.
     MaxConnections = "max_connections",
     /// The retry limit or budget is met.

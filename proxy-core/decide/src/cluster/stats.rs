@@ -1,0 +1,105 @@
+//! What a cluster shows of itself: a snapshot for exporters and the admin API, and events for the log.
+
+use super::{endpoint::Totals, settings::Settings};
+use crate::exchange::{EndpointId, Now};
+use std::sync::Arc;
+
+/// A cluster at one moment. Counters are cumulative and never fall, endpoints that are gone included.
+#[derive(Debug, Clone)]
+pub struct ClusterStats {
+    /// The cluster's name.
+    pub name: Arc<str>,
+    /// What it is set to.
+    pub settings: Settings,
+    /// Its endpoints, in order.
+    pub endpoints: Vec<EndpointStats>,
+    /// How many of them are ejected.
+    pub ejected: usize,
+    /// Attempts, connections and ejections, by how they went; over all endpoints the cluster ever had.
+    pub totals: Totals,
+    /// Operations under way, those included that wait for their retry; without the parked ones.
+    pub active: u32,
+    /// Those of them that are retries, under way or waiting.
+    pub retrying: u32,
+    /// Long polls under way.
+    pub parked: u32,
+    /// Connections there are.
+    pub connections: u32,
+    /// Operations that wait for a connection.
+    pub pending: u32,
+    /// Retries that were granted.
+    pub retries: u64,
+    /// Operations that found no endpoint.
+    pub no_endpoint: u64,
+    /// What the limits have refused.
+    pub overflows: Overflows,
+    /// Ejections that were due but would have been one too many.
+    pub ejections_withheld: u64,
+    /// Events that were dropped because nobody took them in time.
+    pub events_dropped: u64,
+}
+
+/// How often each limit was met.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Overflows {
+    /// `max_requests`.
+    pub requests: u64,
+    /// `max_connections`. Asking again counts again.
+    pub connections: u64,
+    /// `max_pending`.
+    pub pending: u64,
+    /// `max_retries` or the retry budget.
+    pub retries: u64,
+    /// The cap on long polls.
+    pub parked: u64,
+}
+
+/// An endpoint at one moment.
+#[derive(Debug, Clone)]
+pub struct EndpointStats {
+    /// Its number.
+    pub id: EndpointId,
+    /// `host:port`.
+    pub address: Arc<str>,
+    /// Its share of the load relative to the others'.
+    pub weight: u32,
+    /// Attempts under way, without the parked ones.
+    pub active: u32,
+    /// Long polls under way.
+    pub parked: u32,
+    /// Connections there are.
+    pub connections: u32,
+    /// Failures since the last success.
+    pub consecutive_errors: u32,
+    /// Until when it is ejected, if it is.
+    pub ejected_until: Option<Now>,
+    /// Everything that is cumulative.
+    pub totals: Totals,
+}
+
+/// Something that an operator may want to read in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: Now,
+    /// Which endpoint.
+    pub endpoint: EndpointId,
+    /// Its address.
+    pub address: Arc<str>,
+    /// What happened to it.
+    pub kind: EventKind,
+}
+
+/// What happened to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// It was taken out of rotation.
+    Ejected {
+        /// Until then.
+        until: Now,
+        /// The how-manieth time in a row.
+        nth: u32,
+    },
+    /// It is back in rotation.
+    PutBack,
+}

@@ -1,0 +1,123 @@
+//! One worker's view of a cluster.
+
+use super::{
+    Cluster,
+    balance::{Picker, Rng},
+    endpoint::Pick,
+    sync::Ordering,
+    ticket::{Held, Slot, Ticket, Tries},
+};
+use crate::exchange::{Affinity, EndpointId, Fault, Now, Operation, Phase, Reason, Side};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+/// One worker's view of a [`Cluster`]: a seed of its own, and a copy of the endpoint list.
+#[derive(Debug)]
+pub struct View {
+    cluster: Arc<Cluster>,
+    rng: Rng,
+    seen: Cell<u64>,
+    picker: RefCell<Picker>,
+}
+
+impl View {
+    /// A view whose choices follow from `seed`. Give every worker another seed, or they will all choose the same.
+    pub fn new(cluster: &Arc<Cluster>, seed: u64) -> Rc<View> {
+        let rng = Rng::new(seed);
+        let list = cluster.published();
+        let seen = Cell::new(list.generation);
+        let picker = RefCell::new(Picker::new(list, &rng));
+        Rc::new(View { cluster: cluster.clone(), rng, seen, picker })
+    }
+
+    /// The cluster that this is a view of.
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    /// Admits one attempt of `op` and picks its endpoint; see [the module](super) for what follows.
+    ///
+    /// An operation with [`Affinity::Connection`] goes to the endpoint that `tries` is pinned to, whatever its state; while
+    /// there is no pin yet it goes to any. Other tries go where the operation has not been yet, while there is such an
+    /// endpoint.
+    ///
+    /// # Errors
+    /// [`Reason::MaxRequests`] or [`Reason::MaxParked`] when the limit is met, [`Reason::NoEndpoint`] when the cluster has
+    /// no endpoint (or not the one that was asked for). A retry that was granted before is never refused by a limit.
+    pub fn admit(self: &Rc<Self>, op: &Operation, tries: &mut Tries, now: Now) -> Result<Ticket, Fault> {
+        self.tick(now);
+        let slot = self.enter(op, tries)?;
+        let Some(pick) = self.choose(op.affinity, tries) else {
+            self.cluster.overflow.no_endpoint.fetch_add(1, Ordering::Relaxed);
+            return Err(Fault::new(Side::Network, Phase::Admitted, Reason::NoEndpoint));
+        };
+        tries.note(pick.id());
+        let repeatable = op.affinity != Affinity::Connection && !op.parked;
+        Ok(Ticket::new(slot, pick, op.idempotent, repeatable))
+    }
+
+    /// Takes up changes of the endpoint list, and puts back endpoints whose ejection is over. Two loads when nothing has
+    /// changed. Admission does it too, so it need only be called now and then, for clusters without traffic.
+    pub fn tick(&self, now: Now) {
+        self.cluster.tick(now);
+        if self.cluster.watch.0.generation.load(Ordering::Acquire) != self.seen.get() {
+            let list = self.cluster.published();
+            self.seen.set(list.generation);
+            self.picker.borrow_mut().adopt(list, &self.rng);
+        }
+    }
+
+    /// The endpoint with this number, if the cluster has it, ejected or not.
+    pub fn endpoint(&self, id: EndpointId) -> Option<Pick> {
+        self.picker.borrow().by_id(id).cloned()
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        self.rng.next()
+    }
+
+    fn choose(&self, affinity: Affinity, tries: &mut Tries) -> Option<Pick> {
+        match (affinity, tries.pin()) {
+            (Affinity::Connection, Some(pin)) => Some(pin.clone()),
+            _ => self.picker.borrow_mut().choose(affinity, tries, &self.rng).cloned(),
+        }
+    }
+
+    fn enter(self: &Rc<Self>, op: &Operation, tries: &mut Tries) -> Result<Slot, Fault> {
+        // A slot of another cluster (the operation has been routed anew) is given back here.
+        if let Some(slot) = tries.take_reserved().filter(|slot| Arc::ptr_eq(slot.cluster(), &self.cluster)) {
+            return Ok(slot);
+        }
+        let (entered, held, reason) = if op.parked {
+            (self.cluster.enter_parked(), Held::Parked, Reason::MaxParked)
+        } else {
+            (self.cluster.enter_request(), Held::Request, Reason::MaxRequests)
+        };
+        if entered {
+            Ok(Slot::new(self.clone(), held))
+        } else {
+            Err(Fault::new(Side::Proxy, Phase::Admitted, reason))
+        }
+    }
+}
+
+impl Cluster {
+    fn enter_request(&self) -> bool {
+        let entered = self.requests.0.enter_low(Cluster::limit(&self.limits.0.max_requests));
+        if !entered {
+            self.overflow.requests.fetch_add(1, Ordering::Relaxed);
+        }
+        entered
+    }
+
+    pub(crate) fn enter_parked(&self) -> bool {
+        let entered = self.parked.0.enter_low(Cluster::limit(&self.limits.0.max_parked));
+        if !entered {
+            self.overflow.parked.fetch_add(1, Ordering::Relaxed);
+        }
+        entered
+    }
+}

@@ -1,1 +1,130 @@
-//! Weir's configuration: file to spanned tree to checked types.
+//! Weir's configuration: from a file to checked types that cannot be wrong.
+//!
+//! How a file passes through: its text becomes a spanned tree (`tree`, from the events of `saphyr-parser`; `${VAR}` and
+//! `${file:PATH}` are put in by `substitute`); the typed walk (`walk`) takes the tree apart by field tables ([`Table`]) and
+//! collects every error on the way; `read` makes the model ([`Config`]) of it. The same tables make the JSON Schema
+//! ([`schema`]) and the reference in docs/configuration.md.
+//!
+//! The core knows no protocol by name. A filter brings the key of its section of a listener, the section's table and its
+//! reader as a [`Section`]; what the reader makes travels as [`Settings`], which only the filter looks into:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use weir_config::{Field, Kind, Node, Section, Settings, Table, Walk};
+//!
+//! static ECHO: Table = Table {
+//!     name: "echo",
+//!     doc: "Sends back what comes.",
+//!     fields: &[Field::with_default("times", Kind::Integer { min: 1, max: 9 }, "1", "How often.")],
+//!     rules: &[],
+//! };
+//! struct Echo;
+//! impl Section for Echo {
+//!     fn key(&self) -> &'static str { "echo" }
+//!     fn table(&self) -> &'static Table { &ECHO }
+//!     fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings> {
+//!         let fields = walk.fields(node, &ECHO)?;
+//!         let times: Option<u32> = fields.number(walk, "times");
+//!         Some(Arc::new(times?))
+//!     }
+//! }
+//! let text = "listeners: { e: { bind: '127.0.0.1:7', echo: { times: many } } }";
+//! let errors = weir_config::parse(text, "weir.yaml", &[&Echo]).unwrap_err();
+//! assert_eq!(
+//!     errors.to_string(),
+//!     "weir.yaml:1:55: listeners.e.echo.times: expected a whole number from 1 to 9, found `many`",
+//! );
+//! ```
+
+mod canonical;
+mod diagnostic;
+mod diff;
+mod model;
+mod node;
+mod read;
+mod scalar;
+mod substitute;
+mod table;
+mod tables;
+mod tree;
+mod walk;
+
+pub use diagnostic::{Diagnostic, Errors, Position};
+pub use diff::{Changes, Diff};
+pub use model::{
+    Balance, CircuitBreaker, ClientTls, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat,
+    LogLevel, OutlierEjection, RetryBudget, ServerTls, Settings, Source, Upstream,
+};
+pub use node::{Entry, Node, Scalar, Value};
+pub use substitute::{Environment, MAX_FILE, System};
+pub use table::{Choice, Field, Kind, Presence, Rule, Table, Word};
+pub use tables::{CLUSTER, FILE, LISTENER};
+pub use tree::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
+pub use walk::{Fields, Walk};
+
+use std::path::Path;
+use std::sync::Arc;
+
+/// A filter's section of a listener.
+pub trait Section: Sync {
+    /// The key of the section in a listener, which is also the name of the protocol: `mongo`, `http`.
+    fn key(&self) -> &'static str;
+
+    /// What the section may hold.
+    fn table(&self) -> &'static Table;
+
+    /// Reads the section. `None` only when an error was recorded in the walk.
+    fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings>;
+}
+
+/// Reads and checks a file.
+pub fn load(path: &Path, sections: &[&dyn Section]) -> Result<Config, Errors> {
+    let name = path.to_string_lossy();
+    let text = substitute::read_text(path, MAX_BYTES as u64).map_err(|error| {
+        let message = format!("cannot read the file: {error}");
+        let (file, at, path) = (Arc::from(&*name), Position::START, String::new());
+        Errors::new(vec![Diagnostic { file, at, path, message }], 0)
+    })?;
+    parse(&text, &name, sections)
+}
+
+/// Checks the text of a file. Relative paths in it are relative to the folder of `file_name`.
+pub fn parse(text: &str, file_name: &str, sections: &[&dyn Section]) -> Result<Config, Errors> {
+    parse_with(text, file_name, sections, &System)
+}
+
+/// The same, with `${VAR}` and `${file:PATH}` from an environment of the caller's.
+pub fn parse_with(
+    text: &str,
+    file_name: &str,
+    sections: &[&dyn Section],
+    environment: &dyn Environment,
+) -> Result<Config, Errors> {
+    check(text, file_name, sections, environment).0
+}
+
+/// The same, and how many values were looked at.
+fn check(
+    text: &str,
+    file_name: &str,
+    sections: &[&dyn Section],
+    environment: &dyn Environment,
+) -> (Result<Config, Errors>, u64) {
+    let file: Arc<str> = file_name.into();
+    let base = Path::new(file_name).parent().unwrap_or(Path::new(""));
+    let mut substitution = substitute::Substitution { environment, base, left: MAX_BYTES };
+    let tree = tree::read(text, &mut |text| substitution.apply(text));
+    let path = |id: Option<u32>| match (&tree.root, id) {
+        (Some(root), Some(id)) => node::path_of(root, id),
+        _ => String::new(),
+    };
+    let mut errors = Vec::new();
+    for tree::Mistake { at, node, message } in tree.mistakes {
+        errors.push(Diagnostic { file: file.clone(), at, path: path(node), message });
+    }
+    let Some(root) = &tree.root else { return (Err(Errors::new(errors, 0)), 0) };
+    let mut walk = Walk::new(file, root, base, errors);
+    let config = read::config(&mut walk, root, sections);
+    let visited = walk.visited;
+    (walk.finish(config), visited)
+}

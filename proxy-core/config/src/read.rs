@@ -1,0 +1,270 @@
+//! From the tree to the model: what every key of the core's tables becomes.
+
+use crate::canonical;
+use crate::diagnostic::Diagnostic;
+use crate::model::{
+    Balance, CircuitBreaker, ClientTls, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat,
+    LogLevel, OutlierEjection, RetryBudget, ServerTls, Source, Upstream, split_host_port,
+};
+use crate::node::{Entry, Node};
+use crate::tables::{CLUSTER, FILE, LISTENER};
+use crate::walk::{Fields, Walk};
+use crate::{Section, Settings};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Reads the whole file. `None` only when errors were recorded; a value alone does not mean that none were.
+pub(crate) fn config<'a>(walk: &mut Walk<'a>, root: &'a Node, sections: &[&dyn Section]) -> Option<Config> {
+    let file = walk.fields(root, &FILE)?;
+    // Clusters go first, so that listeners can refer to them wherever they stand.
+    let entries = root.child("clusters").and_then(|node| walk.map(node)).unwrap_or_default();
+    walk.know_clusters(entries);
+    let clusters: Vec<_> = entries.iter().filter_map(|entry| cluster(walk, entry)).collect();
+    let listeners = listeners(walk, &file, sections);
+    for entry in entries {
+        if !walk.is_used(entry.key()) {
+            walk.warn(entry.value(), "no listener refers to this cluster");
+        }
+    }
+    let admin = file.bind(walk, "admin");
+    if let (Some(address), Some(node)) = (admin, file.child("admin"))
+        && !address.ip().is_loopback()
+    {
+        walk.warn(node, "the admin API has no authentication, and can be reached from outside of this host");
+    }
+    Some(Config {
+        file: walk.file(),
+        workers: file.number::<usize>(walk, "workers").and_then(std::num::NonZeroUsize::new),
+        admin,
+        log: log(walk, &file),
+        drain_timeout: file.duration(walk, "drain_timeout").unwrap_or_default(),
+        limits: limits(walk, &file),
+        listeners,
+        clusters,
+        warnings: Vec::<Diagnostic>::new(),
+        text: canonical::of_entries(root, &["listeners", "clusters"]).into(),
+    })
+}
+
+fn log(walk: &mut Walk<'_>, file: &Fields<'_>) -> Log {
+    let table = file.table_or_default(walk, "log");
+    Log {
+        format: table.word(walk, "format").unwrap_or(LogFormat::Human),
+        level: table.word(walk, "level").unwrap_or(LogLevel::Info),
+    }
+}
+
+fn limits(walk: &mut Walk<'_>, file: &Fields<'_>) -> Limits {
+    let table = file.table_or_default(walk, "limits");
+    let mut number = |key| table.number(walk, key).unwrap_or_default();
+    Limits {
+        max_connections: number("max_connections"),
+        operation_names: number("operation_names"),
+        resource_names: number("resource_names"),
+        code_names: number("code_names"),
+        application_names: number("application_names"),
+        operation_rows: number("operation_rows"),
+    }
+}
+
+fn listeners(walk: &mut Walk<'_>, file: &Fields<'_>, sections: &[&dyn Section]) -> Vec<Arc<Listener>> {
+    let entries = file.map(walk, "listeners").unwrap_or_default();
+    if let (Some(node), []) = (file.child("listeners").filter(|node| node.entries().is_some()), entries) {
+        walk.warn(node, "there is no listener: nothing will be served");
+    }
+    let mut listeners = Vec::with_capacity(entries.len());
+    let mut taken: HashMap<SocketAddr, Arc<str>> = HashMap::new();
+    for entry in entries {
+        let Some(listener) = listener(walk, entry, sections) else { continue };
+        if listener.bind.port() != 0
+            && let Some(other) = taken.insert(listener.bind, listener.name.clone())
+        {
+            let node = entry.value().child("bind").unwrap_or(entry.value());
+            walk.error(node, format!("`listeners.{other}` listens on this address too"));
+        }
+        listeners.push(Arc::new(listener));
+    }
+    listeners
+}
+
+fn listener(walk: &mut Walk<'_>, entry: &Entry, sections: &[&dyn Section]) -> Option<Listener> {
+    let named = walk.name(entry);
+    let keys: Vec<&'static str> = sections.iter().map(|section| section.key()).collect();
+    let fields = walk.fields_with(entry.value(), &LISTENER, &keys)?;
+    let section = section(walk, entry, sections, &keys);
+    let tls = fields.table(walk, "tls").map(|tls| server_tls(walk, &tls));
+    let bind = fields.bind(walk, "bind");
+    let max_connections = fields.number(walk, "max_connections").unwrap_or_default();
+    let idle_timeout = fields.duration(walk, "idle_timeout").filter(|timeout| *timeout > Duration::ZERO);
+    let (protocol, settings) = section?;
+    let (text, print) = canonical::of(entry.value());
+    if !named {
+        return None;
+    }
+    Some(Listener {
+        name: entry.key().into(),
+        bind: bind?,
+        tls: match tls {
+            None => None,
+            Some(tls) => Some(tls?),
+        },
+        max_connections,
+        idle_timeout,
+        protocol,
+        settings,
+        text: text.into(),
+        print,
+    })
+}
+
+/// The one section of a listener, read by its filter.
+fn section(
+    walk: &mut Walk<'_>,
+    entry: &Entry,
+    sections: &[&dyn Section],
+    keys: &[&'static str],
+) -> Option<(&'static str, Settings)> {
+    let node = entry.value();
+    let mut read = None;
+    let mut first: Option<&str> = None;
+    for part in node.entries()? {
+        let Some(section) = sections.iter().find(|section| section.key() == part.key()) else { continue };
+        if let Some(first) = first {
+            walk.error_at_key(part, format!("cannot stand beside `{first}`: a listener speaks one protocol"));
+        }
+        // The second is read as well, for what is wrong in it.
+        let before = walk.error_count();
+        let settings = section.read(walk, part.value());
+        if settings.is_none() && walk.error_count() == before && !part.value().is_broken() {
+            // A section that is refused without a word would be dropped in silence.
+            walk.error(part.value(), "this section could not be read");
+        }
+        if first.is_none() {
+            read = settings.map(|settings| (section.key(), settings));
+        }
+        first = first.or(Some(part.key()));
+    }
+    if first.is_none() {
+        let protocols = crate::scalar::one_of(keys.iter().copied());
+        walk.error(node, format!("the protocol is missing: {protocols}"));
+    }
+    read
+}
+
+fn server_tls(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<ServerTls> {
+    let certificate = fields.path(walk, "certificate");
+    let key = fields.path(walk, "key");
+    Some(ServerTls { certificate: certificate?, key: key? })
+}
+
+fn cluster(walk: &mut Walk<'_>, entry: &Entry) -> Option<Arc<Cluster>> {
+    let named = walk.name(entry);
+    let fields = walk.fields(entry.value(), &CLUSTER)?;
+    let source = source(walk, &fields);
+    let tls = fields.table(walk, "tls").map(|tls| client_tls(walk, &tls));
+    let protocol = fields.word(walk, "protocol").unwrap_or(Upstream::Http1);
+    let balance = fields.word(walk, "balance").unwrap_or(Balance::RoundRobin);
+    let circuit_breaker = circuit_breaker(walk, &fields);
+    let outlier_ejection = fields.table(walk, "outlier_ejection").map(|table| outlier_ejection(walk, &table));
+    let connect_timeout = fields.duration(walk, "connect_timeout").unwrap_or_default();
+    let idle_timeout = fields.duration(walk, "idle_timeout").unwrap_or_default();
+    let dns_refresh = fields.duration(walk, "dns_refresh").unwrap_or_default();
+    if !named {
+        return None;
+    }
+    let (text, print) = canonical::of(entry.value());
+    Some(Arc::new(Cluster {
+        name: walk.cluster_name(entry.key()),
+        source: source?,
+        tls,
+        protocol,
+        balance,
+        circuit_breaker,
+        outlier_ejection,
+        connect_timeout,
+        idle_timeout,
+        dns_refresh,
+        text: text.into(),
+        print,
+    }))
+}
+
+fn source(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Source> {
+    if let Some(address) = fields.text(walk, "dns") {
+        let (host, port) = split_host_port(&address);
+        return Some(Source::Dns { host: host.into(), port });
+    }
+    let items = fields.items(walk, "endpoints")?;
+    let mut specs = Vec::with_capacity(items.len());
+    let mut seen: HashMap<Arc<str>, &Node> = HashMap::with_capacity(items.len());
+    for item in items {
+        let Some(spec) = endpoint(walk, item) else { continue };
+        if let Some(first) = seen.get(&spec.address) {
+            let at = first.position();
+            walk.error(
+                item,
+                format!("this endpoint is listed twice, first at {at}; a `weight` gives it more"),
+            );
+        }
+        seen.entry(spec.address.clone()).or_insert(item);
+        specs.push(spec);
+    }
+    Some(Source::Endpoints(specs))
+}
+
+fn endpoint(walk: &mut Walk<'_>, node: &Node) -> Option<EndpointSpec> {
+    use crate::tables::ENDPOINT;
+    if node.entries().is_none() {
+        return Some(EndpointSpec { address: walk.host_port(node)?, weight: 1 });
+    }
+    let fields = walk.fields(node, &ENDPOINT)?;
+    let address = fields.text(walk, "address");
+    let weight = fields.number(walk, "weight");
+    Some(EndpointSpec { address: address?, weight: weight? })
+}
+
+fn client_tls(walk: &mut Walk<'_>, fields: &Fields<'_>) -> ClientTls {
+    let certificate = fields.path(walk, "certificate");
+    let key = fields.path(walk, "key");
+    ClientTls {
+        sni: fields.text(walk, "sni"),
+        ca: fields.path(walk, "ca"),
+        identity: certificate.zip(key).map(|(certificate, key)| ServerTls { certificate, key }),
+    }
+}
+
+fn circuit_breaker(walk: &mut Walk<'_>, cluster: &Fields<'_>) -> CircuitBreaker {
+    let table = cluster.table_or_default(walk, "circuit_breaker");
+    let budget = table.table_or_default(walk, "retry_budget");
+    let mut number = |table: &Fields<'_>, key| table.number(walk, key).unwrap_or_default();
+    CircuitBreaker {
+        max_connections: number(&table, "max_connections"),
+        max_pending: number(&table, "max_pending"),
+        max_requests: number(&table, "max_requests"),
+        max_retries: number(&table, "max_retries"),
+        retry_budget: RetryBudget {
+            percent: number(&budget, "percent"),
+            min_retries: number(&budget, "min_retries"),
+        },
+    }
+}
+
+fn outlier_ejection(walk: &mut Walk<'_>, fields: &Fields<'_>) -> OutlierEjection {
+    let base_ejection_time = fields.duration(walk, "base_ejection_time").unwrap_or_default();
+    let max_ejection_time = fields.duration(walk, "max_ejection_time").unwrap_or_default();
+    if max_ejection_time < base_ejection_time
+        && let Some(node) = fields.child("max_ejection_time").or_else(|| fields.child("base_ejection_time"))
+        && !fields.child("base_ejection_time").is_some_and(Node::is_broken)
+    {
+        walk.error(node, "`max_ejection_time` is shorter than `base_ejection_time`");
+    }
+    OutlierEjection {
+        consecutive_errors: fields.number(walk, "consecutive_errors").unwrap_or_default(),
+        interval: fields.duration(walk, "interval").unwrap_or_default(),
+        base_ejection_time,
+        max_ejection_time,
+        max_ejection_percent: fields.number(walk, "max_ejection_percent").unwrap_or_default(),
+    }
+}

@@ -1,0 +1,114 @@
+//! `${VAR}` and `${file:PATH}` in the scalars of the file. What was put in is never shown again: in errors, in the rendered
+//! configuration and in logs stands what the file says.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+/// The largest file that `${file:PATH}` reads, in bytes.
+pub const MAX_FILE: u64 = 64 << 10;
+
+/// Where `${VAR}` and `${file:PATH}` come from.
+pub trait Environment {
+    /// The value of a variable; `None` when it is not set.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// The text of a file, at most [`MAX_FILE`] bytes.
+    fn file(&self, path: &Path) -> io::Result<String>;
+}
+
+/// The process's environment and the file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct System;
+
+impl Environment for System {
+    fn variable(&self, name: &str) -> Option<String> {
+        // One that is not UTF-8 is as good as none.
+        std::env::var(name).ok()
+    }
+
+    fn file(&self, path: &Path) -> io::Result<String> {
+        read_text(path, MAX_FILE)
+    }
+}
+
+/// Reads a regular file of at most `most` bytes of UTF-8. Pipes and devices, which might never end, are refused.
+pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let file = std::fs::File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("it is larger than {}", crate::scalar::show_size(most))));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
+}
+
+/// Puts in what `${..}` stands for. Counts what it puts in, so that a small file cannot become a large configuration.
+pub(crate) struct Substitution<'a> {
+    pub environment: &'a dyn Environment,
+    pub base: &'a Path,
+    /// How many bytes may still be put in.
+    pub left: usize,
+}
+
+impl Substitution<'_> {
+    /// `None` when there is nothing to replace. `$$` is a `$`; a `$` before anything but `{` and `$` is itself.
+    pub(crate) fn apply(&mut self, text: &str) -> Result<Option<String>, String> {
+        if !text.contains("${") && !text.contains("$$") {
+            return Ok(None);
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('$') {
+            out.push_str(before);
+            if let Some(after) = after.strip_prefix('$') {
+                out.push('$');
+                rest = after;
+            } else if let Some(after) = after.strip_prefix('{') {
+                let Some((name, after)) = after.split_once('}') else {
+                    return Err("`${` without a `}` (a literal `$` is written `$$`)".into());
+                };
+                let value = self.value(name)?;
+                self.left = self.left.checked_sub(value.len()).ok_or("`${..}` puts in too much text")?;
+                out.push_str(&value);
+                rest = after;
+            } else {
+                out.push('$');
+                rest = after;
+            }
+        }
+        out.push_str(rest);
+        Ok(Some(out))
+    }
+
+    fn value(&self, name: &str) -> Result<String, String> {
+        let shown = crate::walk::clip(name);
+        if let Some(path) = name.strip_prefix("file:") {
+            let path = path.trim();
+            if path.is_empty() {
+                return Err("`${file:}` names no file".into());
+            }
+            let read = self.environment.file(&self.base.join(path));
+            let mut text =
+                read.map_err(|error| format!("cannot read the file of `${{{shown}}}`: {error}"))?;
+            if text.ends_with('\n') {
+                text.pop();
+                if text.ends_with('\r') {
+                    text.pop();
+                }
+            }
+            return Ok(text);
+        }
+        let good = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && !name.starts_with(|c: char| c.is_ascii_digit());
+        if !good {
+            return Err(format!("expected `${{VARIABLE}}` or `${{file:PATH}}`, found `${{{shown}}}`"));
+        }
+        self.environment
+            .variable(name)
+            .ok_or_else(|| format!("the environment variable `{shown}` is not set"))
+    }
+}

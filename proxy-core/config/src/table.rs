@@ -1,0 +1,190 @@
+//! Field tables: what a mapping of the file may hold. One table drives the walk (which keys there are, their ranges and
+//! defaults), the JSON Schema and the reference in docs/configuration.md, so that the three cannot disagree.
+
+/// What a mapping may hold.
+#[derive(Debug)]
+pub struct Table {
+    /// What it is called in the reference and the schema: `cluster`, `http route`. Unique among the tables of a file.
+    pub name: &'static str,
+    /// What it is for, in a sentence or two of Markdown.
+    pub doc: &'static str,
+    /// Its keys, in the order of the reference.
+    pub fields: &'static [Field],
+    /// What must hold between its keys.
+    pub rules: &'static [Rule],
+}
+
+/// A rule between the keys of one mapping.
+#[derive(Debug, Clone, Copy)]
+pub enum Rule {
+    /// Exactly one of the keys is there.
+    ExactlyOne(&'static [&'static str]),
+    /// At most one of the keys is there.
+    AtMostOne(&'static [&'static str]),
+    /// All of the keys or none.
+    Together(&'static [&'static str]),
+}
+
+/// One key of a table.
+#[derive(Debug)]
+pub struct Field {
+    /// The key, in snake_case.
+    pub name: &'static str,
+    /// What it means, in Markdown; its unit is the kind's.
+    pub doc: &'static str,
+    /// What its value is.
+    pub kind: Kind,
+    /// Whether it has to be there, and what holds when it is not.
+    pub presence: Presence,
+}
+
+/// Whether a key has to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It has to be there.
+    Required,
+    /// It may be left out; what that means is in its doc.
+    Optional,
+    /// It may be left out, and then this is its value, written as in the file.
+    Default(&'static str),
+}
+
+impl Field {
+    /// A key that has to be there.
+    pub const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Field {
+        Field { name, doc, kind, presence: Presence::Required }
+    }
+
+    /// A key that may be left out; `doc` says what that means.
+    pub const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Field {
+        Field { name, doc, kind, presence: Presence::Optional }
+    }
+
+    /// A key that may be left out, and is then `default` (written as in the file).
+    pub const fn with_default(
+        name: &'static str,
+        kind: Kind,
+        default: &'static str,
+        doc: &'static str,
+    ) -> Field {
+        Field { name, doc, kind, presence: Presence::Default(default) }
+    }
+}
+
+/// One word of a closed list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// The word as it is written in the file.
+    pub word: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Any text, at most `max` bytes.
+    Text {
+        /// The most bytes.
+        max: usize,
+    },
+    /// `true` or `false`.
+    Bool,
+    /// A whole number within the bounds, both included.
+    Integer {
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// A duration such as `250ms`, `2s`, `1m`, `1h`, within the bounds (milliseconds, both included).
+    Duration {
+        /// The least, in milliseconds.
+        min: u64,
+        /// The most, in milliseconds.
+        max: u64,
+    },
+    /// A size such as `64KiB` or `1MiB`, or plain bytes, within the bounds (bytes, both included).
+    Size {
+        /// The least, in bytes.
+        min: u64,
+        /// The most, in bytes.
+        max: u64,
+    },
+    /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
+    Bind,
+    /// Where to connect to: `host:port`, `10.0.0.1:80`, `[::1]:80`.
+    HostPort,
+    /// A host name or an IP address, without a port.
+    Host,
+    /// A path in the file system; a relative one is relative to the configuration file.
+    Path,
+    /// The name of a cluster of this file.
+    Cluster,
+    /// An HTTP status, 200 to 599.
+    Status,
+    /// An HTTP method: a token of RFC 9110 section 5.6.2, at most 64 bytes.
+    Method,
+    /// One word of a closed list.
+    OneOf(&'static [Choice]),
+    /// A mapping with the keys of a table.
+    Table(&'static Table),
+    /// A list; `max` items at most.
+    List {
+        /// What each item is.
+        item: &'static Kind,
+        /// The least items.
+        min: usize,
+        /// The most items.
+        max: usize,
+    },
+    /// One item, or a list of one or more.
+    OneOrMany(&'static Kind),
+    /// A mapping from names of the user's choice.
+    Map {
+        /// What the names are, for the reference: `listener name`.
+        key: &'static str,
+        /// What each value is.
+        value: &'static Kind,
+    },
+    /// Either this or that: a scalar, or a mapping for those who need more.
+    Either(&'static Kind, &'static Kind),
+}
+
+/// An enum whose variants are words of the file; made by [`words!`](crate::words).
+pub trait Word: Copy + 'static {
+    /// The words and the variants they stand for.
+    const WORDS: &'static [(Choice, Self)];
+
+    /// The word for this variant, as it is written in the file.
+    fn word(self) -> &'static str;
+}
+
+/// Declares an enum whose variants are words of the file, with the table of [`Choice`]s for its [`Kind::OneOf`]:
+/// `CHOICES`. Every variant needs one doc line, which goes into the reference.
+#[macro_export]
+macro_rules! words {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $(#[doc = $doc:literal] $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        $vis enum $name { $(#[doc = $doc] $variant,)+ }
+        impl $name {
+            /// The words, for the field table.
+            pub const CHOICES: &'static [$crate::Choice] = &[$($crate::Choice { word: $word, doc: $doc },)+];
+        }
+        impl $crate::Word for $name {
+            const WORDS: &'static [($crate::Choice, $name)] =
+                &[$(($crate::Choice { word: $word, doc: $doc }, $name::$variant),)+];
+            fn word(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+        }
+    };
+}
+
+impl Table {
+    /// The field called `name`.
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}

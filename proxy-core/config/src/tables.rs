@@ -1,0 +1,295 @@
+//! The field tables of everything that does not depend on a protocol.
+
+use crate::model::{Balance, LogFormat, LogLevel, Upstream};
+use crate::table::{Field, Kind, Rule, Table};
+
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+/// From a millisecond to an hour: what something may take.
+const WAIT: Kind = Kind::Duration { min: 1, max: HOUR };
+/// A count that bounds memory or sockets.
+const COUNT: Kind = Kind::Integer { min: 0, max: 1_000_000 };
+/// A count of which there has to be one.
+const SOME: Kind = Kind::Integer { min: 1, max: 1_000_000 };
+/// How many names of a kind are kept.
+const NAMES: Kind = Kind::Integer { min: 16, max: 1_000_000 };
+const PERCENT: Kind = Kind::Integer { min: 0, max: 100 };
+
+/// The file.
+pub static FILE: Table = Table {
+    name: "file",
+    doc: "The whole file.",
+    fields: &[
+        Field::optional(
+            "workers",
+            Kind::Integer { min: 1, max: 1024 },
+            "How many worker threads. Left out: one per core.",
+        ),
+        Field::optional(
+            "admin",
+            Kind::Bind,
+            "Where the admin API listens: metrics, state, this configuration. It has no authentication: keep it on loopback. \
+             Left out: nowhere.",
+        ),
+        Field::optional("log", Kind::Table(&LOG), "How logs are written. Left out: as with `{}`."),
+        Field::with_default(
+            "drain_timeout",
+            Kind::Duration { min: 0, max: 24 * HOUR },
+            "30s",
+            "How long a drain waits for what is in flight before it is cut off.",
+        ),
+        Field::optional("limits", Kind::Table(&LIMITS), "The caps of the process. Left out: as with `{}`."),
+        Field::required(
+            "listeners",
+            Kind::Map { key: "listener name", value: &Kind::Table(&LISTENER) },
+            "The sockets Weir listens on, by name.",
+        ),
+        Field::optional(
+            "clusters",
+            Kind::Map { key: "cluster name", value: &Kind::Table(&CLUSTER) },
+            "The sets of servers that listeners refer to, by name.",
+        ),
+    ],
+    rules: &[],
+};
+
+static LOG: Table = Table {
+    name: "log",
+    doc: "How logs are written, on standard error.",
+    fields: &[
+        Field::with_default("format", Kind::OneOf(LogFormat::CHOICES), "human", "How a line looks."),
+        Field::with_default("level", Kind::OneOf(LogLevel::CHOICES), "info", "The least severe level."),
+    ],
+    rules: &[],
+};
+
+static LIMITS: Table = Table {
+    name: "limits",
+    doc: "The caps of the process. Beyond a cap nothing grows: the excess is refused, or counted under `_other`.",
+    fields: &[
+        Field::with_default(
+            "max_connections",
+            SOME,
+            "65536",
+            "The most downstream connections of all listeners together; further ones are closed at once.",
+        ),
+        Field::with_default("operation_names", NAMES, "1024", "The most operations that are told apart."),
+        Field::with_default("resource_names", NAMES, "8192", "The most resources that are told apart."),
+        Field::with_default("code_names", NAMES, "512", "The most codes that are told apart."),
+        Field::with_default("application_names", NAMES, "512", "The most applications that are told apart."),
+        Field::with_default(
+            "operation_rows",
+            NAMES,
+            "16384",
+            "The most combinations of listener, cluster, operation, resource, result and code that are counted apart.",
+        ),
+    ],
+    rules: &[],
+};
+
+/// A listener, without the sections of the protocols.
+pub static LISTENER: Table = Table {
+    name: "listener",
+    doc: "A listening socket. Beside these keys it has exactly one of those of the protocols.",
+    fields: &[
+        Field::required("bind", Kind::Bind, "The address. Port 0: any free port."),
+        Field::optional(
+            "tls",
+            Kind::Table(&SERVER_TLS),
+            "TLS 1.2 and 1.3 towards clients. Left out: plain text.",
+        ),
+        Field::with_default(
+            "max_connections",
+            SOME,
+            "65536",
+            "The most connections at a time; further ones are closed at once.",
+        ),
+        Field::with_default(
+            "idle_timeout",
+            Kind::Duration { min: 0, max: 24 * HOUR },
+            "1h",
+            "A connection on which nothing moved for so long is closed. `0s`: never.",
+        ),
+    ],
+    rules: &[],
+};
+
+static SERVER_TLS: Table = Table {
+    name: "listener tls",
+    doc: "TLS towards clients.",
+    fields: &[
+        Field::required(
+            "certificate",
+            Kind::Path,
+            "A PEM file with the certificate, and those between it and the root.",
+        ),
+        Field::required("key", Kind::Path, "A PEM file with the private key."),
+    ],
+    rules: &[],
+};
+
+/// A cluster.
+pub static CLUSTER: Table = Table {
+    name: "cluster",
+    doc: "A set of servers that can stand in for each other. It has either `endpoints` or `dns`.",
+    fields: &[
+        Field::optional(
+            "endpoints",
+            Kind::List {
+                item: &Kind::Either(&Kind::HostPort, &Kind::Table(&ENDPOINT)),
+                min: 1,
+                max: 100_000,
+            },
+            "The servers. A name is one endpoint; it is resolved at start and refreshed.",
+        ),
+        Field::optional("dns", Kind::HostPort, "A name every address of which is an endpoint."),
+        Field::optional(
+            "tls",
+            Kind::Table(&CLIENT_TLS),
+            "TLS 1.2 and 1.3 towards the endpoints, the certificate always verified; `{}` for the roots of the system. Left \
+             out: plain text.",
+        ),
+        Field::with_default(
+            "protocol",
+            Kind::OneOf(Upstream::CHOICES),
+            "http1",
+            "The version of HTTP that HTTP listeners speak to it.",
+        ),
+        Field::with_default(
+            "balance",
+            Kind::OneOf(Balance::CHOICES),
+            "round_robin",
+            "How an endpoint is picked.",
+        ),
+        Field::optional(
+            "circuit_breaker",
+            Kind::Table(&CIRCUIT_BREAKER),
+            "Its limits. Left out: as with `{}`.",
+        ),
+        Field::optional(
+            "outlier_ejection",
+            Kind::Table(&OUTLIER_EJECTION),
+            "Takes endpoints that fail out of rotation; `{}` for the defaults. Left out: never.",
+        ),
+        Field::with_default(
+            "connect_timeout",
+            WAIT,
+            "5s",
+            "How long making a connection may take, TLS included.",
+        ),
+        Field::with_default("idle_timeout", WAIT, "60s", "How long an idle pooled connection is kept."),
+        Field::with_default(
+            "dns_refresh",
+            Kind::Duration { min: SECOND, max: HOUR },
+            "10s",
+            "How often names are resolved anew.",
+        ),
+    ],
+    rules: &[Rule::ExactlyOne(&["endpoints", "dns"])],
+};
+
+/// An endpoint.
+pub(crate) static ENDPOINT: Table = Table {
+    name: "endpoint",
+    doc: "One server, where an address alone does not do.",
+    fields: &[
+        Field::required("address", Kind::HostPort, "Where it is."),
+        Field::with_default(
+            "weight",
+            Kind::Integer { min: 1, max: 1000 },
+            "1",
+            "Its share of the load, relative to the others'.",
+        ),
+    ],
+    rules: &[],
+};
+
+static CLIENT_TLS: Table = Table {
+    name: "cluster tls",
+    doc: "TLS towards the endpoints.",
+    fields: &[
+        Field::optional(
+            "sni",
+            Kind::Host,
+            "The name that is sent, and that the certificate has to be for. Left out: the host of the endpoint.",
+        ),
+        Field::optional(
+            "ca",
+            Kind::Path,
+            "A PEM file with the roots to trust. Left out: those of the system.",
+        ),
+        Field::optional(
+            "certificate",
+            Kind::Path,
+            "A PEM file with the certificate to show when asked for one. Left out: none.",
+        ),
+        Field::optional("key", Kind::Path, "A PEM file with the private key of `certificate`."),
+    ],
+    rules: &[Rule::Together(&["certificate", "key"])],
+};
+
+static CIRCUIT_BREAKER: Table = Table {
+    name: "circuit_breaker",
+    doc: "The limits of a cluster, exact over all workers. What is over a limit is refused at once, and counted.",
+    fields: &[
+        Field::with_default("max_connections", SOME, "16384", "The most connections."),
+        Field::with_default("max_pending", COUNT, "1024", "The most operations that wait for a connection."),
+        Field::with_default(
+            "max_requests",
+            SOME,
+            "16384",
+            "The most operations in flight; long polls are not counted.",
+        ),
+        Field::with_default("max_retries", COUNT, "1024", "The most retries in flight."),
+        Field::optional(
+            "retry_budget",
+            Kind::Table(&RETRY_BUDGET),
+            "The most retries in flight, relative to the operations in flight; holds beside `max_retries`. Left out: as with \
+             `{}`.",
+        ),
+    ],
+    rules: &[],
+};
+
+static RETRY_BUDGET: Table = Table {
+    name: "retry_budget",
+    doc: "How many retries may be in flight at a time: `percent` of the operations in flight, and in any case `min_retries`.",
+    fields: &[
+        Field::with_default("percent", PERCENT, "20", "Per hundred operations in flight."),
+        Field::with_default("min_retries", COUNT, "3", "Always allowed."),
+    ],
+    rules: &[],
+};
+
+static OUTLIER_EJECTION: Table = Table {
+    name: "outlier_ejection",
+    doc: "When an endpoint is taken out of rotation, and for how long. The last endpoint never is.",
+    fields: &[
+        Field::with_default("consecutive_errors", SOME, "5", "So many failures in a row eject it."),
+        Field::with_default(
+            "interval",
+            Kind::Duration { min: 10, max: HOUR },
+            "10s",
+            "How often ejected endpoints are looked at, to be let in again.",
+        ),
+        Field::with_default(
+            "base_ejection_time",
+            WAIT,
+            "30s",
+            "How long the first ejection lasts; each further one in a row lasts so much longer.",
+        ),
+        Field::with_default(
+            "max_ejection_time",
+            Kind::Duration { min: 1, max: 24 * HOUR },
+            "300s",
+            "The longest an ejection lasts.",
+        ),
+        Field::with_default(
+            "max_ejection_percent",
+            Kind::Integer { min: 1, max: 100 },
+            "50",
+            "The most endpoints that are out at a time, per hundred, rounded up.",
+        ),
+    ],
+    rules: &[],
+};

@@ -1,0 +1,222 @@
+//! Text into the spanned tree, from the events of `saphyr-parser`. Everything is bounded: the text by [`MAX_BYTES`], nesting
+//! by [`MAX_DEPTH`], values by [`MAX_NODES`]; anchors and aliases, by which a small file could grow without bound, are refused.
+
+use crate::diagnostic::Position;
+use crate::node::{Entry, Node, Scalar, Value};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
+use std::collections::HashMap;
+
+/// The largest file, in bytes.
+pub const MAX_BYTES: usize = 16 << 20;
+/// The deepest nesting of lists and mappings.
+pub const MAX_DEPTH: usize = 32;
+/// The most values in a file.
+pub const MAX_NODES: u32 = 1 << 20;
+
+/// Something wrong with the text itself.
+pub(crate) struct Mistake {
+    pub at: Position,
+    /// The node it is in, for its path, where there is one.
+    pub node: Option<u32>,
+    pub message: String,
+}
+
+/// The tree, if there is one, and what was wrong on the way to it.
+pub(crate) struct Tree {
+    pub root: Option<Node>,
+    pub mistakes: Vec<Mistake>,
+}
+
+/// What replaces `${..}`: the text, `None` when there is nothing to replace, or what is wrong.
+pub(crate) type Substitute<'a> = &'a mut dyn FnMut(&str) -> Result<Option<String>, String>;
+
+struct Builder<'t, 's> {
+    parser: Parser<'t, StrInput<'t>>,
+    substitute: Substitute<'s>,
+    next_id: u32,
+    last: Position,
+    mistakes: Vec<Mistake>,
+}
+
+/// Reading cannot go on; why is among the mistakes.
+struct Stop;
+
+pub(crate) fn read(text: &str, substitute: Substitute<'_>) -> Tree {
+    let last = end_of(text);
+    let (parser, next_id, mistakes) = (Parser::new_from_str(text), 0, Vec::new());
+    let mut builder = Builder { parser, substitute, next_id, last, mistakes };
+    let root = if text.len() > MAX_BYTES {
+        builder.mistake(Position::START, None, format!("the file is larger than {} MiB", MAX_BYTES >> 20));
+        None
+    } else {
+        builder.document().ok()
+    };
+    Tree { root, mistakes: builder.mistakes }
+}
+
+/// The position after the last character.
+fn end_of(text: &str) -> Position {
+    let line = text.bytes().filter(|b| *b == b'\n').count();
+    let tail = text.rsplit('\n').next().unwrap_or_default();
+    Position { line: narrow(line + 1), column: narrow(tail.chars().count() + 1) }
+}
+
+fn narrow(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+impl<'t> Builder<'t, '_> {
+    fn mistake(&mut self, at: Position, node: Option<u32>, message: impl Into<String>) {
+        self.mistakes.push(Mistake { at, node, message: message.into() });
+    }
+
+    fn position(&self, span: &Span) -> Position {
+        self.clamp(span.start.line(), span.start.col())
+    }
+
+    /// The scanner's mark, within the file.
+    fn clamp(&self, line: usize, column: usize) -> Position {
+        Position { line: narrow(line.max(1)), column: narrow(column + 1) }.min(self.last)
+    }
+
+    fn next(&mut self) -> Result<(Event<'t>, Position), Stop> {
+        match self.parser.next_event() {
+            Some(Ok((event, span))) => Ok((event, self.position(&span))),
+            Some(Err(error)) => Err(self.syntax(&error)),
+            None => {
+                self.mistake(self.last, None, "the file ends too early");
+                Err(Stop)
+            }
+        }
+    }
+
+    fn syntax(&mut self, error: &ScanError) -> Stop {
+        let at = self.clamp(error.marker().line(), error.marker().col());
+        self.mistake(at, None, format!("not YAML: {}", error.info()));
+        Stop
+    }
+
+    fn document(&mut self) -> Result<Node, Stop> {
+        let root = loop {
+            let (event, at) = self.next()?;
+            match event {
+                Event::StreamStart | Event::DocumentStart(_) | Event::Nothing => {}
+                Event::StreamEnd => {
+                    self.mistake(Position::START, None, "the file is empty");
+                    return Err(Stop);
+                }
+                event => break self.node(event, at, 0)?,
+            }
+        };
+        loop {
+            let (event, at) = self.next()?;
+            match event {
+                Event::DocumentEnd | Event::Nothing => {}
+                Event::StreamEnd => return Ok(root),
+                _ => {
+                    self.mistake(at, None, "a second document begins here; a file holds one");
+                    return Ok(root);
+                }
+            }
+        }
+    }
+
+    fn node(&mut self, event: Event<'t>, at: Position, depth: usize) -> Result<Node, Stop> {
+        let id = self.next_id;
+        if depth > MAX_DEPTH || id >= MAX_NODES {
+            let cap = if id >= MAX_NODES {
+                format!("more than {MAX_NODES} values")
+            } else {
+                format!("nested more than {MAX_DEPTH} deep")
+            };
+            self.mistake(at, None, cap);
+            return Err(Stop);
+        }
+        self.next_id += 1;
+        let (anchor, tagged) = match &event {
+            Event::Scalar(_, _, anchor, tag)
+            | Event::SequenceStart(anchor, tag)
+            | Event::MappingStart(anchor, tag) => (*anchor, tag.is_some()),
+            _ => (0, false),
+        };
+        if anchor != 0 {
+            self.mistake(at, Some(id), "anchors (`&name`) are not supported: write the value out");
+        }
+        if tagged {
+            self.mistake(at, Some(id), "tags (`!name`) are not supported: leave it out");
+        }
+        let value = match event {
+            Event::Scalar(text, style, ..) => self.scalar(&text, style == ScalarStyle::Plain, at, id),
+            Event::SequenceStart(..) => self.list(depth)?,
+            Event::MappingStart(..) => self.map(depth)?,
+            Event::Alias(_) => {
+                self.mistake(at, Some(id), "aliases (`*name`) are not supported: write the value out");
+                Value::Broken
+            }
+            _ => {
+                self.mistake(at, Some(id), "a value was expected");
+                return Err(Stop);
+            }
+        };
+        Ok(Node { id, at, value })
+    }
+
+    fn scalar(&mut self, text: &str, plain: bool, at: Position, id: u32) -> Value {
+        match (self.substitute)(text) {
+            Ok(None) => Value::Scalar(Scalar { text: text.into(), plain, written: None }),
+            Ok(Some(replaced)) => {
+                Value::Scalar(Scalar { text: replaced.into(), plain, written: Some(text.into()) })
+            }
+            Err(message) => {
+                self.mistake(at, Some(id), message);
+                Value::Broken
+            }
+        }
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, Stop> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(Value::List(items)),
+                (event, at) => items.push(self.node(event, at, depth + 1)?),
+            }
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Value, Stop> {
+        let mut entries: Vec<Entry> = Vec::new();
+        // Beyond a few keys a scan of all for each would be quadratic.
+        let mut seen: HashMap<Box<str>, usize> = HashMap::new();
+        loop {
+            let (event, key_at) = self.next()?;
+            let key: Box<str> = match event {
+                Event::MappingEnd => return Ok(Value::Map(entries)),
+                Event::Scalar(text, _, 0, None) => text.as_ref().into(),
+                _ => {
+                    self.mistake(key_at, None, "a key is plain text: no list, mapping, anchor or tag");
+                    return Err(Stop);
+                }
+            };
+            let (event, at) = self.next()?;
+            let value = self.node(event, at, depth + 1)?;
+            let first = if entries.len() < 16 {
+                entries.iter().position(|entry| entry.key == key)
+            } else {
+                if seen.is_empty() {
+                    seen.extend(entries.iter().enumerate().map(|(n, entry)| (entry.key.clone(), n)));
+                }
+                let next = entries.len();
+                Some(*seen.entry(key.clone()).or_insert(next)).filter(|n| *n != next)
+            };
+            match first.and_then(|n| entries.get(n)) {
+                // The path of the first is that of the second.
+                Some(Entry { key_at: first, value: Node { id, .. }, .. }) => {
+                    let (first, id) = (*first, *id);
+                    self.mistake(key_at, Some(id), format!("defined twice, first at {first}"));
+                }
+                None => entries.push(Entry { key, key_at, value }),
+            }
+        }
+    }
+}

@@ -1,0 +1,514 @@
+//! The typed walk: takes a spanned tree apart by its field tables and collects every error on the way. Readers give `None`
+//! for what is not there or is wrong; what is wrong has then been recorded, and the file as a whole is refused.
+
+use crate::diagnostic::{Diagnostic, Errors, Position};
+use crate::model::Config;
+use crate::node::{Entry, Node, Scalar, Value, path_of, push_key};
+use crate::scalar::{self, Parsed, Problem};
+use crate::table::{Field, Kind, Presence, Rule, Table, Word};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The state of a walk: where errors go, and what can be referred to.
+pub struct Walk<'a> {
+    file: Arc<str>,
+    root: &'a Node,
+    /// What relative paths are relative to.
+    base: &'a Path,
+    clusters: HashMap<&'a str, Known>,
+    errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+    omitted: usize,
+    /// How many values were looked at: the walk's work, which has to be linear in the size of the file.
+    pub(crate) visited: u64,
+}
+
+struct Known {
+    name: Arc<str>,
+    used: Cell<bool>,
+}
+
+/// A mapping whose keys have been checked against its table. Its readers look a key up, check its value by the kind in the
+/// table, and apply the table's default when the key is not there.
+#[derive(Clone, Copy)]
+pub struct Fields<'n> {
+    node: &'n Node,
+    table: &'static Table,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(file: Arc<str>, root: &'a Node, base: &'a Path, errors: Vec<Diagnostic>) -> Walk<'a> {
+        let warnings = Vec::new();
+        Walk { file, root, base, clusters: HashMap::new(), errors, warnings, omitted: 0, visited: 0 }
+    }
+
+    /// The file as it was named.
+    pub(crate) fn file(&self) -> Arc<str> {
+        self.file.clone()
+    }
+
+    pub(crate) fn error_count(&self) -> usize {
+        self.errors.len() + self.omitted
+    }
+
+    /// Records that something is wrong with `node`.
+    pub fn error(&mut self, node: &Node, message: impl Into<String>) {
+        self.error_at(node.at, node, message.into());
+    }
+
+    /// Records that something is wrong with an entry of a mapping, at its key.
+    pub fn error_at_key(&mut self, entry: &Entry, message: impl Into<String>) {
+        self.error_at(entry.key_at, &entry.value, message.into());
+    }
+
+    /// Records that `node` is not what was expected; what was found is added.
+    pub fn expected(&mut self, node: &Node, expected: &str) {
+        if !matches!(node.value, Value::Broken) {
+            self.error(node, format!("expected {expected}, found {}", found(node)));
+        }
+    }
+
+    /// Records a warning: the file is taken, but this may not be what was meant.
+    pub fn warn(&mut self, node: &Node, message: impl Into<String>) {
+        if self.warnings.len() < Errors::MOST {
+            let warning = self.diagnostic(node.at, node, message.into());
+            self.warnings.push(warning);
+        }
+    }
+
+    fn error_at(&mut self, at: Position, node: &Node, message: String) {
+        if self.errors.len() < Errors::MOST {
+            let error = self.diagnostic(at, node, message);
+            self.errors.push(error);
+        } else {
+            self.omitted += 1;
+        }
+    }
+
+    fn diagnostic(&self, at: Position, node: &Node, message: String) -> Diagnostic {
+        Diagnostic { file: self.file.clone(), at, path: path_of(self.root, node.id), message }
+    }
+
+    /// Looks at a mapping through its table: unknown keys, missing keys and broken rules are recorded. `None` when it is no
+    /// mapping at all.
+    pub fn fields<'n>(&mut self, node: &'n Node, table: &'static Table) -> Option<Fields<'n>> {
+        self.fields_with(node, table, &[])
+    }
+
+    /// The same, with keys beside those of the table.
+    pub(crate) fn fields_with<'n>(
+        &mut self,
+        node: &'n Node,
+        table: &'static Table,
+        more: &[&'static str],
+    ) -> Option<Fields<'n>> {
+        self.visited += 1;
+        let entries = self.map(node)?;
+        let known = || table.fields.iter().map(|field| field.name).chain(more.iter().copied());
+        for entry in entries {
+            self.visited += 1;
+            if !known().any(|name| name == entry.key()) {
+                self.unknown(entry, known());
+            }
+        }
+        for field in table.fields.iter().filter(|field| field.presence == Presence::Required) {
+            if !entries.iter().any(|entry| entry.key() == field.name) {
+                self.error(
+                    node,
+                    format!("`{}` is missing: {}", field.name, scalar::expectation(&field.kind)),
+                );
+            }
+        }
+        for rule in table.rules {
+            self.rule(node, entries, rule);
+        }
+        Some(Fields { node, table })
+    }
+
+    fn unknown(&mut self, entry: &Entry, known: impl Iterator<Item = &'static str> + Clone) {
+        let mut message = format!("unknown key, expected {}", scalar::one_of(known.clone()));
+        if let Some(near) = scalar::nearest(entry.key(), known) {
+            message.push_str(&format!("; did you mean `{near}`?"));
+        }
+        self.error_at_key(entry, message);
+    }
+
+    fn rule(&mut self, node: &Node, entries: &[Entry], rule: &Rule) {
+        let (Rule::ExactlyOne(keys) | Rule::AtMostOne(keys) | Rule::Together(keys)) = rule;
+        let there: Vec<&Entry> = entries.iter().filter(|entry| keys.contains(&entry.key())).collect();
+        match (rule, there.as_slice()) {
+            (Rule::ExactlyOne(_), []) => {
+                self.error(node, format!("expected {}", scalar::one_of(keys.iter().copied())));
+            }
+            (Rule::ExactlyOne(_) | Rule::AtMostOne(_), [first, second, ..]) => {
+                let first = first.key();
+                self.error_at_key(second, format!("cannot stand beside `{first}`: only one of them"));
+            }
+            (Rule::Together(_), [first, ..]) => {
+                for missing in keys.iter().filter(|key| !there.iter().any(|entry| entry.key() == **key)) {
+                    self.error_at_key(first, format!("needs `{missing}` beside it"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The entries of a mapping from names of the user's choice.
+    pub fn map<'n>(&mut self, node: &'n Node) -> Option<&'n [Entry]> {
+        self.visited += 1;
+        let entries = node.entries();
+        if entries.is_none() {
+            let expected = if node.is_null() { "a mapping (`{}` for an empty one)" } else { "a mapping" };
+            self.expected(node, expected);
+        }
+        entries
+    }
+
+    /// The items of a list of `min` to `max`.
+    pub fn list<'n>(&mut self, node: &'n Node, min: usize, max: usize) -> Option<&'n [Node]> {
+        self.visited += 1;
+        let Some(items) = node.items() else {
+            self.expected(node, "a list");
+            return None;
+        };
+        if items.len() < min || items.len() > max {
+            let bound = if items.len() < min { format!("at least {min}") } else { format!("at most {max}") };
+            self.error(node, format!("expected {bound} items, found {}", items.len()));
+            return None;
+        }
+        Some(items)
+    }
+
+    /// Whether this may name a listener or a cluster; if not, that is recorded.
+    pub(crate) fn name(&mut self, entry: &Entry) -> bool {
+        let good = scalar::is_name(entry.key());
+        if !good {
+            self.error_at_key(
+                entry,
+                "expected a name of 1 to 128 letters, digits, `_`, `.` and `-`, not beginning with `.` or `-`",
+            );
+        }
+        good
+    }
+
+    /// Makes cluster names known, before anything refers to them.
+    pub(crate) fn know_clusters(&mut self, entries: &'a [Entry]) {
+        for entry in entries {
+            self.visited += 1;
+            let known = Known { name: entry.key().into(), used: Cell::new(false) };
+            self.clusters.insert(entry.key(), known);
+        }
+    }
+
+    /// The shared name of a known cluster.
+    pub(crate) fn cluster_name(&self, name: &str) -> Arc<str> {
+        self.clusters.get(name).map_or_else(|| name.into(), |known| known.name.clone())
+    }
+
+    /// Whether anything refers to the cluster.
+    pub(crate) fn is_used(&self, name: &str) -> bool {
+        self.clusters.get(name).is_some_and(|known| known.used.get())
+    }
+
+    /// A reference to a cluster, which has to be in the file.
+    pub fn cluster(&mut self, node: &Node) -> Option<Arc<str>> {
+        let text = self.text(node, &Kind::Cluster)?;
+        if let Some(known) = self.clusters.get(&*text) {
+            known.used.set(true);
+            return Some(known.name.clone());
+        }
+        let mut message = format!("no cluster is called {}", found(node));
+        // Comparing with every cluster is worth it for the first few mistakes, not for thousands.
+        if self.errors.len() < 20
+            && !is_substituted(node)
+            && let Some(near) = scalar::nearest(&text, self.clusters.keys().copied())
+        {
+            message.push_str(&format!("; did you mean `{near}`?"));
+        }
+        self.error(node, message);
+        None
+    }
+
+    fn parsed(&mut self, node: &Node, kind: &Kind) -> Option<Parsed> {
+        self.visited += 1;
+        let Value::Scalar(scalar) = &node.value else {
+            self.expected(node, &scalar::expectation(kind));
+            return None;
+        };
+        if scalar.is_null() {
+            self.expected(node, &scalar::expectation(kind));
+            return None;
+        }
+        match scalar::read(kind, &scalar.text, scalar.may_be_typed()) {
+            Ok(parsed) => Some(parsed),
+            Err(Problem { expected, hint }) => {
+                let mut message = format!("expected {expected}, found {}", found(node));
+                // A hint may hold parts of the value, which are not to be shown when it was substituted.
+                if let (Some(hint), false) = (hint, is_substituted(node)) {
+                    message.push_str("; ");
+                    message.push_str(&hint);
+                }
+                self.error(node, message);
+                None
+            }
+        }
+    }
+
+    /// Text of one of the kinds that are text: [`Kind::Text`], [`Kind::HostPort`], [`Kind::Host`], [`Kind::Method`].
+    pub fn text(&mut self, node: &Node, kind: &Kind) -> Option<Arc<str>> {
+        match self.parsed(node, kind)? {
+            Parsed::Text(text) => Some(text.into()),
+            _ => None,
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&mut self, node: &Node) -> Option<bool> {
+        match self.parsed(node, &Kind::Bool)? {
+            Parsed::Bool(flag) => Some(flag),
+            _ => None,
+        }
+    }
+
+    /// A number of [`Kind::Integer`], [`Kind::Size`] (bytes) or [`Kind::Status`].
+    pub fn number<T: TryFrom<u64>>(&mut self, node: &Node, kind: &Kind) -> Option<T> {
+        match self.parsed(node, kind)? {
+            Parsed::Number(number) => T::try_from(number).ok(),
+            _ => None,
+        }
+    }
+
+    /// A duration of [`Kind::Duration`].
+    pub fn duration(&mut self, node: &Node, kind: &Kind) -> Option<Duration> {
+        match self.parsed(node, kind)? {
+            Parsed::Duration(duration) => Some(duration),
+            _ => None,
+        }
+    }
+
+    /// An address to listen on.
+    pub fn bind(&mut self, node: &Node) -> Option<SocketAddr> {
+        match self.parsed(node, &Kind::Bind)? {
+            Parsed::Bind(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// A host and a port.
+    pub fn host_port(&mut self, node: &Node) -> Option<Arc<str>> {
+        self.text(node, &Kind::HostPort)
+    }
+
+    /// A path; a relative one is relative to the configuration file.
+    pub fn path(&mut self, node: &Node) -> Option<PathBuf> {
+        let text = self.text(node, &Kind::Path)?;
+        Some(self.base.join(&*text))
+    }
+
+    /// An HTTP method.
+    pub fn method(&mut self, node: &Node) -> Option<Arc<str>> {
+        self.text(node, &Kind::Method)
+    }
+
+    /// A word of a closed list; `kind` is the [`Kind::OneOf`] of the same enum.
+    pub fn word<T: Word>(&mut self, node: &Node, kind: &Kind) -> Option<T> {
+        match self.parsed(node, kind)? {
+            Parsed::Word(index) => word_at(index),
+            _ => None,
+        }
+    }
+
+    /// The configuration, if nothing was wrong with it, or all that was.
+    pub(crate) fn finish(self, config: Option<Config>) -> Result<Config, Errors> {
+        let Walk { errors, omitted, mut warnings, .. } = self;
+        match config {
+            Some(mut config) if errors.is_empty() => {
+                warnings.sort_by_key(|warning| warning.at);
+                config.warnings = warnings;
+                Ok(config)
+            }
+            _ => Err(Errors::new(errors, omitted)),
+        }
+    }
+}
+
+/// An empty mapping.
+static NOTHING: Node = Node { id: u32::MAX, at: Position::START, value: Value::Map(Vec::new()) };
+
+fn word_at<T: Word>(index: usize) -> Option<T> {
+    T::WORDS.get(index).map(|(_, variant)| *variant)
+}
+
+impl<'n> Fields<'n> {
+    /// The mapping itself.
+    pub fn node(&self) -> &'n Node {
+        self.node
+    }
+
+    /// The value under `key`, if it is there.
+    pub fn child(&self, key: &str) -> Option<&'n Node> {
+        self.node.child(key)
+    }
+
+    fn find(&self, key: &str) -> (Option<&'n Node>, Option<&'static Field>) {
+        let field = self.table.field(key);
+        debug_assert!(field.is_some(), "table `{}` has no field `{key}`", self.table.name);
+        (self.node.child(key), field)
+    }
+
+    /// The default of a field, read like the file.
+    fn default(field: &Field) -> Option<Parsed> {
+        match field.presence {
+            Presence::Default(text) => scalar::read(&field.kind, text, true).ok(),
+            Presence::Required | Presence::Optional => None,
+        }
+    }
+
+    fn parsed(&self, walk: &mut Walk<'_>, key: &str) -> Option<Parsed> {
+        let (node, field) = self.find(key);
+        match node {
+            Some(node) => walk.parsed(node, &field?.kind),
+            None => Fields::default(field?),
+        }
+    }
+
+    /// Text, a host, a host and port, a method.
+    pub fn text(&self, walk: &mut Walk<'_>, key: &str) -> Option<Arc<str>> {
+        match self.parsed(walk, key)? {
+            Parsed::Text(text) => Some(text.into()),
+            _ => None,
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&self, walk: &mut Walk<'_>, key: &str) -> Option<bool> {
+        match self.parsed(walk, key)? {
+            Parsed::Bool(flag) => Some(flag),
+            _ => None,
+        }
+    }
+
+    /// A whole number, a size in bytes, a status.
+    pub fn number<T: TryFrom<u64>>(&self, walk: &mut Walk<'_>, key: &str) -> Option<T> {
+        match self.parsed(walk, key)? {
+            Parsed::Number(number) => T::try_from(number).ok(),
+            _ => None,
+        }
+    }
+
+    /// A duration.
+    pub fn duration(&self, walk: &mut Walk<'_>, key: &str) -> Option<Duration> {
+        match self.parsed(walk, key)? {
+            Parsed::Duration(duration) => Some(duration),
+            _ => None,
+        }
+    }
+
+    /// An address to listen on.
+    pub fn bind(&self, walk: &mut Walk<'_>, key: &str) -> Option<SocketAddr> {
+        match self.parsed(walk, key)? {
+            Parsed::Bind(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// A path; a relative one is relative to the configuration file.
+    pub fn path(&self, walk: &mut Walk<'_>, key: &str) -> Option<PathBuf> {
+        walk.path(self.find(key).0?)
+    }
+
+    /// A reference to a cluster of the file.
+    pub fn cluster(&self, walk: &mut Walk<'_>, key: &str) -> Option<Arc<str>> {
+        walk.cluster(self.find(key).0?)
+    }
+
+    /// A word of a closed list.
+    pub fn word<T: Word>(&self, walk: &mut Walk<'_>, key: &str) -> Option<T> {
+        match self.parsed(walk, key)? {
+            Parsed::Word(index) => word_at(index),
+            _ => None,
+        }
+    }
+
+    /// A mapping with a table of its own.
+    pub fn table(&self, walk: &mut Walk<'_>, key: &str) -> Option<Fields<'n>> {
+        let (node, field) = self.find(key);
+        match field?.kind {
+            Kind::Table(table) => walk.fields(node?, table),
+            _ => None,
+        }
+    }
+
+    /// The same; where it is not there, one in which everything has its default.
+    pub fn table_or_default(&self, walk: &mut Walk<'_>, key: &str) -> Fields<'n> {
+        let table = match self.find(key).1 {
+            Some(Field { kind: Kind::Table(table), .. }) => table,
+            _ => self.table,
+        };
+        self.table(walk, key).unwrap_or(Fields { node: &NOTHING, table })
+    }
+
+    /// The items of a [`Kind::List`] or [`Kind::OneOrMany`]; `None` when it is not there.
+    pub fn items(&self, walk: &mut Walk<'_>, key: &str) -> Option<&'n [Node]> {
+        let (node, field) = self.find(key);
+        let node = node?;
+        match field?.kind {
+            Kind::List { min, max, .. } => walk.list(node, min, max),
+            Kind::OneOrMany(_) if node.items().is_some() => walk.list(node, 1, usize::MAX),
+            Kind::OneOrMany(_) => Some(std::slice::from_ref(node)),
+            _ => None,
+        }
+    }
+
+    /// The entries of a [`Kind::Map`]; `None` when it is not there.
+    pub fn map(&self, walk: &mut Walk<'_>, key: &str) -> Option<&'n [Entry]> {
+        walk.map(self.find(key).0?)
+    }
+}
+
+fn is_substituted(node: &Node) -> bool {
+    matches!(&node.value, Value::Scalar(Scalar { written: Some(_), .. }))
+}
+
+/// What was found, for an error: never what was substituted, never more than a short piece.
+pub(crate) fn found(node: &Node) -> String {
+    match &node.value {
+        Value::Scalar(scalar) if scalar.is_null() => "nothing".into(),
+        Value::Scalar(scalar) if scalar.plain => format!("`{}`", clip(scalar.shown())),
+        Value::Scalar(scalar) => format!("\"{}\"", clip(scalar.shown())),
+        Value::List(items) if items.is_empty() => "an empty list".into(),
+        Value::List(_) => "a list".into(),
+        Value::Map(entries) => match entries.first() {
+            None => "an empty mapping".into(),
+            Some(entry) => {
+                let mut key = String::new();
+                push_key(&mut key, entry.key());
+                format!("a mapping (of `{key}`..)")
+            }
+        },
+        Value::Broken => "something broken".into(),
+    }
+}
+
+/// At most 60 characters, with what is not printable escaped.
+pub(crate) fn clip(text: &str) -> String {
+    let mut out = String::new();
+    for (n, c) in text.chars().enumerate() {
+        if n == 60 {
+            out.push_str("..");
+            break;
+        }
+        if c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}

@@ -1,0 +1,264 @@
+//! The decoders: a stream of bytes to pieces of messages, with what is known about each.
+
+use bytes::{Buf, BytesMut};
+use nom::number::complete::{le_i32, le_u8};
+use nom::{IResult, Parser};
+
+use super::header::{HEADER_LENGTH, Header, MAX_MESSAGE_LENGTH, Malformed, OpCode};
+use super::inflate::{Compressor, FRAME_HEADER, Inflate, Stream};
+use super::problem::Problem;
+use super::reply::ReplyHead;
+use super::request::RequestHead;
+use super::walk::{Facts, Walker};
+use crate::Piece;
+
+/// Bytes of an `OP_COMPRESSED` before the compressed ones: header, original opcode, length, compressor.
+const COMPRESSED_PREFIX: usize = HEADER_LENGTH + 9;
+
+/// A head that grows while its message is walked.
+#[allow(private_bounds)] // what a walk tells a head is nobody else's business
+pub trait Head: Facts + Default + Clone {
+    /// A new message begins.
+    #[doc(hidden)]
+    fn begin(&mut self, header: Header);
+    /// The message is compressed: what is inside, and how long that is with its header.
+    #[doc(hidden)]
+    fn compressed(&mut self, compressor: Compressor, op_code: OpCode, length: u32);
+    /// The message cannot be understood, or not wholly.
+    #[doc(hidden)]
+    fn problem(&mut self, problem: Problem);
+    /// Whether enough is known to hand the head out.
+    #[doc(hidden)]
+    fn is_known(&self) -> bool;
+    /// The message has ended.
+    #[doc(hidden)]
+    fn end(&mut self);
+}
+
+macro_rules! head {
+    ($head:ty, $known:expr) => {
+        impl Head for $head {
+            fn begin(&mut self, header: Header) {
+                self.begin(header);
+            }
+
+            fn compressed(&mut self, compressor: Compressor, op_code: OpCode, length: u32) {
+                self.compressor = Some(compressor);
+                self.op_code = op_code;
+                self.uncompressed_length = length;
+            }
+
+            fn problem(&mut self, problem: Problem) {
+                self.problem.get_or_insert(problem);
+            }
+
+            fn is_known(&self) -> bool {
+                $known(self)
+            }
+
+            fn end(&mut self) {
+                self.end();
+            }
+        }
+    };
+}
+
+head!(RequestHead, RequestHead::is_named);
+head!(ReplyHead, ReplyHead::is_begun);
+
+/// Cuts a client's bytes into requests.
+pub type RequestDecoder = Decoder<RequestHead>;
+
+/// Cuts a server's bytes into replies.
+pub type ReplyDecoder = Decoder<ReplyHead>;
+
+/// How the bytes of the current message are looked at.
+#[derive(Debug)]
+enum Body {
+    /// As they are.
+    Plain,
+    /// As the prefix of an `OP_COMPRESSED` that is not there yet.
+    Compressed,
+    /// Decompressed.
+    Inflated(Stream),
+    /// Not at all.
+    Opaque,
+}
+
+/// One direction of a connection, cut into messages, each handed out in pieces as its bytes arrive.
+///
+/// The head comes with the piece that makes it known (for a reply: that holds its flags), and once more, complete,
+/// with the message's last piece; a message that is in the buffer whole is one piece with one complete head.
+/// Nothing is copied and, in the steady state, nothing is allocated.
+#[derive(Debug)]
+pub struct Decoder<H> {
+    /// Bytes of the current message still to come.
+    left: usize,
+    head: H,
+    /// The head has been handed out.
+    shown: bool,
+    walker: Walker,
+    body: Body,
+}
+
+impl<H: Head> Default for Decoder<H> {
+    fn default() -> Self {
+        Decoder { left: 0, head: H::default(), shown: false, walker: Walker::idle(), body: Body::Opaque }
+    }
+}
+
+impl<H: Head> Decoder<H> {
+    /// Whether the next byte begins a message.
+    pub fn is_between_messages(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Takes the next piece off the front of `buf`; `None` when more bytes are needed. At most 1 KiB is left in the
+    /// buffer meanwhile.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the bytes are no message; nothing is taken, and no later call will go better. What is wrong
+    /// inside a message is no error but the head's `problem`: the message passes by its length.
+    pub fn decode(
+        &mut self,
+        buf: &mut BytesMut,
+        inflate: &mut Inflate,
+    ) -> Result<Option<Piece<H>>, Malformed> {
+        if self.left == 0 {
+            let Some(header) = Header::parse(buf)? else { return Ok(None) };
+            self.begin(header);
+        }
+        let size = buf.len().min(self.left);
+        let bytes = buf.chunk().get(..size).unwrap_or_default();
+        let whole = size == self.left;
+        let done = self.look(bytes, whole, inflate);
+        if done == 0 {
+            return Ok(None);
+        }
+        self.left -= done;
+        let last = self.left == 0;
+        if last {
+            self.end(inflate);
+        }
+        let head = self.show(last);
+        Ok(Some(Piece { bytes: buf.split_to(done).freeze(), head, last }))
+    }
+
+    fn begin(&mut self, header: Header) {
+        self.left = header.length as usize;
+        self.head.begin(header);
+        self.shown = false;
+        self.body = match header.op_code {
+            OpCode::COMPRESSED => Body::Compressed,
+            _ => Body::Plain,
+        };
+        self.walker.begin(header.op_code, 0, header.length);
+    }
+
+    fn show(&mut self, last: bool) -> Option<H> {
+        if last {
+            return Some(std::mem::take(&mut self.head));
+        }
+        if self.shown || !self.head.is_known() {
+            return None;
+        }
+        self.shown = true;
+        Some(self.head.clone())
+    }
+
+    /// Looks at the message's next bytes and returns how many may go on.
+    fn look(&mut self, bytes: &[u8], whole: bool, inflate: &mut Inflate) -> usize {
+        let looked = match &mut self.body {
+            Body::Plain => self.walker.feed(&mut self.head, bytes),
+            Body::Compressed => return self.open(bytes, whole, inflate),
+            Body::Inflated(stream) => {
+                let (head, walker) = (&mut self.head, &mut self.walker);
+                stream.run(bytes, |clear| walker.feed(head, clear)).map(|()| bytes.len())
+            }
+            Body::Opaque => Ok(bytes.len()),
+        };
+        match looked {
+            // All of the message is there: there is nothing to wait for.
+            Ok(done) if whole && done < bytes.len() => self.fail(Problem::Truncated, inflate),
+            Ok(done) => return done,
+            Err(problem) => self.fail(problem, inflate),
+        }
+        bytes.len()
+    }
+
+    /// Begins to look into a compressed message, once enough of it is there.
+    fn open(&mut self, bytes: &[u8], whole: bool, inflate: &mut Inflate) -> usize {
+        if !whole && bytes.len() < COMPRESSED_PREFIX + FRAME_HEADER {
+            return 0;
+        }
+        match self.prefix(bytes, inflate) {
+            Ok(()) => {
+                let rest = bytes.get(COMPRESSED_PREFIX..).unwrap_or_default();
+                COMPRESSED_PREFIX + self.look(rest, whole, inflate)
+            }
+            Err(problem) => {
+                self.fail(problem, inflate);
+                bytes.len()
+            }
+        }
+    }
+
+    fn prefix(&mut self, bytes: &[u8], inflate: &mut Inflate) -> Result<(), Problem> {
+        let (rest, (op_code, length, id)) =
+            bytes.get(HEADER_LENGTH..).and_then(|b| compressed_prefix(b).ok()).ok_or(Problem::Compressed)?;
+        let inner = u32::try_from(length).map_err(|_| Problem::Compressed)?;
+        let length = inner.saturating_add(HEADER_LENGTH as u32);
+        if length > MAX_MESSAGE_LENGTH {
+            return Err(Problem::Inflated);
+        }
+        if op_code == OpCode::COMPRESSED {
+            return Err(Problem::Compressed);
+        }
+        let compressor = Compressor::from_id(id).ok_or(Problem::Compressor)?;
+        self.head.compressed(compressor, op_code, length);
+        self.walker.begin(op_code, HEADER_LENGTH as u32, length);
+        self.body = if compressor == Compressor::Noop {
+            if inner as usize != self.left - COMPRESSED_PREFIX {
+                return Err(Problem::InflatedLength);
+            }
+            Body::Plain
+        } else {
+            Body::Inflated(inflate.take(compressor, inner, rest)?)
+        };
+        Ok(())
+    }
+
+    /// Looks no further into this message.
+    fn fail(&mut self, problem: Problem, inflate: &mut Inflate) {
+        self.head.problem(problem);
+        self.walker.give_up();
+        self.close(inflate);
+    }
+
+    fn close(&mut self, inflate: &mut Inflate) {
+        if let Body::Inflated(stream) = std::mem::replace(&mut self.body, Body::Opaque) {
+            inflate.give_back(stream);
+        }
+    }
+
+    fn end(&mut self, inflate: &mut Inflate) {
+        let ended = match &self.body {
+            Body::Opaque => Ok(()),
+            Body::Inflated(stream) => stream.finish(),
+            Body::Plain | Body::Compressed => Ok(()),
+        };
+        let ended = ended.and_then(|()| match self.body {
+            Body::Opaque => Ok(()),
+            _ => self.walker.finish(&mut self.head),
+        });
+        if let Err(problem) = ended {
+            self.head.problem(problem);
+        }
+        self.close(inflate);
+        self.head.end();
+    }
+}
+
+fn compressed_prefix(input: &[u8]) -> IResult<&[u8], (OpCode, i32, u8)> {
+    (le_i32.map(OpCode), le_i32, le_u8).parse(input)
+}

@@ -1,6 +1,6 @@
 //! Everything Weir decides about a request, without IO, clocks or random numbers of its own.
 //!
-//! A protocol turns bytes into an [`exchange::Operation`]; `route` says which cluster it goes to; that cluster's
+//! A protocol turns bytes into an [`exchange::Operation`]; [`route`] says which cluster it goes to; that cluster's
 //! [`cluster::View`] admits it and picks an endpoint; when the attempt has ended, its [`exchange::Outcome`] goes back to the
 //! cluster, which says whether it is tried again ([`policy`]). Time is passed in as [`exchange::Now`], randomness as a
 //! seed, so all of it runs under seeded simulation.
@@ -9,3 +9,4 @@ pub mod cluster;
 pub mod exchange;
 pub mod policy;
 pub mod protocol;
+pub mod route;

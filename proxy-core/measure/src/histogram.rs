@@ -106,6 +106,13 @@ impl Distribution {
         self.sum += histogram.sum.load();
     }
 
+    pub(crate) fn add(&mut self, other: &Distribution) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
+            *mine += theirs;
+        }
+        self.sum += other.sum;
+    }
+
     /// How many durations were counted.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()

@@ -10,17 +10,25 @@
 //! that it happened is counted too. Nothing is ever removed or reset: all counters are monotonic while the process lives.
 
 mod capped;
+mod clusters;
 pub mod histogram;
 mod intern;
 mod local;
 pub mod names;
+mod process;
+pub mod prometheus;
 mod registry;
+mod snapshot;
 mod table;
 mod tables;
 
+pub use clusters::{cluster_samples, endpoint_samples};
 pub use intern::{MAX_NAME, OTHER};
 pub use local::{InFlight, Local, Naming, Record};
+pub use process::Process;
+pub use prometheus::{Format, Scrape};
 pub use registry::{Collect, Counter, Gauge, Held, Samples, Value};
+pub use snapshot::{OperationRow, OutcomeRow};
 
 use capped::{Capped, lock};
 use std::rc::Rc;
@@ -89,9 +97,17 @@ pub(crate) struct PlaceLabels {
     pub(crate) protocol: &'static str,
 }
 
+impl std::fmt::Debug for Measure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Measure").finish_non_exhaustive()
+    }
+}
+
 /// The process's numbers, shared by all threads.
 pub struct Measure {
     pub(crate) interner: intern::Interner,
+    /// What a scrape knows of the interner's texts by id; brought up to date by each.
+    texts: Mutex<Vec<Arc<str>>>,
     registry: registry::Registry,
     shards: Mutex<Vec<Arc<Shard>>>,
     places: Mutex<Vec<PlaceLabels>>,
@@ -109,6 +125,7 @@ impl Measure {
         let other = PlaceLabels { listener: OTHER.into(), cluster: OTHER.into(), protocol: OTHER };
         Arc::new(Measure {
             interner: intern::Interner::new(&limits),
+            texts: Mutex::default(),
             registry: registry::Registry::default(),
             shards: Mutex::new(Vec::new()),
             places: Mutex::new(vec![other]),
@@ -158,6 +175,23 @@ impl Measure {
     /// Asks `collector` at every scrape from now on.
     pub fn collect(&self, collector: Arc<dyn Collect>) {
         self.registry.add_collector(collector);
+    }
+
+    /// The numbers of this moment, to be written as text in chunks. Takes memory for all of them at once, about 600 bytes a
+    /// row; the text, which is many times larger, is made chunk by chunk.
+    pub fn scrape(&self, format: Format) -> Scrape {
+        Scrape::new(snapshot::Snapshot::take(self), format)
+    }
+
+    /// The numbers of this moment as one text in the Prometheus text format.
+    pub fn prometheus(&self, out: &mut Vec<u8>) {
+        let mut scrape = self.scrape(Format::Text);
+        while scrape.write(out, usize::MAX) {}
+    }
+
+    /// What has happened to every operation on every resource, sorted by labels.
+    pub fn operations(&self) -> Vec<OperationRow> {
+        snapshot::Snapshot::take(self).into_operations()
     }
 
     pub(crate) fn admit_row(&self, key: &OperationKey) -> bool {

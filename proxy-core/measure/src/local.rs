@@ -294,7 +294,14 @@ fn bump<K: Eq + std::hash::Hash>(table: &Table<K, Counted<K>>, at: u32) {
     }
 }
 
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").finish_non_exhaustive()
+    }
+}
+
 /// Interns for a protocol. See [`Local::names`].
+#[derive(Debug)]
 pub struct Naming<'a>(&'a Local);
 
 impl Names for Naming<'_> {
@@ -305,6 +312,7 @@ impl Names for Naming<'_> {
 
 /// An operation under way: counted in `weir_operations_in_flight`, or in `weir_operations_parked` once it is known to be a
 /// long poll, until this is dropped.
+#[derive(Debug)]
 pub struct InFlight {
     local: Rc<Local>,
     row: u32,

@@ -3,7 +3,8 @@
 //! To add a metric, add a family below and a row to docs/metrics.md (a test compares the two), then take a handle with
 //! [`Measure::counter`](crate::Measure::counter) or [`Measure::gauge`](crate::Measure::gauge), or write it from a
 //! [`Collect`](crate::Collect). Conventions: prefix `weir_` (then `mongo_`, `dynamodb_`, `grpc_` for what only one protocol
-//! has), base units (seconds, bytes), counters end in `_total`, label values from closed or capped sets only.
+//! has), base units (seconds, bytes), counters end in `_total` and differ from every other name in more than that, label
+//! values from closed or capped sets only.
 
 /// What kind of number a family holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,16 +41,16 @@ pub struct Family {
     pub kind: Kind,
     /// Label names, in the order in which values are given.
     pub labels: &'static [&'static str],
-    /// The most series the family may have when it is written through handles or collectors; what is beyond is added up in
-    /// one series whose labels are all `_other`.
-    pub max_series: usize,
+    /// The most series the family may have; what is beyond is added up in one series whose labels are all `_other`. `None`
+    /// where the cap is that of the workers' tables, [`Limits`](crate::Limits).
+    pub max_series: Option<usize>,
 }
 
 /// Series per family unless it says otherwise.
 pub const MAX_SERIES: usize = 1024;
 
 macro_rules! families {
-    ($($ident:ident = $kind:ident $name:literal [$($label:literal),*] $(max $max:literal)? : $help:literal;)*) => {
+    ($($ident:ident = $kind:ident $name:literal [$($label:literal),*] $(max $max:tt)? : $help:literal;)*) => {
         $(#[doc = $help] pub static $ident: Family = Family {
             name: $name,
             help: $help,
@@ -60,34 +61,133 @@ macro_rules! families {
         /// Every family, in the order in which they are exposed.
         pub static ALL: &[&Family] = &[$(&$ident),*];
     };
-    (@max) => { MAX_SERIES };
-    (@max $max:literal) => { $max };
+    (@max) => { Some(MAX_SERIES) };
+    (@max tables) => { None };
+    (@max $max:literal) => { Some($max) };
 }
 
 families! {
     // Operations: the same for every protocol. Written from the workers' tables; their caps are `Limits`.
-    OPERATIONS = Counter "weir_operations_total" ["listener", "cluster", "protocol", "operation", "resource", "result", "code"]:
+    OPERATIONS = Counter "weir_operations_total" ["listener", "cluster", "protocol", "operation", "resource", "result", "code"] max tables:
         "Operations that have ended, by how they ended.";
-    OPERATION_DURATION = Histogram "weir_operation_duration_seconds" ["listener", "cluster", "protocol", "operation", "resource"]:
+    OPERATION_DURATION = Histogram "weir_operation_duration_seconds" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
         "Time from the first byte of the request in to the last byte of the reply out; long polls are left out.";
-    OPERATION_FIRST_BYTE = Histogram "weir_operation_first_byte_seconds" ["listener", "cluster", "protocol", "operation", "resource"]:
+    OPERATION_FIRST_BYTE = Histogram "weir_operation_first_byte_seconds" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
         "Time from the first byte of the request in to the first byte of the reply; long polls are left out.";
-    OPERATION_REQUEST_BYTES = Counter "weir_operation_request_bytes_total" ["listener", "cluster", "protocol", "operation", "resource"]:
+    OPERATION_REQUEST_BYTES = Counter "weir_operation_request_bytes_total" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
         "Bytes of requests, as they came from clients.";
-    OPERATION_REPLY_BYTES = Counter "weir_operation_reply_bytes_total" ["listener", "cluster", "protocol", "operation", "resource"]:
+    OPERATION_REPLY_BYTES = Counter "weir_operation_reply_bytes_total" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
         "Bytes of replies, as they went to clients.";
-    OPERATION_RETRIES = Counter "weir_operation_retries_total" ["listener", "cluster", "protocol"]:
+    OPERATION_RETRIES = Counter "weir_operation_retries_total" ["listener", "cluster", "protocol"] max tables:
         "Tries after the first one, of operations that have ended.";
-    OPERATIONS_IN_FLIGHT = Gauge "weir_operations_in_flight" ["listener", "cluster", "protocol"]:
+    OPERATIONS_IN_FLIGHT = Gauge "weir_operations_in_flight" ["listener", "cluster", "protocol"] max tables:
         "Operations that have begun and not ended, long polls left out.";
-    OPERATIONS_PARKED = Gauge "weir_operations_parked" ["listener", "cluster", "protocol"]:
+    OPERATIONS_PARKED = Gauge "weir_operations_parked" ["listener", "cluster", "protocol"] max tables:
         "Long polls under way: outside latencies and the request limit.";
-    REFUSALS = Counter "weir_refusals_total" ["listener", "cluster", "protocol", "reason"]:
+    REFUSALS = Counter "weir_refusals_total" ["listener", "cluster", "protocol", "reason"] max tables:
         "Operations that Weir refused by its own decision.";
-    FAILURES = Counter "weir_failures_total" ["listener", "cluster", "protocol", "side", "phase", "reason"]:
+    FAILURES = Counter "weir_failures_total" ["listener", "cluster", "protocol", "side", "phase", "reason"] max tables:
         "Operations that failed: whose fault, how far they had got, and why. Refusals are not among them.";
-    APPLICATION_OPERATIONS = Counter "weir_application_operations_total" ["listener", "cluster", "protocol", "application", "operation", "result"]:
+    APPLICATION_OPERATIONS = Counter "weir_application_operations_total" ["listener", "cluster", "protocol", "application", "operation", "result"] max tables:
         "Operations that have ended, by the name that the client's application gives itself.";
+
+    // Connections from clients.
+    LISTENER_CONNECTIONS_TOTAL = Counter "weir_listener_connections_total" ["listener"]:
+        "Connections that were accepted, those refused at once included.";
+    LISTENER_CONNECTIONS = Gauge "weir_listener_connections_open" ["listener"]:
+        "Connections from clients that are open.";
+    LISTENER_REFUSED = Counter "weir_listener_connections_refused_total" ["listener", "reason"]:
+        "Connections that were closed at once, because a limit is met.";
+    LISTENER_ACCEPT_ERRORS = Counter "weir_listener_accept_errors_total" ["listener"]:
+        "Times that accepting failed: no descriptors, no memory.";
+    LISTENER_TLS_HANDSHAKES = Counter "weir_listener_tls_handshakes_total" ["listener", "result"]:
+        "TLS handshakes with clients, by result: ok, failed, timeout.";
+    LISTENER_PANICS = Counter "weir_listener_panics_total" ["listener"]:
+        "Connections that a bug in Weir has cost.";
+    WORKER_CONNECTIONS = Gauge "weir_worker_connections_open" ["worker"]:
+        "Connections from clients that are open, by worker.";
+    WORKER_HANDED_OVER = Counter "weir_worker_connections_handed_over_total" []:
+        "Connections that one worker accepted and handed to another.";
+    WORKERS_LOST = Counter "weir_workers_lost_total" []:
+        "Workers that have ended by a bug.";
+
+    // Clusters and their endpoints, read from the clusters at each scrape.
+    CLUSTER_ATTEMPTS = Counter "weir_cluster_attempts_total" ["cluster", "outcome"]:
+        "Attempts that have ended, retries included, by what they mean to the cluster: success, rejected, failed, cancelled, refused.";
+    CLUSTER_RETRIES = Counter "weir_cluster_retries_total" ["cluster"]:
+        "Retries that the limits and the budget granted.";
+    CLUSTER_ACTIVE = Gauge "weir_cluster_requests_active" ["cluster"]:
+        "Operations under way, those included that wait for their retry, without long polls.";
+    CLUSTER_RETRYING = Gauge "weir_cluster_retries_active" ["cluster"]:
+        "Retries under way or waiting.";
+    CLUSTER_PARKED = Gauge "weir_cluster_parked_active" ["cluster"]:
+        "Long polls under way.";
+    CLUSTER_PENDING = Gauge "weir_cluster_pending_active" ["cluster"]:
+        "Operations that wait for a connection.";
+    CLUSTER_CONNECTIONS = Gauge "weir_cluster_connections_open" ["cluster"]:
+        "Upstream connections there are, idle ones included.";
+    CLUSTER_CONNECTIONS_OPENED = Counter "weir_cluster_connections_total" ["cluster"]:
+        "Upstream connections that were begun.";
+    CLUSTER_CONNECT_FAILURES = Counter "weir_cluster_connect_failures_total" ["cluster"]:
+        "Upstream connections that could not be made.";
+    CLUSTER_EVICTED = Counter "weir_cluster_connections_evicted_total" ["cluster"]:
+        "Idle upstream connections that were closed to make room for another.";
+    CLUSTER_LIMIT = Gauge "weir_cluster_limit" ["cluster", "limit"] max 8192:
+        "The circuit breaker's limits: max_connections, max_pending, max_requests, max_retries, max_parked.";
+    CLUSTER_OVERFLOWS = Counter "weir_cluster_overflows_total" ["cluster", "limit"] max 8192:
+        "Times that a limit of the circuit breaker was met.";
+    CLUSTER_NO_ENDPOINT = Counter "weir_cluster_no_endpoint_total" ["cluster"]:
+        "Operations that found no endpoint.";
+    CLUSTER_ENDPOINTS = Gauge "weir_cluster_endpoints" ["cluster"]:
+        "Endpoints there are.";
+    CLUSTER_ENDPOINTS_EJECTED = Gauge "weir_cluster_endpoints_ejected" ["cluster"]:
+        "Endpoints that are ejected.";
+    CLUSTER_EJECTIONS = Counter "weir_cluster_ejections_total" ["cluster"]:
+        "Ejections of endpoints.";
+    CLUSTER_EJECTIONS_WITHHELD = Counter "weir_cluster_ejections_withheld_total" ["cluster"]:
+        "Ejections that were due but would have been one too many.";
+    CLUSTER_EVENTS_DROPPED = Counter "weir_cluster_events_dropped_total" ["cluster"]:
+        "Events of ejection that did not reach the log in time.";
+    CLUSTER_RESOLUTIONS = Counter "weir_cluster_dns_resolutions_total" ["cluster", "result"]:
+        "Resolutions of names, by result: ok, failed.";
+    ENDPOINT_ATTEMPTS = Counter "weir_endpoint_attempts_total" ["cluster", "endpoint", "outcome"] max 20480:
+        "Attempts that have ended, by what they mean to the endpoint: success, rejected, failed, cancelled, refused.";
+    ENDPOINT_ACTIVE = Gauge "weir_endpoint_requests_active" ["cluster", "endpoint"] max 4096:
+        "Attempts under way, without long polls.";
+    ENDPOINT_PARKED = Gauge "weir_endpoint_parked_active" ["cluster", "endpoint"] max 4096:
+        "Long polls under way.";
+    ENDPOINT_CONNECTIONS = Gauge "weir_endpoint_connections_open" ["cluster", "endpoint"] max 4096:
+        "Connections there are, idle ones included.";
+    ENDPOINT_CONNECTIONS_OPENED = Counter "weir_endpoint_connections_total" ["cluster", "endpoint"] max 4096:
+        "Connections that were begun.";
+    ENDPOINT_CONNECT_FAILURES = Counter "weir_endpoint_connect_failures_total" ["cluster", "endpoint"] max 4096:
+        "Connections that could not be made.";
+    ENDPOINT_EJECTED = Gauge "weir_endpoint_ejected" ["cluster", "endpoint"] max 4096:
+        "1 while the endpoint is ejected.";
+    ENDPOINT_EJECTIONS = Counter "weir_endpoint_ejections_total" ["cluster", "endpoint"] max 4096:
+        "Ejections of the endpoint.";
+    ENDPOINT_CONSECUTIVE_ERRORS = Gauge "weir_endpoint_consecutive_errors" ["cluster", "endpoint"] max 4096:
+        "Failures since the last success.";
+
+    // The process.
+    BUILD_INFO = Info "weir_build_info" ["version"]:
+        "Which Weir this is.";
+    WORKERS = Gauge "weir_workers" []:
+        "Workers that have been started.";
+    PROCESS_CPU = Counter "process_cpu_seconds_total" []:
+        "CPU time, user and system.";
+    PROCESS_RESIDENT = Gauge "process_resident_memory_bytes" []:
+        "Resident memory.";
+    PROCESS_VIRTUAL = Gauge "process_virtual_memory_bytes" []:
+        "Virtual memory.";
+    PROCESS_OPEN_FDS = Gauge "process_open_fds" []:
+        "Open file descriptors.";
+    PROCESS_MAX_FDS = Gauge "process_max_fds" []:
+        "The most file descriptors that may be open.";
+    PROCESS_START = Gauge "process_start_time_seconds" []:
+        "When the process began, in seconds since 1970.";
+    PROCESS_THREADS = Gauge "process_threads" []:
+        "Threads.";
 
     // The caps of the numbers themselves.
     INTERNER_OVERFLOW = Counter "weir_interner_overflow_total" ["kind"]:
@@ -96,4 +196,36 @@ families! {
         "Operations of which a part was counted as `_other` because the cap of a table is met.";
     SERIES_OVERFLOW = Counter "weir_series_overflow_total" ["family"]:
         "Requests for a series that were given `_other` because the cap of the family is met.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn is_name(text: &str) -> bool {
+        text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    }
+
+    #[test]
+    fn names_keep_to_the_conventions() {
+        let mut bare = HashSet::new();
+        for family in ALL {
+            let name = family.name;
+            assert!(is_name(name), "{name}");
+            assert!(name.starts_with("weir_") || name.starts_with("process_"), "{name}");
+            assert_eq!(family.kind == Kind::Counter, name.ends_with("_total"), "{name}");
+            assert_eq!(family.kind == Kind::Info, name.ends_with("_info"), "{name}");
+            for reserved in ["_sum", "_count", "_bucket", "_created"] {
+                assert!(!name.ends_with(reserved), "{name}");
+            }
+            let stripped = name.trim_end_matches("_total").trim_end_matches("_info");
+            assert!(bare.insert(stripped), "{name}: another family has that name in OpenMetrics");
+            assert!(family.labels.iter().all(|l| is_name(l) && *l != "le" && *l != "quantile"), "{name}");
+            assert_eq!(family.labels.iter().collect::<HashSet<_>>().len(), family.labels.len(), "{name}");
+            assert!(family.help.ends_with('.') && !family.help.contains('\n'), "{name}");
+            assert!(family.max_series != Some(0), "{name}");
+        }
+    }
 }

@@ -115,69 +115,81 @@ impl Value {
     }
 }
 
-type Series = BTreeMap<Vec<Arc<str>>, Value>;
+/// The values of a family by labels, sorted.
+pub(crate) type Series = BTreeMap<Box<[Arc<str>]>, Value>;
 
 /// What one scrape has gathered: per family, values by labels. Equal labels are added up; beyond a family's cap they are added
 /// up under `_other`.
 #[derive(Debug, Default)]
 pub struct Samples {
     families: BTreeMap<&'static str, Series>,
+    folded: BTreeMap<&'static str, u64>,
 }
 
 impl Samples {
     /// Adds `value` to the series of `family` with these label values, one for each of its labels, in order.
     pub fn add(&mut self, family: &'static Family, labels: &[&str], value: impl Into<Value>) {
-        debug_assert_eq!(labels.len(), family.labels.len(), "{}", family.name);
+        self.put(family, key(family, labels), value.into());
+    }
+
+    pub(crate) fn put(&mut self, family: &'static Family, mut key: Box<[Arc<str>]>, value: Value) {
         let series = self.families.entry(family.name).or_default();
-        let mut key: Vec<Arc<str>> = labels.iter().map(|l| Arc::from(*l)).collect();
-        key.resize(family.labels.len(), Arc::from(""));
-        if series.len() >= family.max_series && !series.contains_key(&key) {
-            key = vec![Arc::from(OTHER); family.labels.len()];
+        if let Some(max) = family.max_series
+            && series.len() >= max
+            && !series.contains_key(&key)
+        {
+            *self.folded.entry(family.name).or_default() += 1;
+            key = others(family);
         }
-        let value = value.into();
         series.entry(key).and_modify(|v| *v = v.plus(value)).or_insert(value);
     }
 
-    /// The series of `family`, sorted by labels.
-    pub(crate) fn series(&self, family: &Family) -> impl Iterator<Item = (&[Arc<str>], Value)> {
-        self.families
-            .get(family.name)
-            .into_iter()
-            .flatten()
-            .map(|(labels, value)| (labels.as_slice(), *value))
+    /// Takes the series of `family`.
+    pub(crate) fn take(&mut self, family: &Family) -> Series {
+        self.families.remove(family.name).unwrap_or_default()
     }
+}
+
+/// The labels as a key: as many as the family has, whatever was given.
+fn key(family: &'static Family, labels: &[&str]) -> Box<[Arc<str>]> {
+    debug_assert_eq!(labels.len(), family.labels.len(), "{}", family.name);
+    let given = labels.iter().copied().chain(std::iter::repeat(""));
+    given.take(family.labels.len()).map(Arc::from).collect()
+}
+
+fn others(family: &'static Family) -> Box<[Arc<str>]> {
+    family.labels.iter().map(|_| Arc::from(OTHER)).collect()
 }
 
 /// The handles that were given out, and the collectors.
 #[derive(Default)]
 pub(crate) struct Registry {
-    series: Mutex<BTreeMap<&'static str, Handles>>,
+    families: Mutex<BTreeMap<&'static str, Handles>>,
     collectors: Mutex<Vec<Arc<dyn Collect>>>,
+    /// Series beyond the cap of their family.
+    overflow: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 struct Handles {
     family: &'static Family,
-    by_labels: BTreeMap<Vec<Arc<str>>, Arc<AtomicU64>>,
-    overflow: u64,
+    series: BTreeMap<Box<[Arc<str>]>, Arc<AtomicU64>>,
 }
 
 impl Registry {
     /// The number of `family` with these label values: the same one whenever it is asked for.
     fn number(&self, family: &'static Family, labels: &[&str]) -> Arc<AtomicU64> {
-        debug_assert_eq!(labels.len(), family.labels.len(), "{}", family.name);
-        let mut series = lock(&self.series);
-        let handles = series.entry(family.name).or_insert_with(|| Handles {
-            family,
-            by_labels: BTreeMap::new(),
-            overflow: 0,
-        });
-        let mut key: Vec<Arc<str>> = labels.iter().map(|l| Arc::from(*l)).collect();
-        key.resize(family.labels.len(), Arc::from(""));
-        if handles.by_labels.len() >= family.max_series && !handles.by_labels.contains_key(&key) {
-            handles.overflow += 1;
-            key = vec![Arc::from(OTHER); family.labels.len()];
+        let mut key = key(family, labels);
+        let mut families = lock(&self.families);
+        let handles =
+            families.entry(family.name).or_insert_with(|| Handles { family, series: BTreeMap::new() });
+        if let Some(max) = family.max_series
+            && handles.series.len() >= max
+            && !handles.series.contains_key(&key)
+        {
+            *lock(&self.overflow).entry(family.name).or_default() += 1;
+            key = others(family);
         }
-        Arc::clone(handles.by_labels.entry(key).or_default())
+        Arc::clone(handles.series.entry(key).or_default())
     }
 
     pub(crate) fn counter(&self, family: &'static Family, labels: &[&str]) -> Counter {
@@ -194,24 +206,101 @@ impl Registry {
         lock(&self.collectors).push(collector);
     }
 
-    /// Everything, by now.
+    /// Everything, by now. Holds the lock for as long as copying the handles takes.
     pub(crate) fn gather(&self, out: &mut Samples) {
-        for handles in lock(&self.series).values() {
-            for (labels, number) in &handles.by_labels {
-                let labels: Vec<&str> = labels.iter().map(|l| &**l).collect();
-                let value = match handles.family.kind {
-                    names::Kind::Gauge => Gauge(Arc::clone(number)).value(),
-                    _ => number.load(Relaxed),
-                };
-                out.add(handles.family, &labels, value);
-            }
-            if handles.overflow > 0 {
-                out.add(&names::SERIES_OVERFLOW, &[handles.family.name], handles.overflow);
-            }
+        let handles: Vec<_> = lock(&self.families)
+            .values()
+            .flat_map(|h| h.series.iter().map(|(key, number)| (h.family, key.clone(), Arc::clone(number))))
+            .collect();
+        for (family, key, number) in handles {
+            let value = match family.kind {
+                names::Kind::Gauge => Gauge(number).value(),
+                _ => number.load(Relaxed),
+            };
+            out.put(family, key, Value::Whole(value));
         }
         let collectors = lock(&self.collectors).clone();
         for collector in collectors {
             collector.collect(out);
         }
+        let mut overflow = lock(&self.overflow);
+        for (name, folded) in std::mem::take(&mut out.folded) {
+            *overflow.entry(name).or_default() += folded;
+        }
+        for (name, count) in overflow.iter() {
+            out.add(&names::SERIES_OVERFLOW, &[name], *count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Kind;
+
+    static THINGS: Family = Family {
+        name: "weir_things_total",
+        help: "Things.",
+        kind: Kind::Counter,
+        labels: &["a", "b"],
+        max_series: Some(2),
+    };
+
+    fn gathered(registry: &Registry, family: &Family) -> Vec<(Vec<String>, Value)> {
+        let mut samples = Samples::default();
+        registry.gather(&mut samples);
+        let series = samples.take(family);
+        series.iter().map(|(k, v)| (k.iter().map(ToString::to_string).collect(), *v)).collect()
+    }
+
+    #[test]
+    fn series_beyond_the_cap_are_added_up_and_that_is_counted() {
+        struct More;
+        impl Collect for More {
+            fn collect(&self, out: &mut Samples) {
+                out.add(&THINGS, &["1", "1"], 100u64);
+                out.add(&THINGS, &["9", "9"], 7u64);
+            }
+        }
+        let registry = Registry::default();
+        for n in 1..=4u64 {
+            let n = n.to_string();
+            registry.counter(&THINGS, &[&n, &n]).inc();
+            registry.counter(&THINGS, &[&n, &n]).inc();
+        }
+        let s = |a: &str| vec![a.to_string(), a.to_string()];
+        let whole = Value::Whole;
+        assert_eq!(
+            gathered(&registry, &THINGS),
+            [(s("1"), whole(2)), (s("2"), whole(2)), (s("_other"), whole(4))]
+        );
+        assert_eq!(
+            gathered(&registry, &names::SERIES_OVERFLOW),
+            [(vec!["weir_things_total".to_string()], whole(4))]
+        );
+        registry.add_collector(Arc::new(More));
+        assert_eq!(
+            gathered(&registry, &THINGS),
+            [(s("1"), whole(102)), (s("2"), whole(2)), (s("_other"), whole(11))]
+        );
+        assert_eq!(
+            gathered(&registry, &names::SERIES_OVERFLOW),
+            [(vec!["weir_things_total".to_string()], whole(6))]
+        );
+    }
+
+    #[test]
+    fn gauges_never_show_less_than_nothing() {
+        let gauge = Gauge::default();
+        gauge.sub(1);
+        assert_eq!(gauge.value(), 0);
+        gauge.add(1);
+        {
+            let _held = gauge.hold();
+            assert_eq!(gauge.value(), 1);
+        }
+        assert_eq!(gauge.value(), 0);
+        gauge.set(5);
+        assert_eq!(gauge.value(), 5);
     }
 }

@@ -1,0 +1,298 @@
+//! The numbers at one moment: what all workers have counted, added up by label values, sorted. Taken without stopping anybody;
+//! each number is one that was true at some time during the taking, and never less than in an earlier snapshot.
+
+use crate::histogram::Distribution;
+use crate::registry::{Samples, Series, Value};
+use crate::tables::{ApplicationKey, FaultKey, OperationKey, OutcomeKey, PlaceRow, Shard, TABLES};
+use crate::{Measure, Place, PlaceLabels, capped::lock, intern, names};
+use hashbrown::HashMap;
+use std::sync::Arc;
+use weir_decide::exchange::NameId;
+
+/// Label values, in the order of the family's label names.
+pub(crate) type Labels = Box<[Arc<str>]>;
+
+/// Sizes and durations of one operation on one resource.
+#[derive(Debug, Default)]
+pub(crate) struct OperationNumbers {
+    pub(crate) request_bytes: u64,
+    pub(crate) reply_bytes: u64,
+    pub(crate) duration: Option<Box<Distribution>>,
+    pub(crate) first_byte: Option<Box<Distribution>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// Labels: listener, cluster, protocol, operation, resource.
+    pub(crate) operations: Vec<(Labels, OperationNumbers)>,
+    /// Labels: the same, then result and code.
+    pub(crate) outcomes: Vec<(Labels, u64)>,
+    /// Everything else.
+    pub(crate) samples: Samples,
+}
+
+/// Numbers by key, added up over the workers.
+type Sums<K, V = u64> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// In flight, parked, retries.
+#[derive(Default)]
+struct PlaceNumbers {
+    in_flight: u64,
+    parked: u64,
+    retries: u64,
+}
+
+struct Read {
+    operations: Sums<OperationKey, OperationNumbers>,
+    outcomes: Sums<OutcomeKey>,
+    applications: Sums<ApplicationKey>,
+    faults: Sums<FaultKey>,
+    places: Sums<Place, PlaceNumbers>,
+    unnamed: [u64; 4],
+    beyond: [u64; 3],
+}
+
+impl Read {
+    fn add(&mut self, shard: &Shard) {
+        // What is counted later of an operation is read before what is counted earlier: a snapshot never has more durations than
+        // operations.
+        shard.operations.for_each(|row| {
+            let numbers = self.operations.entry(row.key).or_default();
+            numbers.request_bytes += row.request_bytes.load();
+            numbers.reply_bytes += row.reply_bytes.load();
+            for (mine, theirs) in
+                [(&mut numbers.duration, &row.duration), (&mut numbers.first_byte, &row.first_byte)]
+            {
+                if let Some(histogram) = theirs.get() {
+                    mine.get_or_insert_default().merge(histogram);
+                }
+            }
+        });
+        shard.applications.for_each(|row| *self.applications.entry(row.key).or_default() += row.count.load());
+        shard.faults.for_each(|row| *self.faults.entry(row.key).or_default() += row.count.load());
+        shard.outcomes.for_each(|row| *self.outcomes.entry(row.key).or_default() += row.count.load());
+        shard.places.for_each(|row| self.place(row));
+        for (mine, theirs) in self.unnamed.iter_mut().zip(&shard.unnamed) {
+            *mine += theirs.load();
+        }
+        for (mine, theirs) in self.beyond.iter_mut().zip(&shard.beyond) {
+            *mine += theirs.load();
+        }
+    }
+
+    fn place(&mut self, row: &PlaceRow) {
+        let numbers = self.places.entry(row.place).or_default();
+        let ended = row.ended.load();
+        numbers.in_flight += row.begun.load().saturating_sub(ended);
+        let unparked = row.unparked.load();
+        numbers.parked += row.parked.load().saturating_sub(unparked);
+        numbers.retries += row.retries.load();
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn take(measure: &Measure) -> Snapshot {
+        let mut read = Read {
+            operations: Sums::default(),
+            outcomes: Sums::default(),
+            applications: Sums::default(),
+            faults: Sums::default(),
+            places: Sums::default(),
+            unnamed: [0; 4],
+            beyond: [0; 3],
+        };
+        let shards = lock(&measure.shards).clone();
+        for shard in &shards {
+            read.add(shard);
+        }
+        let mut samples = Samples::default();
+        samples.add(&names::WORKERS, &[], shards.len() as u64);
+        measure.registry.gather(&mut samples);
+        // Names and places after the rows, so that every id that a row holds is known.
+        let mut known = lock(&measure.texts);
+        measure.interner.copy_texts(&mut known);
+        let places = lock(&measure.places).clone();
+        Resolver { texts: &known, places: &places, fixed: HashMap::default() }.resolve(read, samples)
+    }
+}
+
+/// Turns ids into label values.
+struct Resolver<'a> {
+    texts: &'a [Arc<str>],
+    places: &'a [PlaceLabels],
+    fixed: HashMap<&'static str, Arc<str>>,
+}
+
+impl Resolver<'_> {
+    fn resolve(mut self, read: Read, mut samples: Samples) -> Snapshot {
+        let operations = read
+            .operations
+            .into_iter()
+            .map(|(key, numbers)| (self.at(key.place, &[key.operation, key.resource], &[]), numbers));
+        let operations = merged(operations.collect(), |into, from| {
+            into.request_bytes += from.request_bytes;
+            into.reply_bytes += from.reply_bytes;
+            for (into, from) in [(&mut into.duration, from.duration), (&mut into.first_byte, from.first_byte)]
+            {
+                if let Some(from) = from {
+                    into.get_or_insert_default().add(&from);
+                }
+            }
+        });
+        let outcomes = read.outcomes.into_iter().map(|(key, count)| {
+            let OperationKey { place, operation, resource } = key.operation;
+            let mut labels = self.at(place, &[operation, resource], &[key.result]).into_vec();
+            labels.push(self.name(key.code));
+            (labels.into_boxed_slice(), count)
+        });
+        let outcomes = merged(outcomes.collect(), |into, from| *into += from);
+        for (key, count) in read.applications {
+            let labels = self.at(key.place, &[key.application, key.operation], &[key.result]);
+            samples.put(&names::APPLICATION_OPERATIONS, labels, Value::Whole(count));
+        }
+        for (key, count) in read.faults {
+            let (side, phase, reason) =
+                (key.fault.side.label(), key.fault.phase.label(), key.fault.reason.label());
+            if key.refused {
+                samples.put(&names::REFUSALS, self.at(key.place, &[], &[reason]), Value::Whole(count));
+            } else {
+                let labels = self.at(key.place, &[], &[side, phase, reason]);
+                samples.put(&names::FAILURES, labels, Value::Whole(count));
+            }
+        }
+        for (place, numbers) in read.places {
+            let labels = self.at(place, &[], &[]);
+            samples.put(&names::OPERATIONS_IN_FLIGHT, labels.clone(), Value::Whole(numbers.in_flight));
+            samples.put(&names::OPERATIONS_PARKED, labels.clone(), Value::Whole(numbers.parked));
+            samples.put(&names::OPERATION_RETRIES, labels, Value::Whole(numbers.retries));
+        }
+        for ((_, kind), count) in intern::KINDS.iter().zip(read.unnamed) {
+            samples.add(&names::INTERNER_OVERFLOW, &[kind], count);
+        }
+        for (table, count) in TABLES.iter().zip(read.beyond) {
+            samples.add(&names::ROWS_OVERFLOW, &[table], count);
+        }
+        Snapshot { operations, outcomes, samples }
+    }
+
+    /// The labels of a place, then names, then fixed words.
+    fn at(&mut self, place: Place, names: &[NameId], words: &[&'static str]) -> Labels {
+        let mut labels = Vec::with_capacity(4 + names.len() + words.len());
+        // Place 0 is always there.
+        if let Some(place) = self.places.get(place.0 as usize).or(self.places.first()) {
+            labels.extend([Arc::clone(&place.listener), Arc::clone(&place.cluster)]);
+            labels.push(self.word(place.protocol));
+        }
+        labels.extend(names.iter().map(|id| self.name(*id)));
+        for word in words {
+            labels.push(self.word(word));
+        }
+        labels.into_boxed_slice()
+    }
+
+    fn name(&self, id: NameId) -> Arc<str> {
+        self.texts.get(id.0 as usize).cloned().unwrap_or_else(|| Arc::from(intern::OTHER))
+    }
+
+    fn word(&mut self, word: &'static str) -> Arc<str> {
+        Arc::clone(self.fixed.entry(word).or_insert_with(|| Arc::from(word)))
+    }
+}
+
+/// Sorted by labels; those of equal labels (two ids may show the same text) added up.
+fn merged<V>(mut rows: Vec<(Labels, V)>, add: impl Fn(&mut V, V)) -> Vec<(Labels, V)> {
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut out: Vec<(Labels, V)> = Vec::with_capacity(rows.len());
+    for (labels, value) in rows {
+        match out.last_mut() {
+            Some(last) if last.0 == labels => add(&mut last.1, value),
+            _ => out.push((labels, value)),
+        }
+    }
+    out
+}
+
+/// What has happened to one operation on one resource, for people: `/operations` and `weir stats`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationRow {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The cluster's name.
+    pub cluster: Arc<str>,
+    /// The protocol.
+    pub protocol: Arc<str>,
+    /// What is done.
+    pub operation: Arc<str>,
+    /// To what.
+    pub resource: Arc<str>,
+    /// How often it has ended, by how.
+    pub outcomes: Vec<OutcomeRow>,
+    /// Bytes of requests.
+    pub request_bytes: u64,
+    /// Bytes of replies.
+    pub reply_bytes: u64,
+    /// First byte of the request in to last byte of the reply out.
+    pub duration: Distribution,
+    /// First byte of the request in to first byte of the reply.
+    pub first_byte: Distribution,
+}
+
+impl OperationRow {
+    /// How often it has ended.
+    pub fn total(&self) -> u64 {
+        self.outcomes.iter().map(|outcome| outcome.count).sum()
+    }
+
+    /// How often it has ended with the result `ok`.
+    pub fn ok(&self) -> u64 {
+        self.outcomes.iter().filter(|outcome| &*outcome.result == "ok").map(|outcome| outcome.count).sum()
+    }
+}
+
+/// One way for an operation to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutcomeRow {
+    /// `ok` or a word of the protocol's list.
+    pub result: Arc<str>,
+    /// The protocol's own code; may be empty.
+    pub code: Arc<str>,
+    /// How often.
+    pub count: u64,
+}
+
+impl Snapshot {
+    /// Both lists are sorted by the same labels, so one pass joins them.
+    pub(crate) fn into_operations(self) -> Vec<OperationRow> {
+        let mut outcomes = self.outcomes.into_iter().peekable();
+        let row = |(labels, numbers): (Labels, OperationNumbers)| {
+            let [listener, cluster, protocol, operation, resource] = &*labels else { return None };
+            let mut ended = Vec::new();
+            while let Some((key, count)) = outcomes.next_if(|(key, _)| key.get(..5) <= Some(&*labels)) {
+                if let [.., result, code] = &*key
+                    && key.get(..5) == Some(&*labels)
+                {
+                    ended.push(OutcomeRow { result: result.clone(), code: code.clone(), count });
+                }
+            }
+            Some(OperationRow {
+                listener: listener.clone(),
+                cluster: cluster.clone(),
+                protocol: protocol.clone(),
+                operation: operation.clone(),
+                resource: resource.clone(),
+                outcomes: ended,
+                request_bytes: numbers.request_bytes,
+                reply_bytes: numbers.reply_bytes,
+                duration: numbers.duration.map(|d| *d).unwrap_or_default(),
+                first_byte: numbers.first_byte.map(|d| *d).unwrap_or_default(),
+            })
+        };
+        self.operations.into_iter().filter_map(row).collect()
+    }
+
+    /// Takes the series of a family that is not one of operations.
+    pub(crate) fn series(&mut self, family: &names::Family) -> Series {
+        self.samples.take(family)
+    }
+}

@@ -109,7 +109,7 @@ pub(crate) fn quote(out: &mut String, text: &str) {
 impl Config {
     /// The whole configuration as canonical JSON, with `${..}` as it was written: what the admin API shows.
     pub fn to_json(&self) -> String {
-        let mut out = self.text.trim_end_matches('}').to_string();
+        let mut out = self.text.strip_suffix('}').unwrap_or("{").to_string();
         let mut part = |name: &str, parts: &mut dyn Iterator<Item = (&str, &str)>| {
             if !out.ends_with('{') {
                 out.push(',');

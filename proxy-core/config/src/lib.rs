@@ -42,12 +42,15 @@ mod diff;
 mod model;
 mod node;
 mod read;
+mod reference;
 mod scalar;
+mod schema;
 mod substitute;
 mod table;
 mod tables;
 mod tree;
 mod walk;
+mod yaml;
 
 pub use diagnostic::{Diagnostic, Errors, Position};
 pub use diff::{Changes, Diff};
@@ -56,8 +59,10 @@ pub use model::{
     LogLevel, OutlierEjection, RetryBudget, ServerTls, Settings, Source, Upstream,
 };
 pub use node::{Entry, Node, Scalar, Value};
+pub use reference::{reference, reference_of, replace_block};
+pub use schema::schema;
 pub use substitute::{Environment, MAX_FILE, System};
-pub use table::{Choice, Field, Kind, Presence, Rule, Table, Word};
+pub use table::{Choice, Field, Kind, Presence, Rule, Table, Word, problems};
 pub use tables::{CLUSTER, FILE, LISTENER};
 pub use tree::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
 pub use walk::{Fields, Walk};
@@ -126,5 +131,9 @@ fn check(
     let mut walk = Walk::new(file, root, base, errors);
     let config = read::config(&mut walk, root, sections);
     let visited = walk.visited;
-    (walk.finish(config), visited)
+    let result = walk.finish(config);
+    if result.is_ok() {
+        debug_assert_eq!(root.ignored(), None, "a key is in a table, and nothing reads it");
+    }
+    (result, visited)
 }

@@ -78,16 +78,22 @@ crate::words! {
 pub struct Limits {
     /// The most downstream connections of all listeners together.
     pub max_connections: u32,
-    /// The most names of operations; further ones are `_other`.
-    pub operation_names: u32,
-    /// The most names of resources; further ones are `_other`.
-    pub resource_names: u32,
-    /// The most codes of outcomes; further ones are `_other`.
-    pub code_names: u32,
-    /// The most names of applications; further ones are `_other`.
-    pub application_names: u32,
-    /// The most rows of the tables of operations.
-    pub operation_rows: u32,
+    /// The most names of operations.
+    pub operations: u32,
+    /// The most names of resources.
+    pub resources: u32,
+    /// The most codes of outcomes.
+    pub codes: u32,
+    /// The most names of applications.
+    pub applications: u32,
+    /// The most pairs of listener and cluster that are counted apart.
+    pub places: u32,
+    /// The most operations on resources at places that are counted apart.
+    pub rows: u32,
+    /// The most rows by result and code.
+    pub outcomes: u32,
+    /// The most rows of operations of applications by result.
+    pub application_rows: u32,
 }
 
 /// A listening socket and the protocol spoken on it.
@@ -226,6 +232,8 @@ pub struct CircuitBreaker {
     pub max_pending: u32,
     /// The most operations in flight; long polls are not counted.
     pub max_requests: u32,
+    /// The most long polls in flight.
+    pub max_parked: u32,
     /// The most retries in flight.
     pub max_retries: u32,
     /// The most retries in flight, relative to the operations in flight; holds beside `max_retries`.
@@ -246,13 +254,13 @@ pub struct RetryBudget {
 pub struct OutlierEjection {
     /// So many failures in a row eject it.
     pub consecutive_errors: u32,
-    /// How often endpoints are looked at to be let in again.
+    /// An endpoint that stays in rotation for so long is one ejection further from a long one.
     pub interval: Duration,
     /// How long the first ejection lasts; each further one lasts as much longer.
     pub base_ejection_time: Duration,
     /// The longest that one lasts.
     pub max_ejection_time: Duration,
-    /// The most endpoints that are out at a time, per hundred, rounded up; never the last one.
+    /// The most endpoints that are out at a time, per hundred; at least one, never the last one.
     pub max_ejection_percent: u32,
 }
 

@@ -1,6 +1,7 @@
 //! The spanned tree: what the file says, with where it says so, before anything is known about what it should say.
 
 use crate::diagnostic::Position;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A value of the file.
 #[derive(Debug)]
@@ -40,6 +41,26 @@ pub struct Entry {
     pub(crate) key: Box<str>,
     pub(crate) key_at: Position,
     pub(crate) value: Node,
+    /// Whether a table knows the key, and whether a reader has asked for it: a key that is known and never asked for would
+    /// be an option without an effect.
+    pub(crate) seen: Seen,
+}
+
+/// How far the walk has got with an entry.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(AtomicU8);
+
+impl Seen {
+    const KNOWN: u8 = 1;
+    const READ: u8 = 2;
+
+    pub(crate) fn known(&self) {
+        self.0.fetch_or(Seen::KNOWN, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) {
+        self.0.fetch_or(Seen::READ, Ordering::Relaxed);
+    }
 }
 
 impl Node {
@@ -71,7 +92,21 @@ impl Node {
 
     /// The value under `key`, if it is a mapping that has it.
     pub fn child(&self, key: &str) -> Option<&Node> {
-        self.entries()?.iter().find(|entry| &*entry.key == key).map(|entry| &entry.value)
+        let entry = self.entries()?.iter().find(|entry| &*entry.key == key)?;
+        entry.seen.read();
+        Some(&entry.value)
+    }
+
+    /// The first key at or below this node that a table knows and no reader asked for.
+    pub(crate) fn ignored(&self) -> Option<&str> {
+        match &self.value {
+            Value::List(items) => items.iter().find_map(Node::ignored),
+            Value::Map(entries) => entries.iter().find_map(|entry| {
+                let ignored = entry.seen.0.load(Ordering::Relaxed) == Seen::KNOWN;
+                if ignored { Some(entry.key()) } else { entry.value.ignored() }
+            }),
+            Value::Scalar(_) | Value::Broken => None,
+        }
     }
 
     pub(crate) fn is_broken(&self) -> bool {

@@ -61,11 +61,14 @@ fn limits(walk: &mut Walk<'_>, file: &Fields<'_>) -> Limits {
     let mut number = |key| table.number(walk, key).unwrap_or_default();
     Limits {
         max_connections: number("max_connections"),
-        operation_names: number("operation_names"),
-        resource_names: number("resource_names"),
-        code_names: number("code_names"),
-        application_names: number("application_names"),
-        operation_rows: number("operation_rows"),
+        operations: number("operations"),
+        resources: number("resources"),
+        codes: number("codes"),
+        applications: number("applications"),
+        places: number("places"),
+        rows: number("rows"),
+        outcomes: number("outcomes"),
+        application_rows: number("application_rows"),
     }
 }
 
@@ -243,6 +246,7 @@ fn circuit_breaker(walk: &mut Walk<'_>, cluster: &Fields<'_>) -> CircuitBreaker 
         max_connections: number(&table, "max_connections"),
         max_pending: number(&table, "max_pending"),
         max_requests: number(&table, "max_requests"),
+        max_parked: number(&table, "max_parked"),
         max_retries: number(&table, "max_retries"),
         retry_budget: RetryBudget {
             percent: number(&budget, "percent"),

@@ -1,8 +1,9 @@
 //! What a piece of text means as a value of a kind. Pure: text in, a value or what is wrong with it out. The defaults of the
 //! field tables go through here too.
 
-use crate::table::{Choice, Kind};
+use crate::table::{Choice, Kind, Word};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A scalar that was understood.
@@ -14,6 +15,50 @@ pub(crate) enum Parsed {
     Duration(Duration),
     Bind(SocketAddr),
     Word(usize),
+}
+
+impl Parsed {
+    pub(crate) fn text(self) -> Option<Arc<str>> {
+        match self {
+            Parsed::Text(text) => Some(text.into()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn flag(self) -> Option<bool> {
+        match self {
+            Parsed::Bool(flag) => Some(flag),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn number<T: TryFrom<u64>>(self) -> Option<T> {
+        match self {
+            Parsed::Number(number) => T::try_from(number).ok(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn duration(self) -> Option<Duration> {
+        match self {
+            Parsed::Duration(duration) => Some(duration),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn bind(self) -> Option<SocketAddr> {
+        match self {
+            Parsed::Bind(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn word<T: Word>(self) -> Option<T> {
+        match self {
+            Parsed::Word(index) => T::WORDS.get(index).map(|(_, variant)| *variant),
+            _ => None,
+        }
+    }
 }
 
 /// Why a text is not of its kind.

@@ -188,3 +188,67 @@ impl Table {
         self.fields.iter().find(|field| field.name == name)
     }
 }
+
+/// What is wrong with a table and those below it, for the tests of who declares one: defaults that are not of their kind, keys
+/// that are there twice or are YAML 1.1 booleans, missing docs, rules about keys that are not there.
+pub fn problems(table: &'static Table) -> Vec<String> {
+    let mut found = Vec::new();
+    inspect(table, &mut Vec::new(), &mut found);
+    found
+}
+
+fn inspect(table: &'static Table, known: &mut Vec<&'static Table>, found: &mut Vec<String>) {
+    if known.iter().any(|other| std::ptr::eq(*other, table)) {
+        return;
+    }
+    let mut say = |what: String| found.push(format!("{}: {what}", table.name));
+    if known.iter().any(|other| other.name == table.name) {
+        say("another table has this name".into());
+    }
+    known.push(table);
+    if table.doc.is_empty() {
+        say("no doc".into());
+    }
+    for (n, field) in table.fields.iter().enumerate() {
+        let name = field.name;
+        let snake = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if !snake || matches!(name, "on" | "off" | "yes" | "no" | "y" | "n") {
+            say(format!("`{name}` is no snake_case key, or a boolean of YAML 1.1"));
+        }
+        if table.fields.iter().take(n).any(|other| other.name == name) {
+            say(format!("`{name}` is there twice"));
+        }
+        if field.doc.is_empty() || !field.doc.ends_with(['.', '`']) {
+            say(format!("`{name}` has no doc that ends in a full stop"));
+        }
+        if let Presence::Default(text) = field.presence
+            && let Err(problem) = crate::scalar::read(&field.kind, text, true)
+        {
+            say(format!("`{name}`: the default `{text}` is not {}", problem.expected));
+        }
+    }
+    for rule in table.rules {
+        let (Rule::ExactlyOne(keys) | Rule::AtMostOne(keys) | Rule::Together(keys)) = rule;
+        for key in keys.iter().filter(|key| table.field(key).is_none()) {
+            say(format!("a rule is about `{key}`, which is not there"));
+        }
+    }
+    for field in table.fields {
+        inspect_kind(&field.kind, known, found);
+    }
+}
+
+fn inspect_kind(kind: &Kind, known: &mut Vec<&'static Table>, found: &mut Vec<String>) {
+    match *kind {
+        Kind::Table(table) => inspect(table, known, found),
+        Kind::List { item, .. } | Kind::OneOrMany(item) | Kind::Map { value: item, .. } => {
+            inspect_kind(item, known, found);
+        }
+        Kind::Either(a, b) => {
+            inspect_kind(a, known, found);
+            inspect_kind(b, known, found);
+        }
+        _ => {}
+    }
+}

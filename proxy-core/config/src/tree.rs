@@ -2,7 +2,7 @@
 //! by [`MAX_DEPTH`], values by [`MAX_NODES`]; anchors and aliases, by which a small file could grow without bound, are refused.
 
 use crate::diagnostic::Position;
-use crate::node::{Entry, Node, Scalar, Value};
+use crate::node::{Entry, Node, Scalar, Seen, Value};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 use std::collections::HashMap;
 
@@ -215,7 +215,7 @@ impl<'t> Builder<'t, '_> {
                     let (first, id) = (*first, *id);
                     self.mistake(key_at, Some(id), format!("defined twice, first at {first}"));
                 }
-                None => entries.push(Entry { key, key_at, value }),
+                None => entries.push(Entry { key, key_at, value, seen: Seen::default() }),
             }
         }
     }

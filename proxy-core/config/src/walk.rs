@@ -111,7 +111,9 @@ impl<'a> Walk<'a> {
         let known = || table.fields.iter().map(|field| field.name).chain(more.iter().copied());
         for entry in entries {
             self.visited += 1;
-            if !known().any(|name| name == entry.key()) {
+            if known().any(|name| name == entry.key()) {
+                entry.seen.known();
+            } else {
                 self.unknown(entry, known());
             }
         }
@@ -260,42 +262,27 @@ impl<'a> Walk<'a> {
 
     /// Text of one of the kinds that are text: [`Kind::Text`], [`Kind::HostPort`], [`Kind::Host`], [`Kind::Method`].
     pub fn text(&mut self, node: &Node, kind: &Kind) -> Option<Arc<str>> {
-        match self.parsed(node, kind)? {
-            Parsed::Text(text) => Some(text.into()),
-            _ => None,
-        }
+        self.parsed(node, kind)?.text()
     }
 
     /// `true` or `false`.
     pub fn flag(&mut self, node: &Node) -> Option<bool> {
-        match self.parsed(node, &Kind::Bool)? {
-            Parsed::Bool(flag) => Some(flag),
-            _ => None,
-        }
+        self.parsed(node, &Kind::Bool)?.flag()
     }
 
     /// A number of [`Kind::Integer`], [`Kind::Size`] (bytes) or [`Kind::Status`].
     pub fn number<T: TryFrom<u64>>(&mut self, node: &Node, kind: &Kind) -> Option<T> {
-        match self.parsed(node, kind)? {
-            Parsed::Number(number) => T::try_from(number).ok(),
-            _ => None,
-        }
+        self.parsed(node, kind)?.number()
     }
 
     /// A duration of [`Kind::Duration`].
     pub fn duration(&mut self, node: &Node, kind: &Kind) -> Option<Duration> {
-        match self.parsed(node, kind)? {
-            Parsed::Duration(duration) => Some(duration),
-            _ => None,
-        }
+        self.parsed(node, kind)?.duration()
     }
 
     /// An address to listen on.
     pub fn bind(&mut self, node: &Node) -> Option<SocketAddr> {
-        match self.parsed(node, &Kind::Bind)? {
-            Parsed::Bind(address) => Some(address),
-            _ => None,
-        }
+        self.parsed(node, &Kind::Bind)?.bind()
     }
 
     /// A host and a port.
@@ -316,10 +303,7 @@ impl<'a> Walk<'a> {
 
     /// A word of a closed list; `kind` is the [`Kind::OneOf`] of the same enum.
     pub fn word<T: Word>(&mut self, node: &Node, kind: &Kind) -> Option<T> {
-        match self.parsed(node, kind)? {
-            Parsed::Word(index) => word_at(index),
-            _ => None,
-        }
+        self.parsed(node, kind)?.word()
     }
 
     /// The configuration, if nothing was wrong with it, or all that was.
@@ -338,10 +322,6 @@ impl<'a> Walk<'a> {
 
 /// An empty mapping.
 static NOTHING: Node = Node { id: u32::MAX, at: Position::START, value: Value::Map(Vec::new()) };
-
-fn word_at<T: Word>(index: usize) -> Option<T> {
-    T::WORDS.get(index).map(|(_, variant)| *variant)
-}
 
 impl<'n> Fields<'n> {
     /// The mapping itself.
@@ -376,44 +356,45 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// What a reader makes of a key's value; that reader and table do not fit together is a fault of ours.
+    fn read<T>(&self, walk: &mut Walk<'_>, key: &str, make: impl FnOnce(Parsed) -> Option<T>) -> Option<T> {
+        let made = make(self.parsed(walk, key)?);
+        debug_assert!(
+            made.is_some(),
+            "table `{}`: `{key}` is of another kind than its reader",
+            self.table.name
+        );
+        made
+    }
+
     /// Text, a host, a host and port, a method.
     pub fn text(&self, walk: &mut Walk<'_>, key: &str) -> Option<Arc<str>> {
-        match self.parsed(walk, key)? {
-            Parsed::Text(text) => Some(text.into()),
-            _ => None,
-        }
+        self.read(walk, key, Parsed::text)
     }
 
     /// `true` or `false`.
     pub fn flag(&self, walk: &mut Walk<'_>, key: &str) -> Option<bool> {
-        match self.parsed(walk, key)? {
-            Parsed::Bool(flag) => Some(flag),
-            _ => None,
-        }
+        self.read(walk, key, Parsed::flag)
     }
 
     /// A whole number, a size in bytes, a status.
     pub fn number<T: TryFrom<u64>>(&self, walk: &mut Walk<'_>, key: &str) -> Option<T> {
-        match self.parsed(walk, key)? {
-            Parsed::Number(number) => T::try_from(number).ok(),
-            _ => None,
-        }
+        self.read(walk, key, Parsed::number)
     }
 
     /// A duration.
     pub fn duration(&self, walk: &mut Walk<'_>, key: &str) -> Option<Duration> {
-        match self.parsed(walk, key)? {
-            Parsed::Duration(duration) => Some(duration),
-            _ => None,
-        }
+        self.read(walk, key, Parsed::duration)
     }
 
     /// An address to listen on.
     pub fn bind(&self, walk: &mut Walk<'_>, key: &str) -> Option<SocketAddr> {
-        match self.parsed(walk, key)? {
-            Parsed::Bind(address) => Some(address),
-            _ => None,
-        }
+        self.read(walk, key, Parsed::bind)
+    }
+
+    /// A word of a closed list.
+    pub fn word<T: Word>(&self, walk: &mut Walk<'_>, key: &str) -> Option<T> {
+        self.read(walk, key, Parsed::word)
     }
 
     /// A path; a relative one is relative to the configuration file.
@@ -424,14 +405,6 @@ impl<'n> Fields<'n> {
     /// A reference to a cluster of the file.
     pub fn cluster(&self, walk: &mut Walk<'_>, key: &str) -> Option<Arc<str>> {
         walk.cluster(self.find(key).0?)
-    }
-
-    /// A word of a closed list.
-    pub fn word<T: Word>(&self, walk: &mut Walk<'_>, key: &str) -> Option<T> {
-        match self.parsed(walk, key)? {
-            Parsed::Word(index) => word_at(index),
-            _ => None,
-        }
     }
 
     /// A mapping with a table of its own.

@@ -1,0 +1,9 @@
+//! The codecs, fed the same bytes whole, one at a time and at random cuts, and compared with independent parsers.
+
+// A test that fails may panic, in its helpers too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod alloc;
+mod dynamodb;
+mod dynamodb_json;
+mod grpc;

@@ -1,1 +1,58 @@
-//! Weir's shells: workers, listeners, transports, the message loop, the relay.
+//! Weir's shells: the only code that waits. They read and write sockets, keep time, and ask the crates that decide.
+//!
+//! ```text
+//! server    the process: start, reload, drain, status       ── control channel ──▶ worker (one thread per core)
+//! listener  accept, limits, hand-over between workers, TLS   ──▶ filter::Service::serve(Accepted)
+//! relay     the `tcp` filter: bytes both ways
+//! message   the loop of message protocols (mongo): decide::protocol::Protocol over a pinned upstream connection
+//! cluster   a worker's handle on a cluster: view, connections, addresses; pool keeps idle connections
+//! tls       terminate and originate
+//! ```
+//!
+//! The life of a connection: [`listener`] accepts it on some worker, which may hand it to a less loaded one, and
+//! terminates TLS; the listener's [`Service`] then owns it. The service asks the cluster's view for an endpoint
+//! (`View::admit`), the [`Cluster`] for a connection to it, and moves bytes until both sides are done. What happened is
+//! given back to the view (`Ticket::finish`) and written to the worker's numbers ([`Worker::measure`]).
+//!
+//! A worker is one thread with one current-thread runtime. Its connections, pools and views are `Rc`; what workers share
+//! is in [`process`], [`cluster`] (limits, addresses, who waits) and `weir-decide`, and none of it locks on the path of a
+//! request.
+//!
+//! # Caps
+//! | what | cap | when it is met |
+//! |---|---|---|
+//! | connections of a listener | `max_connections` | closed at once, `weir_listener_refused_total{reason="max_connections"}` |
+//! | connections to a cluster | `circuit_breaker.max_connections` | the oldest idle one makes room, else the operation waits |
+//! | who waits for a connection | `circuit_breaker.max_pending` | refused with `max_pending` |
+//! | spare read buffers of a worker | [`buffers::MAX_SPARE`] × [`buffers::BUFFER_SIZE`] | freed |
+//! | idle connections per endpoint and pool | [`pool::MAX_IDLE`] | the oldest is closed |
+//! | connections on their way from one worker to another | [`listener::MAX_HANDED`] | not handed over |
+//! | bytes in hand per direction | one read buffer | nothing more is read |
+//! | operations under way on a message connection | [`message::MAX_PENDING`] | nothing more is read from the client |
+
+pub mod buffers;
+pub mod cluster;
+pub mod drain;
+pub mod filter;
+pub mod io;
+pub mod listener;
+pub mod message;
+pub mod numbers;
+pub mod pool;
+pub mod process;
+pub mod relay;
+pub mod server;
+pub mod time;
+pub mod tls;
+pub mod worker;
+
+pub use buffers::Buffers;
+pub use cluster::{Cluster, Connected, Offer, Slot};
+pub use drain::Drain;
+pub use filter::{Accepted, Alpn, BuildError, Filter, Service};
+pub use io::Io;
+pub use listener::Held;
+pub use pool::{Pool, Reusable};
+pub use relay::Tcp;
+pub use server::{Drained, Server, StartError, Status};
+pub use worker::Worker;

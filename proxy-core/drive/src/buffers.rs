@@ -1,0 +1,88 @@
+//! Read buffers shared by all connections of a worker: a connection holds one only while it has bytes in hand, so
+//! an idle connection costs none.
+
+use bytes::BytesMut;
+use std::cell::RefCell;
+
+/// A worker's pool of read buffers.
+#[derive(Debug)]
+pub struct Buffers {
+    spare: RefCell<Vec<BytesMut>>,
+}
+
+/// How many bytes one read may bring. Measured: 64 KiB reads cost half of what 16 KiB ones do on 100 KiB bodies.
+pub const BUFFER_SIZE: usize = 64 * 1024;
+
+/// The most spare buffers a worker keeps; what comes back beyond is freed. With [`BUFFER_SIZE`]: 4 MiB per worker.
+pub const MAX_SPARE: usize = 64;
+
+impl Default for Buffers {
+    fn default() -> Buffers {
+        Buffers { spare: RefCell::new(Vec::with_capacity(MAX_SPARE)) }
+    }
+}
+
+impl Buffers {
+    /// An empty buffer with room for [`BUFFER_SIZE`] bytes.
+    pub fn take(&self) -> BytesMut {
+        self.spare.borrow_mut().pop().unwrap_or_else(|| BytesMut::with_capacity(BUFFER_SIZE))
+    }
+
+    /// Gives a buffer back. What is in it is forgotten. It is kept if nobody else holds a slice of it and it is
+    /// neither too small to be of use nor grown beyond what the pool promises to hold.
+    pub fn give(&self, mut buffer: BytesMut) {
+        buffer.clear();
+        if buffer.try_reclaim(BUFFER_SIZE) && buffer.capacity() <= 2 * BUFFER_SIZE {
+            let mut spare = self.spare.borrow_mut();
+            if spare.len() < MAX_SPARE {
+                spare.push(buffer);
+            }
+        }
+    }
+
+    /// How many spare buffers there are.
+    pub fn spare(&self) -> usize {
+        self.spare.borrow().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_comes_back_with_all_its_room() {
+        let buffers = Buffers::default();
+        let mut buffer = buffers.take();
+        buffer.extend_from_slice(&[7; 1000]);
+        let address = buffer.as_ptr() as usize;
+        let piece = buffer.split_to(1000).freeze();
+        drop(piece);
+        buffers.give(buffer);
+        assert_eq!(buffers.spare(), 1);
+        let again = buffers.take();
+        assert_eq!((again.len(), again.capacity()), (0, BUFFER_SIZE));
+        assert_eq!(again.as_ptr() as usize, address, "the same memory");
+    }
+
+    #[test]
+    fn a_buffer_that_somebody_still_reads_is_not_kept() {
+        let buffers = Buffers::default();
+        let mut buffer = buffers.take();
+        buffer.extend_from_slice(b"held");
+        let piece = buffer.split_to(4).freeze();
+        buffers.give(buffer);
+        assert_eq!(buffers.spare(), 0);
+        assert_eq!(&piece[..], b"held");
+    }
+
+    #[test]
+    fn small_and_surplus_buffers_are_freed() {
+        let buffers = Buffers::default();
+        buffers.give(BytesMut::with_capacity(10));
+        assert_eq!(buffers.spare(), 0);
+        let many: Vec<_> = (0..MAX_SPARE + 5).map(|_| buffers.take()).collect();
+        many.into_iter().for_each(|buffer| buffers.give(buffer));
+        assert_eq!(buffers.spare(), MAX_SPARE);
+    }
+}

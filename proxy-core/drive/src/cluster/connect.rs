@@ -1,0 +1,231 @@
+//! A connection to a picked endpoint: its place within `max_connections` (waiting for one if need be), TCP, TLS.
+
+use super::Cluster;
+use super::shared::Shared;
+use crate::filter::Alpn;
+use crate::io::Io;
+use crate::time;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout_at;
+use weir_decide::cluster::{Permit, Pick};
+use weir_decide::exchange::{Fault, Now, Phase, Reason, Side};
+
+/// A quiet connection is probed after this long: the peer may have gone without a word.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Failures to connect are logged once in this long per cluster and worker; those between are counted in the next line.
+const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// What TLS towards an endpoint offers by ALPN. Without TLS it means nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Offer {
+    /// Nothing: protocols that have no ALPN name.
+    Nothing,
+    /// `http/1.1`
+    Http1,
+    /// `h2`
+    H2,
+}
+
+/// A connection to an endpoint, ready for use.
+#[derive(Debug)]
+pub struct Connected {
+    /// The bytes.
+    pub io: Io,
+    /// What TLS agreed upon.
+    pub alpn: Option<Alpn>,
+    /// Its place; keep it as long as the connection.
+    pub slot: Slot,
+}
+
+/// A connection's place within its cluster's `max_connections`. When it is dropped, on whatever thread, who has waited longest
+/// is woken.
+#[derive(Debug)]
+pub struct Slot {
+    permit: Option<Permit>,
+    shared: Arc<Shared>,
+}
+
+impl Slot {
+    /// The connection could not be made: counts that against the endpoint.
+    fn failed(mut self) {
+        if let Some(permit) = self.permit.take() {
+            permit.failed();
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.shared.waiting.wake();
+    }
+}
+
+impl Cluster {
+    /// A new connection to the picked endpoint, within the cluster's `connect_timeout` and `deadline`, whichever is earlier.
+    /// At `max_connections` it waits its turn, and asks for the oldest idle connection of any worker to be closed.
+    pub async fn connect(
+        &self,
+        pick: &Pick,
+        offer: Offer,
+        deadline: Option<Now>,
+    ) -> Result<Connected, Fault> {
+        let slot = self.slot(pick, deadline).await?;
+        self.dial(pick, slot, offer, deadline).await
+    }
+
+    /// A place for a new connection. Fails with `max_pending` when too many wait already, with `max_connections` when the
+    /// cluster's `connect_timeout` passes, with `timeout` when `deadline` does.
+    pub async fn slot(&self, pick: &Pick, deadline: Option<Now>) -> Result<Slot, Fault> {
+        match self.slot_or(pick, deadline, || None::<std::convert::Infallible>).await? {
+            Found::Slot(slot) => Ok(slot),
+            Found::Other(never) => match never {},
+        }
+    }
+
+    /// As [`Cluster::slot`], or whatever `other` finds meanwhile: a pool looks whether a connection has become idle.
+    pub(crate) async fn slot_or<T>(
+        &self,
+        pick: &Pick,
+        deadline: Option<Now>,
+        mut other: impl FnMut() -> Option<T>,
+    ) -> Result<Found<T>, Fault> {
+        let decide = &self.shared.decide;
+        // Whoever comes while others wait takes his place behind them.
+        if !self.shared.waiting.any()
+            && let Ok(permit) = decide.connection(pick)
+        {
+            return Ok(Found::Slot(self.occupy(permit)));
+        }
+        let mut place = decide.pend()?;
+        let waiter = self.shared.waiting.enter();
+        let limits = self.limits(deadline);
+        loop {
+            let mut woken = pin!(waiter.woken());
+            woken.as_mut().enable();
+            if let Some(found) = other() {
+                return Ok(Found::Other(found));
+            }
+            place = match place.connect(pick) {
+                Ok(permit) => return Ok(Found::Slot(self.occupy(permit))),
+                Err(kept) => kept,
+            };
+            self.make_room();
+            if timeout_at(time::deadline(limits.at), woken).await.is_err() {
+                let reason = if limits.callers { Reason::Timeout } else { Reason::MaxConnections };
+                return Err(Fault::new(Side::Proxy, Phase::Connecting, reason));
+            }
+        }
+    }
+
+    fn occupy(&self, permit: Permit) -> Slot {
+        Slot { permit: Some(permit), shared: Arc::clone(&self.shared) }
+    }
+
+    /// Makes the connection that `slot` is for, within `connect_timeout` and `deadline`.
+    pub async fn dial(
+        &self,
+        pick: &Pick,
+        slot: Slot,
+        offer: Offer,
+        deadline: Option<Now>,
+    ) -> Result<Connected, Fault> {
+        let limits = self.limits(deadline);
+        let made = match timeout_at(time::deadline(limits.at), self.make(pick, offer)).await {
+            Ok(made) => made,
+            Err(_) if limits.callers => Err(Failure::new(Reason::Timeout, "the operation's time is over")),
+            Err(_) => Err(Failure::new(Reason::ConnectTimeout, "not connected within connect_timeout")),
+        };
+        match made {
+            Ok((io, alpn)) => Ok(Connected { io, alpn, slot }),
+            Err(failure) => {
+                slot.failed();
+                self.log(pick, &failure);
+                Err(Fault::new(Side::Network, Phase::Connecting, failure.reason))
+            }
+        }
+    }
+
+    async fn make(&self, pick: &Pick, offer: Offer) -> Result<(Io, Option<Alpn>), Failure> {
+        let addresses = self.addresses.borrow_mut().of(&self.shared.book, pick.address());
+        let mut last = Failure::new(Reason::ConnectFailed, "its name has not been resolved");
+        for address in addresses.iter() {
+            match connect_tcp(*address).await {
+                Ok(tcp) => return self.secure(pick, tcp, offer).await,
+                Err(error) => last = Failure::new(Reason::ConnectFailed, error),
+            }
+        }
+        Err(last)
+    }
+
+    async fn secure(&self, pick: &Pick, tcp: TcpStream, offer: Offer) -> Result<(Io, Option<Alpn>), Failure> {
+        let Some(tls) = self.tls.borrow().clone() else { return Ok((Io::Tcp(tcp), None)) };
+        let name = tls.name(&self.config().source, pick.address());
+        let name = name.map_err(|error| Failure::new(Reason::TlsFailed, error))?;
+        let stream = tls.connector(offer).connect(name, tcp).await;
+        let stream = stream.map_err(|error| Failure::new(Reason::TlsFailed, error))?;
+        let alpn = stream.get_ref().1.alpn_protocol().and_then(Alpn::parse);
+        Ok((Io::Client(Box::new(stream)), alpn))
+    }
+
+    fn limits(&self, deadline: Option<Now>) -> Limits {
+        let own = time::now().after(self.config.borrow().connect_timeout);
+        match deadline {
+            Some(at) if at < own => Limits { at, callers: true },
+            _ => Limits { at: own, callers: false },
+        }
+    }
+
+    fn log(&self, pick: &Pick, failure: &Failure) {
+        let (last, omitted) = self.logged.get();
+        let now = time::now();
+        if last != Now(0) && now < last.after(LOG_EVERY) {
+            self.logged.set((last, omitted.saturating_add(1)));
+            return;
+        }
+        self.logged.set((now, 0));
+        let (cluster, endpoint) = (self.name(), pick.address());
+        let (reason, error) = (failure.reason.label(), &failure.error);
+        tracing::warn!(%cluster, %endpoint, reason, error, omitted, "a connection could not be made");
+    }
+}
+
+/// A place, or what was found instead of one.
+pub(crate) enum Found<T> {
+    Slot(Slot),
+    Other(T),
+}
+
+/// Until when to try, and whether that is the caller's deadline.
+struct Limits {
+    at: Now,
+    callers: bool,
+}
+
+struct Failure {
+    reason: Reason,
+    error: String,
+}
+
+impl Failure {
+    fn new(reason: Reason, error: impl ToString) -> Failure {
+        Failure { reason, error: error.to_string() }
+    }
+}
+
+async fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let tcp = TcpStream::connect(address).await?;
+    tcp.set_nodelay(true)?;
+    socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive())?;
+    Ok(tcp)
+}
+
+/// Probes for connections on both sides.
+pub(crate) fn keepalive() -> socket2::TcpKeepalive {
+    socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4)
+}

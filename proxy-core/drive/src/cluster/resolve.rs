@@ -1,0 +1,200 @@
+//! Names to addresses, off the request path: one thread asks the system's resolver (getaddrinfo, on a few threads of its own)
+//! at start, after a reload, and every `dns_refresh`. What it finds is published; a failure is counted and logged, and what
+//! was known before stays.
+
+use super::shared::Shared;
+use crate::process::lock;
+use crate::time;
+use hashbrown::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use weir_config::Source;
+use weir_decide::cluster::EndpointSpec;
+
+/// The most addresses taken from one answer.
+const MAX_ADDRESSES: usize = 256;
+/// How many names are asked for at a time; a resolver that hangs blocks this many threads and nothing else.
+const PARALLEL: usize = 8;
+/// An answer that takes longer counts as a failure.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+type Found = HashMap<Arc<str>, Arc<[SocketAddr]>, foldhash::fast::RandomState>;
+
+/// The addresses behind the names among a cluster's endpoints.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    generation: AtomicU64,
+    found: Mutex<Arc<Found>>,
+}
+
+impl Book {
+    fn publish(&self, found: Found) {
+        *lock(&self.found) = Arc::new(found);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn read(&self) -> Arc<Found> {
+        Arc::clone(&lock(&self.found))
+    }
+}
+
+/// A worker's copy of a [`Book`], checked by one load.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses {
+    generation: u64,
+    found: Arc<Found>,
+}
+
+impl Addresses {
+    /// The addresses of the endpoint `address` (`host:port`); none when its name has not been resolved yet.
+    pub(crate) fn of(&mut self, book: &Book, address: &str) -> Arc<[SocketAddr]> {
+        if let Ok(literal) = address.parse::<SocketAddr>() {
+            return Arc::new([literal]);
+        }
+        let generation = book.generation.load(Ordering::Acquire);
+        if generation != self.generation {
+            self.found = book.read();
+            self.generation = generation;
+        }
+        self.found.get(address).cloned().unwrap_or_default()
+    }
+}
+
+/// Asks the resolver thread to look after a cluster's names from now on.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolver(mpsc::UnboundedSender<Request>);
+
+#[derive(Debug)]
+struct Request {
+    shared: Arc<Shared>,
+    /// Answered when every name has been asked for once.
+    asked: oneshot::Sender<()>,
+}
+
+impl Resolver {
+    /// Starts the thread, which ends when the last handle goes.
+    pub(crate) fn start() -> std::io::Result<Resolver> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(PARALLEL)
+            .thread_name("weir-resolve")
+            .build()?;
+        std::thread::Builder::new().name("weir-resolver".into()).spawn(move || {
+            runtime.block_on(serve(receiver));
+            runtime.shutdown_background();
+        })?;
+        Ok(Resolver(sender))
+    }
+
+    /// Looks after the names of `shared` as it is configured now; the receiver learns when each has been asked for once.
+    pub(crate) fn watch(&self, shared: &Arc<Shared>) -> oneshot::Receiver<()> {
+        let (asked, answered) = oneshot::channel();
+        self.0.send(Request { shared: Arc::clone(shared), asked }).ok();
+        answered
+    }
+}
+
+async fn serve(mut requests: mpsc::UnboundedReceiver<Request>) {
+    let mut watches: HashMap<Arc<str>, tokio::task::JoinHandle<()>> = HashMap::new();
+    while let Some(request) = requests.recv().await {
+        watches.retain(|_, watch| !watch.is_finished());
+        let name = Arc::clone(request.shared.decide.name());
+        let watch = tokio::spawn(watch(request));
+        if let Some(before) = watches.insert(name, watch) {
+            before.abort();
+        }
+    }
+    watches.into_values().for_each(|watch| watch.abort());
+}
+
+/// Keeps one cluster's names fresh until the cluster is gone or has none.
+async fn watch(request: Request) {
+    let shared = Arc::downgrade(&request.shared);
+    let mut asked = Some(request.asked);
+    let mut latest = Some(request.shared);
+    while let Some(shared) = latest.take().or_else(|| shared.upgrade()) {
+        let config = shared.current().config;
+        let names = match &config.source {
+            Source::Endpoints(_) => look_up_endpoints(&shared).await,
+            Source::Dns { host, port } => look_up_members(&shared, host, *port).await,
+        };
+        if let Some(asked) = asked.take() {
+            asked.send(()).ok();
+        }
+        if !names {
+            return;
+        }
+        drop((shared, config.clone()));
+        tokio::time::sleep(config.dns_refresh).await;
+    }
+}
+
+/// A `dns` cluster: every address is an endpoint. Always has a name, so always `true`.
+async fn look_up_members(shared: &Shared, host: &str, port: u16) -> bool {
+    if let Some(found) = look_up(shared, host, port).await {
+        let endpoints: Vec<_> = found
+            .iter()
+            .map(|address| EndpointSpec { address: address.to_string().into(), weight: 1 })
+            .collect();
+        shared.decide.set_endpoints(&endpoints, time::now());
+    }
+    true
+}
+
+/// Listed endpoints: those that are names. Says whether there are any.
+async fn look_up_endpoints(shared: &Arc<Shared>) -> bool {
+    let config = shared.current().config;
+    let Source::Endpoints(list) = &config.source else { return false };
+    let before = shared.book.read();
+    let mut asked = tokio::task::JoinSet::new();
+    for spec in list.iter().filter(|spec| spec.address.parse::<SocketAddr>().is_err()) {
+        let (shared, address) = (Arc::clone(shared), Arc::clone(&spec.address));
+        let (host, port) = spec.host_port();
+        let host = host.to_owned();
+        asked.spawn(async move { (address, look_up(&shared, &host, port).await) });
+    }
+    if asked.is_empty() {
+        return false;
+    }
+    let mut found = Found::default();
+    while let Some(answer) = asked.join_next().await {
+        let Ok((address, answer)) = answer else { continue };
+        let addresses = answer.map(Arc::from).or_else(|| before.get(&address).cloned());
+        if let Some(addresses) = addresses {
+            found.insert(address, addresses);
+        }
+    }
+    if found != *before {
+        shared.book.publish(found);
+    }
+    true
+}
+
+/// The addresses of one name, in the order of the resolver (RFC 6724), each once; `None` when there are none, which is counted.
+async fn look_up(shared: &Shared, host: &str, port: u16) -> Option<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Some(vec![SocketAddr::new(address, port)]);
+    }
+    let cluster = shared.decide.name();
+    let failure = match tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, port))).await {
+        Ok(Ok(found)) => {
+            let mut found: Vec<_> = found.take(MAX_ADDRESSES).collect();
+            let mut seen = hashbrown::HashSet::new();
+            found.retain(|address| seen.insert(*address));
+            if !found.is_empty() {
+                shared.numbers.resolved.inc();
+                return Some(found);
+            }
+            "no addresses".to_owned()
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {PATIENCE:?}"),
+    };
+    shared.numbers.unresolved.inc();
+    tracing::warn!(%cluster, host, error = failure, "a name was not resolved; what was known of it stays");
+    None
+}

@@ -1,0 +1,162 @@
+//! What all workers share of a cluster, beside what `weir-decide` holds: its present configuration, the addresses behind its
+//! names, who waits for a connection, and where the oldest idle one is.
+
+use super::resolve::Book;
+use crate::numbers::ClusterNumbers;
+use crate::process::lock;
+use crate::time;
+use crate::tls::client::ClientTls;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+use weir_config as config;
+use weir_decide::cluster as decide;
+use weir_decide::exchange::Now;
+use weir_measure::Measure;
+
+/// A cluster, shared by all workers. Keyed by name; lives on across reloads.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) decide: Arc<decide::Cluster>,
+    pub(crate) book: Book,
+    pub(crate) waiting: Waiting,
+    pub(crate) idle: Idle,
+    pub(crate) numbers: ClusterNumbers,
+    current: Mutex<Current>,
+}
+
+/// What a reload replaces.
+#[derive(Debug, Clone)]
+pub(crate) struct Current {
+    pub(crate) config: Arc<config::Cluster>,
+    pub(crate) tls: Option<Arc<ClientTls>>,
+}
+
+impl Current {
+    /// Whether it has names that the resolver looks after.
+    pub(crate) fn has_names(&self) -> bool {
+        match &self.config.source {
+            config::Source::Dns { .. } => true,
+            config::Source::Endpoints(list) => {
+                list.iter().any(|spec| spec.address.parse::<std::net::SocketAddr>().is_err())
+            }
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(measure: &Measure, workers: usize, current: Current) -> Arc<Shared> {
+        let decide = decide::Cluster::new(&current.config.name, decide::Settings::from(&*current.config));
+        let shared = Arc::new(Shared {
+            numbers: ClusterNumbers::new(measure, &current.config.name),
+            book: Book::default(),
+            waiting: Waiting::default(),
+            idle: Idle::new(workers),
+            current: Mutex::new(current),
+            decide,
+        });
+        shared.list_endpoints();
+        shared
+    }
+
+    pub(crate) fn current(&self) -> Current {
+        lock(&self.current).clone()
+    }
+
+    /// Takes over another configuration; workers see it when they refresh.
+    pub(crate) fn configure(&self, current: Current) {
+        self.decide.configure(decide::Settings::from(&*current.config), time::now());
+        *lock(&self.current) = current;
+        self.list_endpoints();
+    }
+
+    /// Endpoints that are listed take effect at once; those behind a name when it is resolved.
+    fn list_endpoints(&self) {
+        if let config::Source::Endpoints(list) = &self.current().config.source {
+            self.decide.set_endpoints(list, time::now());
+        }
+    }
+}
+
+/// Those who wait for a connection, first come first served, whatever worker they are on.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    count: AtomicU32,
+    notify: Notify,
+}
+
+impl Waiting {
+    /// Whether anybody waits.
+    pub(crate) fn any(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Wakes who has waited longest, if anybody waits: a place has become free, or a connection idle.
+    pub(crate) fn wake(&self) {
+        // With the fence in `enter`: either we see who waits, or they see what has become free.
+        fence(Ordering::SeqCst);
+        if self.any() {
+            self.notify.notify_one();
+        }
+    }
+
+    pub(crate) fn enter(&self) -> Waiter<'_> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        Waiter(self)
+    }
+}
+
+/// One who waits, until dropped.
+pub(crate) struct Waiter<'a>(&'a Waiting);
+
+impl Waiter<'_> {
+    /// To be enabled before looking whether there is room.
+    pub(crate) fn woken(&self) -> tokio::sync::futures::Notified<'_> {
+        self.0.notify.notified()
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Since when each worker has had its oldest idle connection. A hint: a worker may have used it since, then it says so when
+/// asked, and the next oldest is asked.
+#[derive(Debug)]
+pub(crate) struct Idle(Box<[AtomicU64]>);
+
+const NONE: u64 = u64::MAX;
+
+impl Idle {
+    fn new(workers: usize) -> Idle {
+        Idle((0..workers).map(|_| AtomicU64::new(NONE)).collect())
+    }
+
+    /// `worker` has an idle connection since `now`, if it had none before.
+    pub(crate) fn note(&self, worker: usize, now: Now) {
+        if let Some(since) = self.0.get(worker).filter(|since| since.load(Ordering::Relaxed) == NONE) {
+            since.store(now.0, Ordering::Relaxed);
+        }
+    }
+
+    /// `worker` says exactly.
+    pub(crate) fn set(&self, worker: usize, oldest: Option<Now>) {
+        if let Some(since) = self.0.get(worker) {
+            since.store(oldest.map_or(NONE, |now| now.0), Ordering::Relaxed);
+        }
+    }
+
+    /// The worker with the oldest idle connection, which is not asked again until it has said anew.
+    pub(crate) fn take_oldest(&self) -> Option<usize> {
+        let oldest = self.0.iter().enumerate().map(|(worker, since)| (since.load(Ordering::Relaxed), worker));
+        let (since, worker) = oldest.min()?;
+        if since == NONE {
+            return None;
+        }
+        self.0.get(worker)?.store(NONE, Ordering::Relaxed);
+        Some(worker)
+    }
+}

@@ -1,0 +1,103 @@
+//! What a protocol is to the core: it reads its section of a listener, and serves the connections that the listener
+//! accepts. `Filter` is one per process and protocol, `Service` one per worker and listener.
+
+use crate::drain::Drain;
+use crate::io::Io;
+use crate::listener::Held;
+use crate::worker::Worker;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use weir_config::{Listener, Section};
+
+/// A protocol that a listener can speak. The binary names its filters in one list.
+pub trait Filter: Sync {
+    /// The section under which a listener's settings for this protocol stand (`mongo`, `http`), and how to read it.
+    fn section(&self) -> &'static dyn Section;
+
+    /// What TLS clients are offered by ALPN (RFC 7301), the best first. None: no ALPN, whatever the client offers.
+    fn alpn(&self) -> &'static [Alpn] {
+        &[]
+    }
+
+    /// Makes the service of one listener on one worker. Called on the worker's thread, with all clusters of the new
+    /// configuration in place. Must come out the same on every worker.
+    fn service(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Rc<dyn Service>, BuildError>;
+}
+
+/// Serves the connections of one listener on one worker, for as long as the listener exists.
+pub trait Service {
+    /// Serves one connection to its end. Runs as a task of the worker's; a panic costs this connection only.
+    /// Observe [`Accepted::drain`].
+    fn serve(self: Rc<Self>, connection: Accepted) -> Pin<Box<dyn Future<Output = ()>>>;
+
+    /// The listener's settings have changed: swap them for what comes, leave alone what is under way (it keeps the
+    /// settings it began with). An error changes nothing. Runs between tasks, so nobody sees a half-applied reload.
+    fn reload(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<(), BuildError>;
+}
+
+/// Why a listener's service could not be made from a configuration that was read without an error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("listener {listener}: {message}")]
+pub struct BuildError {
+    /// The listener.
+    pub listener: Arc<str>,
+    /// What is wrong, for the operator.
+    pub message: String,
+}
+
+impl BuildError {
+    /// An error about `listener`.
+    pub fn new(listener: &Listener, message: impl Into<String>) -> BuildError {
+        BuildError { listener: Arc::clone(&listener.name), message: message.into() }
+    }
+
+    /// A cluster that is not there.
+    pub fn no_cluster(listener: &Listener, cluster: &str) -> BuildError {
+        BuildError::new(listener, format!("there is no cluster {cluster}"))
+    }
+}
+
+/// An application protocol that TLS agrees upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Alpn {
+    /// `h2`
+    H2,
+    /// `http/1.1`
+    Http1,
+}
+
+impl Alpn {
+    /// The name on the wire.
+    pub const fn wire(self) -> &'static [u8] {
+        match self {
+            Alpn::H2 => b"h2",
+            Alpn::Http1 => b"http/1.1",
+        }
+    }
+
+    /// The protocol with this name.
+    pub fn parse(wire: &[u8]) -> Option<Alpn> {
+        [Alpn::H2, Alpn::Http1].into_iter().find(|alpn| alpn.wire() == wire)
+    }
+}
+
+/// A connection that a listener has accepted, with TLS behind it.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The bytes.
+    pub io: Io,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The address that the client connected to.
+    pub local: SocketAddr,
+    /// What TLS agreed upon, if anything.
+    pub alpn: Option<Alpn>,
+    /// The server name that the TLS client asked for.
+    pub sni: Option<Arc<str>>,
+    /// Begins when the listener is removed or Weir goes away: finish what is under way, then close.
+    pub drain: Rc<Drain>,
+    /// Keeps the limits and gauges right; drop it last.
+    pub held: Held,
+}

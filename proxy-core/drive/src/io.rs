@@ -1,0 +1,144 @@
+//! A connection's byte stream: TCP, or TLS over it. One enum, so that the loops are compiled once and every call is a
+//! predictable branch instead of a virtual call.
+
+use bytes::BytesMut;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A connection's byte stream. Vectored writes everywhere; the loops count bytes themselves.
+///
+/// On Linux a read that brings less than there was room for marks the socket as drained, so that the next
+/// [`poll_read`](AsyncRead::poll_read) is `Pending` without a system call: one read per readiness event.
+#[derive(Debug)]
+pub enum Io {
+    /// Plain TCP.
+    Tcp(TcpStream),
+    /// TLS that Weir terminates.
+    Server(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    /// TLS that Weir originates.
+    Client(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+impl Io {
+    /// The socket beneath.
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Io::Tcp(tcp) => tcp,
+            Io::Server(tls) => tls.get_ref().0,
+            Io::Client(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Whether it is encrypted.
+    pub fn is_tls(&self) -> bool {
+        !matches!(self, Io::Tcp(_))
+    }
+
+    /// The peer's address.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.tcp().peer_addr()
+    }
+
+    /// Reads into the spare room of `buffer`, which has to have some. `Ok(0)` is the end of the stream.
+    pub fn poll_read_buf(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        match self {
+            Io::Tcp(tcp) => pin!(tcp.read_buf(buffer)).poll(cx),
+            Io::Server(tls) => pin!(tls.read_buf(buffer)).poll(cx),
+            Io::Client(tls) => pin!(tls.read_buf(buffer)).poll(cx),
+        }
+    }
+
+    /// Whether reading may bring something (bytes, the end, an error), without reading. Needs no buffer, so a connection
+    /// that waits holds none. May be wrong in one direction: a following read can still be `Pending`.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Io::Tcp(tcp) => tcp.poll_read_ready(cx),
+            Io::Server(tls) => {
+                let (tcp, session) = tls.get_mut();
+                if buffered(session.process_new_packets()) {
+                    return Poll::Ready(Ok(()));
+                }
+                tcp.poll_read_ready(cx)
+            }
+            Io::Client(tls) => {
+                let (tcp, session) = tls.get_mut();
+                if buffered(session.process_new_packets()) {
+                    return Poll::Ready(Ok(()));
+                }
+                tcp.poll_read_ready(cx)
+            }
+        }
+    }
+
+    /// Whether an idle connection has ended, failed or got bytes that nobody asked for: it is of no further use.
+    /// No system call unless the socket has become readable.
+    pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.poll_readable(cx)) {
+            Err(_) => return Poll::Ready(()),
+            Ok(()) => {}
+        }
+        // A TLS session ticket makes the socket readable and the stream not; a stale readiness is cleared by this read.
+        let mut byte = [0u8; 1];
+        let mut byte = ReadBuf::new(&mut byte);
+        ready!(Pin::new(self).poll_read(cx, &mut byte)).ok();
+        Poll::Ready(())
+    }
+}
+
+/// Whether decrypted bytes wait in the session. A broken session is reported by the read that follows.
+fn buffered(state: Result<rustls::IoState, rustls::Error>) -> bool {
+    match state {
+        Ok(state) => state.plaintext_bytes_to_read() > 0 || state.peer_has_closed(),
+        Err(_) => true,
+    }
+}
+
+macro_rules! each {
+    ($self:ident, $io:ident => $do:expr) => {
+        match $self.get_mut() {
+            Io::Tcp($io) => $do,
+            Io::Server($io) => $do,
+            Io::Client($io) => $do,
+        }
+    };
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self, io => Pin::new(io).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, io => Pin::new(io).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, io => Pin::new(io).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => Pin::new(io).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => Pin::new(io).poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,375 @@
+//! Accepting: one listening socket per worker and address, limits, hand-over to a less loaded worker, TLS; then the
+//! connection is the service's.
+//!
+//! The sockets belong to the process and are bound before any worker sees them: the first one exclusively, so that a second
+//! Weir on the same port is an error; then it and the others get SO_REUSEPORT, and the kernel spreads connections over them by
+//! a hash, which wakes one worker per connection and needs no lock. What the hash does unevenly, the hand-over puts right.
+//! One shared socket would wake every worker for each connection (tokio has no EPOLLEXCLUSIVE), and an accepting
+//! thread would cost each connection a wake-up of another thread.
+//!
+//! Closing a listening socket resets what waits in its queue. So a socket is only closed when its listener is removed, moved to
+//! another address, or drained, and whoever closes it accepts what is queued first.
+
+use crate::drain::Drain;
+use crate::filter::{Accepted, Alpn, Service};
+use crate::io::Io;
+use crate::numbers::ListenerNumbers;
+use crate::process::{Control, Process, lock};
+use crate::tls::server::HANDSHAKE_TIMEOUT;
+use crate::worker::Worker;
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+
+/// The most connections on their way to one worker from others; whoever accepts more serves them itself.
+pub const MAX_HANDED: u32 = 256;
+
+/// How many connections may wait to be accepted (the system may allow fewer: `net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
+/// After an error such as "no descriptors left", accepting rests this long, then twice as long, and so on.
+const REST: Duration = Duration::from_millis(10);
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
+/// The listening sockets of one address, one per worker. They close when the process and all workers have let go.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    /// The address that was bound: a port 0 is a real one here.
+    pub(crate) local: SocketAddr,
+    /// The process's own: they keep the queues alive whatever becomes of a worker.
+    _listening: Vec<std::net::TcpListener>,
+    /// A descriptor of each for its worker to take: made here, so that nothing can fail any more once a worker begins to
+    /// take over a configuration.
+    spare: Vec<Mutex<Option<std::net::TcpListener>>>,
+}
+
+impl Sockets {
+    /// Binds `address` for `workers` workers.
+    pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<Sockets> {
+        let first = socket(address)?;
+        first.bind(&address.into())?;
+        let local = first.local_addr()?.as_socket().unwrap_or(address);
+        let mut bound = vec![first];
+        if workers > 1 {
+            for socket in &bound {
+                socket.set_reuse_port(true)?;
+            }
+            for _ in 1..workers {
+                let another = socket(address)?;
+                another.set_reuse_port(true)?;
+                another.bind(&local.into())?;
+                bound.push(another);
+            }
+        }
+        for socket in &bound {
+            socket.listen(BACKLOG)?;
+        }
+        let listening: Vec<std::net::TcpListener> = bound.into_iter().map(Into::into).collect();
+        let spare: io::Result<_> =
+            listening.iter().map(|socket| Ok(Mutex::new(Some(socket.try_clone()?)))).collect();
+        Ok(Sockets { local, _listening: listening, spare: spare? })
+    }
+
+    fn take(&self, worker: usize) -> io::Result<TcpListener> {
+        let spare = self.spare.get(worker).and_then(|spare| lock(spare).take());
+        TcpListener::from_std(spare.ok_or(io::ErrorKind::NotFound)?)
+    }
+}
+
+/// A socket whose options accepted connections inherit.
+fn socket(address: SocketAddr) -> io::Result<socket2::Socket> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&crate::cluster::keepalive())?;
+    Ok(socket)
+}
+
+/// What all workers share of a listener.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    pub(crate) open: AtomicU32,
+    pub(crate) max: AtomicU32,
+    pub(crate) numbers: ListenerNumbers,
+}
+
+/// Keeps a connection counted, in its listener, its worker and the process, for as long as it lives.
+#[derive(Debug)]
+pub struct Held {
+    process: Arc<Process>,
+    listener: Arc<Shared>,
+    worker: usize,
+}
+
+impl Held {
+    /// Counts one more connection, if the limits have room for it.
+    fn take(process: &Arc<Process>, listener: &Arc<Shared>, worker: usize) -> Option<Held> {
+        if !enter(&listener.open, &listener.max) {
+            listener.numbers.refused_listener.inc();
+            return None;
+        }
+        if !enter(&process.connections, &process.max_connections) {
+            listener.open.fetch_sub(1, Ordering::AcqRel);
+            listener.numbers.refused_process.inc();
+            return None;
+        }
+        listener.numbers.open.add(1);
+        process.add(worker);
+        Some(Held { process: Arc::clone(process), listener: Arc::clone(listener), worker })
+    }
+
+    /// The connection goes to another worker.
+    fn move_to(&mut self, worker: usize) {
+        self.process.remove(self.worker);
+        self.process.add(worker);
+        self.worker = worker;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.process.remove(self.worker);
+        self.listener.numbers.open.sub(1);
+        self.listener.open.fetch_sub(1, Ordering::AcqRel);
+        self.process.closed();
+    }
+}
+
+fn enter(count: &AtomicU32, max: &AtomicU32) -> bool {
+    let max = max.load(Ordering::Relaxed);
+    count.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |count| (count < max).then(|| count + 1)).is_ok()
+}
+
+/// A connection on its way from the worker that accepted it to another.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(crate) listener: Arc<Shared>,
+    tcp: std::net::TcpStream,
+    peer: SocketAddr,
+    held: Held,
+}
+
+/// A listener on one worker.
+pub(crate) struct Listening {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) current: RefCell<Current>,
+    accepting: RefCell<Option<Accepting>>,
+}
+
+/// What a reload replaces.
+#[derive(Clone)]
+pub(crate) struct Current {
+    pub(crate) config: Arc<weir_config::Listener>,
+    pub(crate) service: Rc<dyn Service>,
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    /// Of the connections of this service.
+    pub(crate) drain: Rc<Drain>,
+}
+
+struct Accepting {
+    sockets: Arc<Sockets>,
+    /// Dropping it ends the task.
+    _stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Listening {
+    pub(crate) fn new(shared: &Arc<Shared>, current: Current) -> Rc<Listening> {
+        Rc::new(Listening {
+            shared: Arc::clone(shared),
+            current: RefCell::new(current),
+            accepting: RefCell::new(None),
+        })
+    }
+
+    /// Accepts from `sockets`, and no more from others.
+    pub(crate) fn accept_from(self: &Rc<Self>, worker: &Rc<Worker>, sockets: &Arc<Sockets>) {
+        let mut accepting = self.accepting.borrow_mut();
+        if accepting.as_ref().is_some_and(|now| Arc::ptr_eq(&now.sockets, sockets)) {
+            return;
+        }
+        let listener = match sockets.take(worker.index()) {
+            Ok(listener) => listener,
+            Err(error) => {
+                self.shared.numbers.accept_errors.inc();
+                tracing::error!(listener = %self.shared.name, worker = worker.index(), %error, "a socket cannot be used");
+                return;
+            }
+        };
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::task::spawn_local(accept(Rc::clone(self), Rc::clone(worker), listener, stopped));
+        *accepting = Some(Accepting { sockets: Arc::clone(sockets), _stop: stop, task });
+    }
+
+    /// Accepts what is queued, then no more; connections are told to come to an end. The task ends when the socket is
+    /// closed.
+    pub(crate) fn retire(&self) -> Option<tokio::task::JoinHandle<()>> {
+        self.current.borrow().drain.begin();
+        self.accepting.borrow_mut().take().map(|accepting| accepting.task)
+    }
+
+    /// Serves a connection that another worker accepted.
+    pub(crate) fn adopt(self: &Rc<Self>, worker: &Rc<Worker>, handed: Handed) {
+        match TcpStream::from_std(handed.tcp) {
+            Ok(tcp) => self.serve(worker, tcp, handed.peer, handed.held),
+            Err(error) => {
+                self.shared.numbers.accept_errors.inc();
+                tracing::warn!(listener = %self.shared.name, %error, "a connection could not be taken over");
+            }
+        }
+    }
+
+    /// Serves here, or has a less loaded worker do it.
+    fn place(self: &Rc<Self>, worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr) {
+        self.shared.numbers.accepted.inc();
+        let process = worker.process();
+        let target = process.least_loaded(worker.index());
+        let Some(mut held) = Held::take(process, &self.shared, worker.index()) else { return };
+        if target != worker.index()
+            && let Some(other) = process.peer(target)
+            && enter(&other.handed, &AtomicU32::new(MAX_HANDED))
+        {
+            let tcp = match tcp.into_std() {
+                Ok(tcp) => tcp,
+                Err(error) => {
+                    other.handed.fetch_sub(1, Ordering::AcqRel);
+                    tracing::warn!(listener = %self.shared.name, %error, "a connection could not be handed over");
+                    return;
+                }
+            };
+            held.move_to(target);
+            process.numbers.handed_over.inc();
+            let handed = Handed { listener: Arc::clone(&self.shared), tcp, peer, held };
+            if other.control.send(Control::Connection(handed)).is_err() {
+                tracing::error!(listener = %self.shared.name, worker = target, "a worker is gone");
+            }
+            return;
+        }
+        self.serve(worker, tcp, peer, held);
+    }
+
+    fn serve(self: &Rc<Self>, worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, held: Held) {
+        let current = self.current.borrow();
+        let (service, drain) = (Rc::clone(&current.service), Rc::clone(&current.drain));
+        let local = tcp.local_addr().unwrap_or(current.config.bind);
+        let guard = Guard(Arc::clone(&self.shared));
+        let Some(tls) = current.tls.clone() else {
+            let io = Io::Tcp(tcp);
+            let serving = service.serve(Accepted { io, peer, local, alpn: None, sni: None, drain, held });
+            worker.spawn(async move {
+                serving.await;
+                drop(guard);
+            });
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        worker.spawn(async move {
+            // Boxed, so that its size is only needed for as long as the handshake lasts.
+            if let Some(io) = Box::pin(handshake(&shared, tls, tcp, peer)).await {
+                let (alpn, sni) = agreed(&io);
+                service.serve(Accepted { io, peer, local, alpn, sni, drain, held }).await;
+            }
+            drop(guard);
+        });
+    }
+}
+
+/// Counts and logs that a connection's task has panicked.
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.numbers.panics.inc();
+            tracing::error!(listener = %self.0.name, "a bug in Weir has cost a connection");
+        }
+    }
+}
+
+async fn handshake(
+    shared: &Shared,
+    tls: Arc<rustls::ServerConfig>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+) -> Option<Io> {
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(tcp)).await {
+        Ok(Ok(stream)) => {
+            shared.numbers.tls_ok.inc();
+            Some(Io::Server(Box::new(stream)))
+        }
+        Ok(Err(error)) => {
+            shared.numbers.tls_failed.inc();
+            tracing::debug!(listener = %shared.name, %peer, %error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            shared.numbers.tls_timeout.inc();
+            tracing::debug!(listener = %shared.name, %peer, "a TLS handshake took too long");
+            None
+        }
+    }
+}
+
+fn agreed(io: &Io) -> (Option<Alpn>, Option<Arc<str>>) {
+    let Io::Server(stream) = io else { return (None, None) };
+    let session = stream.get_ref().1;
+    (session.alpn_protocol().and_then(Alpn::parse), session.server_name().map(Arc::from))
+}
+
+/// Accepts until `stopped`, then what is still queued.
+async fn accept(
+    listening: Rc<Listening>,
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let mut rest = REST;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = &mut stopped => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer)) => {
+                rest = REST;
+                listening.place(&worker, tcp, peer);
+            }
+            Err(error) if is_the_connections(&error) => {}
+            Err(error) => {
+                listening.shared.numbers.accept_errors.inc();
+                tracing::warn!(listener = %listening.shared.name, %error, ?rest, "accepting failed, resting");
+                tokio::select! {
+                    _ = &mut stopped => break,
+                    () = tokio::time::sleep(rest) => {}
+                }
+                rest = (rest * 2).min(LONGEST_REST);
+            }
+        }
+    }
+    // The system is asked, not the reactor: it may not have heard yet of what came last.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((tcp, peer)) = listener.accept() {
+        let Ok(tcp) = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp)) else { continue };
+        listening.place(&worker, tcp, peer);
+    }
+}
+
+/// Errors of the connection that was to be accepted, not of the listener: it was gone before it was looked at.
+fn is_the_connections(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, WouldBlock};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | WouldBlock)
+}

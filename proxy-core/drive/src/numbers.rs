@@ -1,0 +1,92 @@
+//! The process's numbers about connections, as opposed to operations: handles taken once, bumped per connection.
+
+use weir_measure::{Counter, Gauge, Measure, names};
+
+/// Numbers of one listener.
+#[derive(Debug)]
+pub struct ListenerNumbers {
+    /// Connections accepted, those refused at once included.
+    pub accepted: Counter,
+    /// Connections open.
+    pub open: Gauge,
+    /// Closed at once: the listener's `max_connections` is met.
+    pub refused_listener: Counter,
+    /// Closed at once: the process's `max_connections` is met.
+    pub refused_process: Counter,
+    /// Accepting failed: no descriptors, no memory.
+    pub accept_errors: Counter,
+    /// TLS handshakes that came to an end in time.
+    pub tls_ok: Counter,
+    /// TLS handshakes that failed.
+    pub tls_failed: Counter,
+    /// TLS handshakes that took too long.
+    pub tls_timeout: Counter,
+    /// Connections that a bug in Weir has cost.
+    pub panics: Counter,
+}
+
+impl ListenerNumbers {
+    /// The handles for `listener`.
+    pub fn new(measure: &Measure, listener: &str) -> ListenerNumbers {
+        let refused = |reason| measure.counter(&names::LISTENER_REFUSED, &[listener, reason]);
+        let tls = |result| measure.counter(&names::LISTENER_TLS_HANDSHAKES, &[listener, result]);
+        ListenerNumbers {
+            accepted: measure.counter(&names::LISTENER_CONNECTIONS_TOTAL, &[listener]),
+            open: measure.gauge(&names::LISTENER_CONNECTIONS, &[listener]),
+            refused_listener: refused("max_connections"),
+            refused_process: refused("process_max_connections"),
+            accept_errors: measure.counter(&names::LISTENER_ACCEPT_ERRORS, &[listener]),
+            tls_ok: tls("ok"),
+            tls_failed: tls("failed"),
+            tls_timeout: tls("timeout"),
+            panics: measure.counter(&names::LISTENER_PANICS, &[listener]),
+        }
+    }
+}
+
+/// Numbers of the process and its workers.
+#[derive(Debug)]
+pub struct ProcessNumbers {
+    /// Connections by worker.
+    pub worker_connections: Vec<Gauge>,
+    /// Connections that one worker handed to another.
+    pub handed_over: Counter,
+    /// Workers that have ended by a bug.
+    pub workers_lost: Counter,
+}
+
+impl ProcessNumbers {
+    /// The handles for `workers` workers.
+    pub fn new(measure: &Measure, workers: usize) -> ProcessNumbers {
+        ProcessNumbers {
+            worker_connections: (0..workers)
+                .map(|index| measure.gauge(&names::WORKER_CONNECTIONS, &[&index.to_string()]))
+                .collect(),
+            handed_over: measure.counter(&names::WORKER_HANDED_OVER, &[]),
+            workers_lost: measure.counter(&names::WORKERS_LOST, &[]),
+        }
+    }
+}
+
+/// Numbers of one cluster that only the shells know; the rest is read from `weir_decide::cluster::Cluster::stats`.
+#[derive(Debug)]
+pub struct ClusterNumbers {
+    /// Names resolved.
+    pub resolved: Counter,
+    /// Names that could not be resolved; what was known stays.
+    pub unresolved: Counter,
+    /// Idle connections closed to make room for another.
+    pub evicted: Counter,
+}
+
+impl ClusterNumbers {
+    /// The handles for `cluster`.
+    pub fn new(measure: &Measure, cluster: &str) -> ClusterNumbers {
+        let resolutions = |result| measure.counter(&names::CLUSTER_RESOLUTIONS, &[cluster, result]);
+        ClusterNumbers {
+            resolved: resolutions("ok"),
+            unresolved: resolutions("failed"),
+            evicted: measure.counter(&names::CLUSTER_EVICTED, &[cluster]),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The `tcp` filter.
+/// Tcp.
+#[derive(Debug)]
+pub struct Tcp;

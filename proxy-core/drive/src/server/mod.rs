@@ -1,0 +1,376 @@
+//! The process: starts the workers, keeps the sockets, applies reloads to all workers or to none, drains.
+
+pub(crate) mod plan;
+
+use crate::cluster::resolve::Resolver;
+use crate::filter::{BuildError, Filter};
+use crate::process::{Control, Process, lock};
+use crate::tls::TlsError;
+use crate::worker;
+use plan::Plan;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use weir_config::{Config, Diff};
+use weir_decide::cluster::ClusterStats;
+use weir_measure::Measure;
+
+/// How long start and reload wait for names to be resolved once; after that they go on, and connections to what has no
+/// address yet fail until it has.
+const RESOLVE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a worker may take to end once it is told to.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why Weir did not start, or a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener's address cannot be had: most often because somebody else has it.
+    #[error("listener {listener}: cannot listen on {address}: {error}")]
+    Bind {
+        /// Which listener.
+        listener: Arc<str>,
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// A listener's certificate or key is of no use.
+    #[error("listener {listener}: tls: {error}")]
+    ListenerTls {
+        /// Which listener.
+        listener: Arc<str>,
+        /// What is wrong.
+        error: TlsError,
+    },
+    /// A cluster's roots, certificate or key are of no use.
+    #[error("cluster {cluster}: tls: {error}")]
+    ClusterTls {
+        /// Which cluster.
+        cluster: Arc<str>,
+        /// What is wrong.
+        error: TlsError,
+    },
+    /// The protocol is not part of this binary.
+    #[error("listener {listener}: this binary has no {protocol}")]
+    NoFilter {
+        /// Which listener.
+        listener: Arc<str>,
+        /// Which protocol.
+        protocol: &'static str,
+    },
+    /// A filter could not make its service.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    /// A worker has ended by a bug.
+    #[error("worker {0} has ended")]
+    WorkerLost(usize),
+    /// Weir is going away.
+    #[error("draining: nothing is changed any more")]
+    Draining,
+}
+
+/// The running process.
+pub struct Server {
+    process: Arc<Process>,
+    resolver: Resolver,
+    filters: &'static [&'static dyn Filter],
+    state: Mutex<State>,
+    /// Held by whoever changes something: one reload at a time.
+    changing: tokio::sync::Mutex<Ends>,
+}
+
+struct State {
+    plan: Arc<Plan>,
+    draining: bool,
+}
+
+/// Each is told when its worker's thread has ended.
+type Ends = Vec<oneshot::Receiver<()>>;
+
+/// How a drain went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that came to their end within the limit.
+    pub finished: u32,
+    /// Connections that were cut off.
+    pub cut: u32,
+}
+
+/// The process at one moment.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Worker threads.
+    pub workers: usize,
+    /// Whether it is going away.
+    pub draining: bool,
+    /// Downstream connections.
+    pub connections: u32,
+    /// By worker.
+    pub worker_connections: Vec<u32>,
+    /// The listeners, in the order of the file.
+    pub listeners: Vec<ListenerStatus>,
+    /// The clusters, in the order of the file.
+    pub clusters: Vec<ClusterStatus>,
+}
+
+/// A listener at one moment.
+#[derive(Debug, Clone)]
+pub struct ListenerStatus {
+    /// Its configuration.
+    pub config: Arc<weir_config::Listener>,
+    /// The address it really listens on, where the configuration says port 0.
+    pub address: SocketAddr,
+    /// Connections open.
+    pub connections: u32,
+}
+
+/// A cluster at one moment.
+#[derive(Debug, Clone)]
+pub struct ClusterStatus {
+    /// Its configuration.
+    pub config: Arc<weir_config::Cluster>,
+    /// Limits, endpoints, ejections.
+    pub stats: ClusterStats,
+}
+
+impl Server {
+    /// Starts the workers and listens. Returns when every listener accepts.
+    pub async fn start(
+        config: Arc<Config>,
+        filters: &'static [&'static dyn Filter],
+        measure: &Arc<Measure>,
+    ) -> Result<Server, StartError> {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let workers = config.workers.map_or_else(cores, NonZeroUsize::get);
+        let (plan, _) = plan::plan(&config, None, filters, measure, workers)?;
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
+        let process = Arc::new(Process::new(Arc::clone(measure), senders, config.limits.max_connections));
+        let resolver = Resolver::start().map_err(StartError::Thread)?;
+        let mut ends = Vec::new();
+        for (index, control) in receivers.into_iter().enumerate() {
+            ends.push(worker::start(index, Arc::clone(&process), control).map_err(StartError::Thread)?);
+        }
+        let plan = Arc::new(plan);
+        let server = Server {
+            process,
+            resolver,
+            filters,
+            state: Mutex::new(State { plan: Arc::clone(&plan), draining: false }),
+            changing: tokio::sync::Mutex::new(ends),
+        };
+        server.resolve(&plan).await;
+        // On an error the server is dropped, which ends the workers.
+        server.apply(&plan).await?;
+        Ok(server)
+    }
+
+    /// Takes over another configuration: everywhere, or on an error nowhere. Sockets, connections, pools and what clusters
+    /// know of their endpoints stay. Certificates are read anew.
+    pub async fn reload(&self, config: Arc<Config>) -> Result<Diff, StartError> {
+        let _changing = self.changing.lock().await;
+        let before = {
+            let state = lock(&self.state);
+            if state.draining {
+                return Err(StartError::Draining);
+            }
+            Arc::clone(&state.plan)
+        };
+        let workers = self.process.workers.len();
+        let (plan, changes) =
+            plan::plan(&config, Some(&before), self.filters, &self.process.measure, workers)?;
+        let plan = Arc::new(plan);
+        let undo: Vec<_> =
+            changes.iter().map(|(cluster, _)| (Arc::clone(cluster), cluster.current())).collect();
+        for (cluster, current) in changes {
+            cluster.configure(current);
+        }
+        self.resolve(&plan).await;
+        if let Err(error) = self.apply(&plan).await {
+            for (cluster, current) in undo {
+                cluster.configure(current);
+            }
+            self.resolve(&before).await;
+            return Err(error);
+        }
+        lock(&self.state).plan = Arc::clone(&plan);
+        Ok(Config::diff(&before.config, &config))
+    }
+
+    /// Has every worker take over `plan`. The first one tries alone: what it can do the others can. Should one of those fail
+    /// all the same, all go back.
+    async fn apply(&self, plan: &Arc<Plan>) -> Result<(), StartError> {
+        for index in 0..self.process.workers.len() {
+            if let Err(error) = self.apply_to(index, plan).await {
+                let before = Arc::clone(&lock(&self.state).plan);
+                if !Arc::ptr_eq(&before, plan) {
+                    for index in 0..index {
+                        if let Err(error) = self.apply_to(index, &before).await {
+                            tracing::error!(worker = index, %error, "the configuration before could not be put back");
+                        }
+                    }
+                }
+                return Err(error);
+            }
+        }
+        for planned in &plan.listeners {
+            planned.shared.max.store(planned.config.max_connections, Ordering::Relaxed);
+        }
+        self.process.max_connections.store(plan.config.limits.max_connections, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn apply_to(&self, index: usize, plan: &Arc<Plan>) -> Result<(), StartError> {
+        let (answer, answered) = oneshot::channel();
+        if let Some(peer) = self.process.peer(index) {
+            peer.control.send(Control::Apply(Arc::clone(plan), answer)).ok();
+        }
+        answered.await.map_err(|_| StartError::WorkerLost(index))?.map_err(StartError::Build)
+    }
+
+    /// Has every name asked for once, where there are any.
+    async fn resolve(&self, plan: &Plan) {
+        let asked: Vec<_> = plan
+            .clusters
+            .iter()
+            .filter(|cluster| cluster.current().has_names())
+            .map(|cluster| self.resolver.watch(cluster))
+            .collect();
+        let all = async {
+            for answered in asked {
+                answered.await.ok();
+            }
+        };
+        if tokio::time::timeout(RESOLVE_PATIENCE, all).await.is_err() {
+            tracing::warn!(patience = ?RESOLVE_PATIENCE, "some names are not resolved yet, going on without them");
+        }
+    }
+
+    /// Accepts no more, lets what is under way come to its end for at most `limit`, then ends the workers.
+    pub async fn drain(&self, limit: Duration) -> Drained {
+        lock(&self.state).draining = true;
+        let mut ends = self.changing.lock().await;
+        let all = async {
+            self.close_listeners().await;
+            // What had been queued is accepted by now.
+            let before = self.process.connections.load(Ordering::Acquire);
+            self.emptied().await;
+            before
+        };
+        let before = self.process.connections.load(Ordering::Acquire);
+        let finished = tokio::time::timeout(limit, all).await;
+        let cut = self.process.connections.load(Ordering::Acquire);
+        self.stop();
+        let ended = async {
+            for end in ends.drain(..) {
+                end.await.ok();
+            }
+        };
+        if tokio::time::timeout(END_PATIENCE, ended).await.is_err() {
+            tracing::warn!("a worker does not end");
+        }
+        let before = finished.unwrap_or(before).max(cut);
+        Drained { finished: before - cut, cut }
+    }
+
+    async fn close_listeners(&self) {
+        let mut answers = Vec::new();
+        for line in &self.process.workers {
+            let (answer, answered) = oneshot::channel();
+            if line.0.control.send(Control::Drain(answer)).is_ok() {
+                answers.push(answered);
+            }
+        }
+        for answered in answers {
+            answered.await.ok();
+        }
+    }
+
+    async fn emptied(&self) {
+        loop {
+            let emptied = self.process.emptied.notified();
+            let mut emptied = std::pin::pin!(emptied);
+            emptied.as_mut().enable();
+            if self.process.connections.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Ends the workers at once.
+    fn stop(&self) {
+        for line in &self.process.workers {
+            line.0.control.send(Control::Stop).ok();
+        }
+    }
+
+    /// Returns when a worker has ended by a bug: the process should go down and be started anew.
+    pub async fn failed(&self) {
+        self.process.lost.notified().await;
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&lock(&self.state).plan.config)
+    }
+
+    /// The address that the listener `name` really listens on.
+    pub fn address(&self, name: &str) -> Option<SocketAddr> {
+        let plan = Arc::clone(&lock(&self.state).plan);
+        plan.listeners.iter().find(|planned| &*planned.config.name == name).map(|found| found.sockets.local)
+    }
+
+    /// Whether it is going away.
+    pub fn is_draining(&self) -> bool {
+        lock(&self.state).draining
+    }
+
+    /// The process at this moment. Stops nobody.
+    pub fn status(&self) -> Status {
+        let (plan, draining) = {
+            let state = lock(&self.state);
+            (Arc::clone(&state.plan), state.draining)
+        };
+        let listener = |planned: &plan::Planned| ListenerStatus {
+            config: Arc::clone(&planned.config),
+            address: planned.sockets.local,
+            connections: planned.shared.open.load(Ordering::Relaxed),
+        };
+        let workers = self.process.workers.iter();
+        Status {
+            workers: self.process.workers.len(),
+            draining,
+            connections: self.process.connections.load(Ordering::Relaxed),
+            worker_connections: workers.map(|line| line.0.connections.load(Ordering::Relaxed)).collect(),
+            listeners: plan.listeners.iter().map(listener).collect(),
+            clusters: plan
+                .clusters
+                .iter()
+                .map(|cluster| ClusterStatus {
+                    config: cluster.current().config,
+                    stats: cluster.decide.stats(),
+                })
+                .collect(),
+        }
+    }
+
+    /// The clusters, for a collector of their numbers.
+    pub fn clusters(&self) -> Vec<Arc<weir_decide::cluster::Cluster>> {
+        let plan = Arc::clone(&lock(&self.state).plan);
+        plan.clusters.iter().map(|cluster| Arc::clone(&cluster.decide)).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

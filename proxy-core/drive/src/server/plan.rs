@@ -1,0 +1,128 @@
+//! What the workers are to take over: a configuration with everything that has to be there before they begin (sockets bound,
+//! certificates read, clusters made), so that little can fail on a worker, and nothing on one alone.
+
+use super::StartError;
+use crate::Filter;
+use crate::cluster::shared as cluster;
+use crate::listener;
+use crate::numbers::ListenerNumbers;
+use crate::tls;
+use hashbrown::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use weir_config::Config;
+use weir_measure::Measure;
+
+/// A configuration, ready to be taken over.
+pub(crate) struct Plan {
+    pub(crate) config: Arc<Config>,
+    pub(crate) listeners: Vec<Planned>,
+    pub(crate) clusters: Vec<Arc<cluster::Shared>>,
+}
+
+/// One listener of it.
+#[derive(Clone)]
+pub(crate) struct Planned {
+    pub(crate) config: Arc<weir_config::Listener>,
+    pub(crate) filter: &'static dyn Filter,
+    pub(crate) shared: Arc<listener::Shared>,
+    pub(crate) sockets: Arc<listener::Sockets>,
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// What a cluster is to become, once everything else has succeeded.
+pub(crate) type Changes = Vec<(Arc<cluster::Shared>, cluster::Current)>;
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan").field("file", &self.config.file).finish_non_exhaustive()
+    }
+}
+
+/// Plans `config`, keeping of `before` what stays: sockets by address, clusters and listeners by name. Changes nothing.
+pub(crate) fn plan(
+    config: &Arc<Config>,
+    before: Option<&Plan>,
+    filters: &[&'static dyn Filter],
+    measure: &Measure,
+    workers: usize,
+) -> Result<(Plan, Changes), StartError> {
+    let (clusters, changes) = clusters(config, before, measure, workers)?;
+    let known: HashMap<&str, &Planned> = before
+        .into_iter()
+        .flat_map(|before| &before.listeners)
+        .map(|planned| (&*planned.config.name, planned))
+        .collect();
+    let listeners = config.listeners.iter().map(|listener| {
+        listener_of(listener, known.get(&*listener.name).copied(), filters, measure, workers)
+    });
+    let listeners = listeners.collect::<Result<_, _>>()?;
+    Ok((Plan { config: Arc::clone(config), listeners, clusters }, changes))
+}
+
+fn listener_of(
+    config: &Arc<weir_config::Listener>,
+    known: Option<&Planned>,
+    filters: &[&'static dyn Filter],
+    measure: &Measure,
+    workers: usize,
+) -> Result<Planned, StartError> {
+    let filter =
+        filters.iter().find(|filter| filter.section().key() == config.protocol).ok_or_else(|| {
+            StartError::NoFilter { listener: Arc::clone(&config.name), protocol: config.protocol }
+        })?;
+    let tls = config.tls.as_ref().map(|files| tls::server::load(files, filter.alpn())).transpose();
+    let tls = tls.map_err(|error| StartError::ListenerTls { listener: Arc::clone(&config.name), error })?;
+    let (sockets, shared) = match known {
+        Some(known) if known.config.bind == config.bind => {
+            (Arc::clone(&known.sockets), Arc::clone(&known.shared))
+        }
+        known => {
+            let sockets = listener::Sockets::bind(config.bind, workers).map_err(|error| {
+                StartError::Bind { listener: Arc::clone(&config.name), address: config.bind, error }
+            })?;
+            let shared = known.map(|known| Arc::clone(&known.shared));
+            let shared = shared.unwrap_or_else(|| {
+                Arc::new(listener::Shared {
+                    name: Arc::clone(&config.name),
+                    open: AtomicU32::new(0),
+                    max: AtomicU32::new(config.max_connections),
+                    numbers: ListenerNumbers::new(measure, &config.name),
+                })
+            });
+            (Arc::new(sockets), shared)
+        }
+    };
+    Ok(Planned { config: Arc::clone(config), filter: *filter, shared, sockets, tls })
+}
+
+fn clusters(
+    config: &Config,
+    before: Option<&Plan>,
+    measure: &Measure,
+    workers: usize,
+) -> Result<(Vec<Arc<cluster::Shared>>, Changes), StartError> {
+    let known: HashMap<&str, &Arc<cluster::Shared>> = before
+        .into_iter()
+        .flat_map(|before| &before.clusters)
+        .map(|cluster| (&**cluster.decide.name(), cluster))
+        .collect();
+    let mut clusters = Vec::with_capacity(config.clusters.len());
+    let mut changes = Vec::new();
+    for config in &config.clusters {
+        let tls = config.tls.as_ref().map(tls::client::ClientTls::load).transpose();
+        let tls = tls.map_err(|error| StartError::ClusterTls { cluster: Arc::clone(&config.name), error })?;
+        let current = cluster::Current { config: Arc::clone(config), tls };
+        clusters.push(match known.get(&*config.name) {
+            None => cluster::Shared::new(measure, workers, current),
+            Some(known) => {
+                // Certificates are read anew even where the configuration says the same.
+                if current.tls.is_some() || !known.current().config.same(config) {
+                    changes.push((Arc::clone(known), current));
+                }
+                Arc::clone(known)
+            }
+        });
+    }
+    Ok((clusters, changes))
+}

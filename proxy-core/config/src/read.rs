@@ -138,6 +138,7 @@ fn section(
             walk.error_at_key(part, format!("cannot stand beside `{first}`: a listener speaks one protocol"));
         }
         // The second is read as well, for what is wrong in it.
+        part.seen.read();
         let before = walk.error_count();
         let settings = section.read(walk, part.value());
         if settings.is_none() && walk.error_count() == before && !part.value().is_broken() {

@@ -56,9 +56,11 @@ pub(crate) fn read(text: &str, substitute: Substitute<'_>) -> Tree {
 
 /// The position after the last character.
 fn end_of(text: &str) -> Position {
-    let line = text.bytes().filter(|b| *b == b'\n').count();
-    let tail = text.rsplit('\n').next().unwrap_or_default();
-    Position { line: narrow(line + 1), column: narrow(tail.chars().count() + 1) }
+    // YAML 1.2 section 5.4: a line ends with LF, CR or both.
+    let bytes = text.as_bytes().iter().zip(text.as_bytes().iter().skip(1).chain([&0]));
+    let breaks = bytes.filter(|(b, next)| **b == b'\n' || (**b == b'\r' && **next != b'\n')).count();
+    let tail = text.rsplit(['\n', '\r']).next().unwrap_or_default();
+    Position { line: narrow(breaks + 1), column: narrow(tail.chars().count() + 1) }
 }
 
 fn narrow(n: usize) -> u32 {

@@ -112,6 +112,8 @@ pub struct Measure {
     shards: Mutex<Vec<Arc<Shard>>>,
     places: Mutex<Vec<PlaceLabels>>,
     max_places: usize,
+    /// Places that were given `_other`.
+    pub(crate) places_beyond: Counter,
     rows: Capped<OperationKey, ()>,
     /// A quarter of `rows`: the same operations on `_other`.
     other_rows: Capped<OperationKey, ()>,
@@ -130,6 +132,7 @@ impl Measure {
             shards: Mutex::new(Vec::new()),
             places: Mutex::new(vec![other]),
             max_places: limits.places,
+            places_beyond: Counter::default(),
             rows: Capped::new(limits.rows),
             other_rows: Capped::new(limits.rows / 4),
             outcomes: Capped::new(limits.outcomes),
@@ -153,6 +156,7 @@ impl Measure {
         });
         let at = known.unwrap_or_else(|| {
             if places.len() > self.max_places {
+                self.places_beyond.inc();
                 return 0;
             }
             places.push(PlaceLabels { listener: listener.into(), cluster: cluster.into(), protocol });

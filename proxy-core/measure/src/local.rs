@@ -176,29 +176,28 @@ impl Tables {
     /// The row of the record's operation. Beyond the cap its resource is `_other`, then its operation too; the last of these
     /// is always there to be had, since places are capped.
     fn operation(&mut self, measure: &Measure, shard: &Shard, record: &Record) -> u32 {
-        let mut key =
-            OperationKey { place: record.place, operation: record.operation, resource: record.resource };
-        for attempt in 0..3 {
-            if let Some(at) = self.operations.find(&key) {
-                if attempt > 0 {
-                    let [operations, ..] = &shard.beyond;
-                    operations.add(1);
-                }
-                return at;
-            }
-            if measure.admit_row(&key) {
-                if attempt > 0 {
-                    let [operations, ..] = &shard.beyond;
-                    operations.add(1);
-                }
-                return self.add_operation(key);
-            }
-            match attempt {
-                0 => key.resource = NameId::OTHER,
-                _ => key.operation = NameId::OTHER,
-            }
+        let Record { place, operation, resource, .. } = *record;
+        let key = OperationKey { place, operation, resource };
+        if let Some(at) = self.admitted(measure, key) {
+            return at;
         }
-        self.add_operation(key)
+        let [operations, ..] = &shard.beyond;
+        operations.add(1);
+        let key = OperationKey { resource: NameId::OTHER, ..key };
+        if let Some(at) = self.admitted(measure, key) {
+            return at;
+        }
+        let key = OperationKey { operation: NameId::OTHER, ..key };
+        match self.operations.find(&key) {
+            Some(at) => at,
+            None => self.add_operation(key),
+        }
+    }
+
+    /// The row of `key`, unless it is beyond the cap.
+    fn admitted(&mut self, measure: &Measure, key: OperationKey) -> Option<u32> {
+        let known = self.operations.find(&key);
+        known.or_else(|| measure.admit_row(&key).then(|| self.add_operation(key)))
     }
 
     fn add_operation(&mut self, key: OperationKey) -> u32 {

@@ -193,7 +193,7 @@ families! {
     INTERNER_OVERFLOW = Counter "weir_interner_overflow_total" ["kind"]:
         "Names that were counted as `_other` because the cap of their kind is met.";
     ROWS_OVERFLOW = Counter "weir_rows_overflow_total" ["table"]:
-        "Operations of which a part was counted as `_other` because the cap of a table is met.";
+        "Times that something was counted as `_other` because the cap of a table is met: operations, outcomes, applications, places.";
     SERIES_OVERFLOW = Counter "weir_series_overflow_total" ["family"]:
         "Requests for a series that were given `_other` because the cap of the family is met.";
 }

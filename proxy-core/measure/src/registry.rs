@@ -138,8 +138,11 @@ impl Samples {
             && series.len() >= max
             && !series.contains_key(&key)
         {
-            *self.folded.entry(family.name).or_default() += 1;
-            key = others(family);
+            let other = others(family);
+            if key != other {
+                *self.folded.entry(family.name).or_default() += 1;
+                key = other;
+            }
         }
         series.entry(key).and_modify(|v| *v = v.plus(value)).or_insert(value);
     }

@@ -108,6 +108,7 @@ impl Snapshot {
         }
         let mut samples = Samples::default();
         samples.add(&names::WORKERS, &[], shards.len() as u64);
+        samples.add(&names::ROWS_OVERFLOW, &["places"], measure.places_beyond.value());
         measure.registry.gather(&mut samples);
         // Names and places after the rows, so that every id that a row holds is known.
         let mut known = lock(&measure.texts);

@@ -1,0 +1,126 @@
+//! What is written, to the byte.
+
+use crate::exposition::Exposition;
+use std::sync::Arc;
+use weir_decide::exchange::{Fault, NameId, NameKind, Phase, Reason, Side};
+use weir_measure::{Collect, Format, Limits, Measure, Process, Record, Samples, names};
+
+pub fn text(measure: &Measure) -> String {
+    let mut out = Vec::new();
+    measure.prometheus(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+/// A few operations of one worker.
+pub fn few() -> Arc<Measure> {
+    let measure = Measure::new(Limits::default());
+    let place = measure.place("orders-db", "orders-rs", "mongo");
+    let local = measure.local();
+    let find = local.intern(NameKind::Operation, &[b"find"]);
+    let orders = local.intern(NameKind::Resource, &[b"shop", b".", b"orders"]);
+    let app = local.intern(NameKind::Application, &[b"check\"out\"\\\n"]);
+    let code = local.intern(NameKind::Code, &[b"Unauthorized"]);
+    let record = Record {
+        application: app,
+        duration: Some(1_250_000),
+        first_byte: Some(1_000_000),
+        request_bytes: 100,
+        reply_bytes: 2000,
+        ..Record::new(place, find, orders)
+    };
+    local.record(&record);
+    local.record(&Record { duration: Some(20_000_000_000), retries: 2, ..record });
+    local.record(&Record { result: "error", code, duration: Some(1), first_byte: None, ..record });
+    let lost = Fault::new(Side::Network, Phase::Waiting, Reason::Reset);
+    local.record(&Record { result: "upstream_lost", first_byte: None, fault: Some(lost), ..record });
+    let full = Fault::new(Side::Proxy, Phase::Admitted, Reason::MaxRequests);
+    local.record(&Record { result: "refused", fault: Some(full), refused: true, ..record });
+    let hello = local.intern(NameKind::Operation, &[b"hello"]);
+    local.record(&Record { request_bytes: 3, ..Record::new(place, hello, NameId::NONE) });
+    measure
+}
+
+#[test]
+fn a_few_operations_to_the_byte() {
+    let text = text(&few());
+    Exposition::parse(&text);
+    let expected = include_str!("few.txt");
+    assert!(text == expected, "what is written has changed; it is now:\n{text}");
+}
+
+#[test]
+fn chunks_make_up_the_whole_and_the_same_numbers_the_same_bytes() {
+    let measure = few();
+    let whole = text(&measure);
+    for enough in [1, 100, 4096] {
+        let mut scrape = measure.scrape(Format::Text);
+        let mut all = String::new();
+        loop {
+            let mut chunk = Vec::new();
+            let more = scrape.write(&mut chunk, enough);
+            // One histogram is the most that is written at once.
+            assert!(chunk.len() < enough + 5000, "{}", chunk.len());
+            all.push_str(std::str::from_utf8(&chunk).unwrap());
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(all, whole);
+        assert!(!scrape.write(&mut Vec::new(), 1), "the end stays the end");
+    }
+}
+
+#[test]
+fn openmetrics_ends_once_and_says_counters_without_total() {
+    let measure = few();
+    measure.collect(Arc::new(Process::new("1.2.3")));
+    let mut scrape = measure.scrape(Format::OpenMetrics);
+    let mut out = Vec::new();
+    while scrape.write(&mut out, 1 << 20) {}
+    scrape.write(&mut out, 1 << 20);
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.ends_with("\n# EOF\n") && text.matches("# EOF").count() == 1);
+    assert!(text.contains("# TYPE weir_operations counter\nweir_operations_total{"));
+    assert!(text.contains("# TYPE weir_build info\nweir_build_info{version=\"1.2.3\"} 1\n"));
+    assert!(text.contains("# UNIT weir_operation_duration_seconds seconds\n"));
+}
+
+#[test]
+fn labels_of_handles_and_collectors_are_escaped_and_sorted() {
+    struct Odd;
+    impl Collect for Odd {
+        fn collect(&self, out: &mut Samples) {
+            out.add(&names::CLUSTER_NO_ENDPOINT, &["b"], 1u64);
+            out.add(&names::CLUSTER_NO_ENDPOINT, &["a\\\"\n"], 2u64);
+            out.add(&names::CLUSTER_NO_ENDPOINT, &["b"], 40u64);
+        }
+    }
+    let measure = Measure::new(Limits::default());
+    measure.collect(Arc::new(Odd));
+    let text = text(&measure);
+    let lines: Vec<_> = text.lines().filter(|l| l.starts_with("weir_cluster")).collect();
+    assert_eq!(
+        lines,
+        [
+            r#"weir_cluster_no_endpoint_total{cluster="a\\\"\n"} 2"#,
+            r#"weir_cluster_no_endpoint_total{cluster="b"} 41"#
+        ]
+    );
+    let parsed = Exposition::parse(&text);
+    assert_eq!(parsed.sum("weir_cluster_no_endpoint_total", &[("cluster", "a\\\"\n")]), 2.0);
+}
+
+#[test]
+fn the_process_is_measured() {
+    let measure = Measure::new(Limits::default());
+    measure.collect(Arc::new(Process::new("1.2.3")));
+    let parsed = Exposition::parse(&text(&measure));
+    let one = |name| parsed.sum(name, &[]);
+    assert_eq!(parsed.sum("weir_build_info", &[("version", "1.2.3")]), 1.0);
+    assert!(one("process_resident_memory_bytes") > 1e5);
+    assert!(one("process_virtual_memory_bytes") >= one("process_resident_memory_bytes"));
+    assert!(one("process_open_fds") >= 3.0 && one("process_open_fds") <= one("process_max_fds"));
+    assert!(one("process_threads") >= 1.0);
+    assert!(one("process_start_time_seconds") > 1.7e9);
+    assert!(parsed.each("process_cpu_seconds_total", &[]).count() == 1);
+}

@@ -137,3 +137,78 @@ fn check(
     }
     (result, visited)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    struct Pipe;
+
+    static PIPE: Table = Table {
+        name: "pipe",
+        doc: "To one cluster.",
+        fields: &[Field::required("cluster", Kind::Cluster, "Where to.")],
+        rules: &[],
+    };
+
+    impl Section for Pipe {
+        fn key(&self) -> &'static str {
+            "pipe"
+        }
+
+        fn table(&self) -> &'static Table {
+            &PIPE
+        }
+
+        fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings> {
+            Some(Arc::new(walk.fields(node, &PIPE)?.cluster(walk, "cluster")?))
+        }
+    }
+
+    fn large(count: usize) -> String {
+        let mut text = "listeners:\n".to_string();
+        for n in 0..count {
+            writeln!(text, "  l{n}: {{ bind: '127.0.0.1:0', pipe: {{ cluster: c{n} }} }}").unwrap();
+        }
+        text.push_str("clusters:\n");
+        for n in 0..count {
+            writeln!(text, "  c{n}: {{ endpoints: ['127.0.0.1:80'] }}").unwrap();
+        }
+        text
+    }
+
+    #[test]
+    fn the_walk_is_linear() {
+        let work = |count| {
+            let (config, visited) = check(&large(count), "f", &[&Pipe], &System);
+            assert_eq!(config.unwrap().clusters.len(), count);
+            visited
+        };
+        let (one, ten) = (work(1_000), work(10_000));
+        assert!(ten <= 10 * one, "{one} values were looked at for 1,000, {ten} for 10,000");
+    }
+
+    struct Silent;
+
+    impl Section for Silent {
+        fn key(&self) -> &'static str {
+            "pipe"
+        }
+
+        fn table(&self) -> &'static Table {
+            &PIPE
+        }
+
+        fn read(&self, _: &mut Walk<'_>, _: &Node) -> Option<Settings> {
+            None
+        }
+    }
+
+    #[test]
+    fn nothing_is_dropped_in_silence() {
+        let text = "listeners: { l: { bind: '127.0.0.1:0', pipe: {} } }";
+        let errors = parse(text, "f", &[&Silent]).unwrap_err();
+        assert_eq!(errors.to_string(), "f:1:46: listeners.l.pipe: this section could not be read");
+    }
+}

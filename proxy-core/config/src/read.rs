@@ -96,7 +96,7 @@ fn listener(walk: &mut Walk<'_>, entry: &Entry, sections: &[&dyn Section]) -> Op
     let named = walk.name(entry);
     let keys: Vec<&'static str> = sections.iter().map(|section| section.key()).collect();
     let fields = walk.fields_with(entry.value(), &LISTENER, &keys)?;
-    let section = section(walk, entry, sections, &keys);
+    let section = section(walk, entry, sections);
     let tls = fields.table(walk, "tls").map(|tls| server_tls(walk, &tls));
     let bind = fields.bind(walk, "bind");
     let max_connections = fields.number(walk, "max_connections").unwrap_or_default();
@@ -127,21 +127,18 @@ fn section(
     walk: &mut Walk<'_>,
     entry: &Entry,
     sections: &[&dyn Section],
-    keys: &[&'static str],
 ) -> Option<(&'static str, Settings)> {
-    let node = entry.value();
     let mut read = None;
     let mut first: Option<&str> = None;
-    for part in node.entries()? {
+    for part in entry.value().entries()? {
         let Some(section) = sections.iter().find(|section| section.key() == part.key()) else { continue };
         if let Some(first) = first {
             walk.error_at_key(part, format!("cannot stand beside `{first}`: a listener speaks one protocol"));
         }
         // The second is read as well, for what is wrong in it.
         part.seen.read();
-        let before = walk.error_count();
         let settings = section.read(walk, part.value());
-        if settings.is_none() && walk.error_count() == before && !part.value().is_broken() {
+        if settings.is_none() && walk.error_count() == 0 {
             // A section that is refused without a word would be dropped in silence.
             walk.error(part.value(), "this section could not be read");
         }
@@ -149,10 +146,6 @@ fn section(
             read = settings.map(|settings| (section.key(), settings));
         }
         first = first.or(Some(part.key()));
-    }
-    if first.is_none() {
-        let protocols = crate::scalar::one_of(keys.iter().copied());
-        walk.error(node, format!("the protocol is missing: {protocols}"));
     }
     read
 }

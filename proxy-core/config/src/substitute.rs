@@ -112,3 +112,72 @@ impl Substitution<'_> {
             .ok_or_else(|| format!("the environment variable `{shown}` is not set"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Some3;
+
+    impl Environment for Some3 {
+        fn variable(&self, name: &str) -> Option<String> {
+            ["A", "_B2"].contains(&name).then(|| format!("<{name}>"))
+        }
+
+        fn file(&self, path: &Path) -> io::Result<String> {
+            match path.to_str() {
+                Some("/etc/f") => Ok("one\ntwo\r\n".into()),
+                Some("/abs") => Ok("${A}\n\n".into()),
+                _ => Err(io::ErrorKind::NotFound.into()),
+            }
+        }
+    }
+
+    fn apply(text: &str) -> Result<Option<String>, String> {
+        Substitution { environment: &Some3, base: Path::new("/etc"), left: 20 }.apply(text)
+    }
+
+    #[test]
+    fn what_is_put_in() {
+        for text in ["", "$", "a$", "$A", "$ {A}", "a$b$", "{A}", "}"] {
+            assert_eq!(apply(text), Ok(None), "{text}");
+        }
+        for (text, replaced) in [
+            ("${A}", "<A>"),
+            ("x${A}y${_B2}z", "x<A>y<_B2>z"),
+            ("$$", "$"),
+            ("$${A}", "${A}"),
+            ("$$$", "$$"),
+            ("$x$$y", "$x$y"),
+            ("$${A", "${A"),
+            // One line end goes, and what was put in is not looked into again.
+            ("${file:f}", "one\ntwo"),
+            ("${file: f }", "one\ntwo"),
+            ("${file:/abs}", "${A}\n"),
+        ] {
+            assert_eq!(apply(text), Ok(Some(replaced.into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong() {
+        for (text, message) in [
+            ("${", "`${` without a `}`"),
+            ("${A", "`${` without a `}`"),
+            ("${A}${", "`${` without a `}`"),
+            ("${}", "expected `${VARIABLE}` or `${file:PATH}`, found `${}`"),
+            ("${a b}", "found `${a b}`"),
+            ("${1}", "found `${1}`"),
+            ("${A:-x}", "found `${A:-x}`"),
+            ("${${A}}", "found `${${A}`"),
+            ("${env:A}", "found `${env:A}`"),
+            ("${C}", "the environment variable `C` is not set"),
+            ("${file:}", "names no file"),
+            ("${file:g}", "cannot read the file of `${file:g}`: entity not found"),
+            ("${A}${A}${A}${A}${A}${A}${A}", "puts in too much text"),
+        ] {
+            let error = apply(text).expect_err(text);
+            assert!(error.contains(message), "{text}: {error}");
+        }
+    }
+}

@@ -23,6 +23,8 @@ pub struct Walk<'a> {
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
     omitted: usize,
+    /// References to clusters that are not there.
+    misses: u32,
     /// How many values were looked at: the walk's work, which has to be linear in the size of the file.
     pub(crate) visited: u64,
 }
@@ -43,7 +45,17 @@ pub struct Fields<'n> {
 impl<'a> Walk<'a> {
     pub(crate) fn new(file: Arc<str>, root: &'a Node, base: &'a Path, errors: Vec<Diagnostic>) -> Walk<'a> {
         let warnings = Vec::new();
-        Walk { file, root, base, clusters: HashMap::new(), errors, warnings, omitted: 0, visited: 0 }
+        Walk {
+            file,
+            root,
+            base,
+            clusters: HashMap::new(),
+            errors,
+            warnings,
+            omitted: 0,
+            misses: 0,
+            visited: 0,
+        }
     }
 
     /// The file as it was named.
@@ -109,46 +121,66 @@ impl<'a> Walk<'a> {
         self.visited += 1;
         let entries = self.map(node)?;
         let known = || table.fields.iter().map(|field| field.name).chain(more.iter().copied());
+        // What a misspelt key stands for is not missing as well.
+        let mut meant: Vec<&str> = Vec::new();
         for entry in entries {
             self.visited += 1;
             if known().any(|name| name == entry.key()) {
                 entry.seen.known();
             } else {
-                self.unknown(entry, known());
+                meant.extend(self.unknown(entry, known()));
             }
         }
+        let missing = |keys: &[&str]| {
+            !keys.iter().any(|key| meant.contains(key) || entries.iter().any(|entry| entry.key() == *key))
+        };
         for field in table.fields.iter().filter(|field| field.presence == Presence::Required) {
-            if !entries.iter().any(|entry| entry.key() == field.name) {
+            if missing(&[field.name]) {
                 self.error(
                     node,
                     format!("`{}` is missing: {}", field.name, scalar::expectation(&field.kind)),
                 );
             }
         }
+        if !more.is_empty() && missing(more) {
+            self.error(node, format!("the protocol is missing: {}", scalar::one_of(more.iter().copied())));
+        }
         for rule in table.rules {
-            self.rule(node, entries, rule);
+            match rule {
+                Rule::ExactlyOne(keys) if missing(keys) => {
+                    self.error(node, format!("expected {}", scalar::one_of(keys.iter().copied())));
+                }
+                _ => self.rule(entries, rule),
+            }
         }
         Some(Fields { node, table })
     }
 
-    fn unknown(&mut self, entry: &Entry, known: impl Iterator<Item = &'static str> + Clone) {
-        let mut message = format!("unknown key, expected {}", scalar::one_of(known.clone()));
-        if let Some(near) = scalar::nearest(entry.key(), known) {
+    /// Records an unknown key, and gives the one that may have been meant.
+    fn unknown(
+        &mut self,
+        entry: &Entry,
+        known: impl Iterator<Item = &'static str> + Clone,
+    ) -> Option<&'static str> {
+        let near = scalar::nearest(entry.key(), known.clone());
+        let mut message = format!("unknown key, expected {}", scalar::one_of(known));
+        if let Some(near) = near {
             message.push_str(&format!("; did you mean `{near}`?"));
         }
         self.error_at_key(entry, message);
+        near
     }
 
-    fn rule(&mut self, node: &Node, entries: &[Entry], rule: &Rule) {
+    /// A rule about the keys that are there.
+    fn rule(&mut self, entries: &[Entry], rule: &Rule) {
         let (Rule::ExactlyOne(keys) | Rule::AtMostOne(keys) | Rule::Together(keys)) = rule;
         let there: Vec<&Entry> = entries.iter().filter(|entry| keys.contains(&entry.key())).collect();
         match (rule, there.as_slice()) {
-            (Rule::ExactlyOne(_), []) => {
-                self.error(node, format!("expected {}", scalar::one_of(keys.iter().copied())));
-            }
-            (Rule::ExactlyOne(_) | Rule::AtMostOne(_), [first, second, ..]) => {
+            (Rule::ExactlyOne(_) | Rule::AtMostOne(_), [first, others @ ..]) => {
                 let first = first.key();
-                self.error_at_key(second, format!("cannot stand beside `{first}`: only one of them"));
+                for other in others {
+                    self.error_at_key(other, format!("cannot stand beside `{first}`: only one of them"));
+                }
             }
             (Rule::Together(_), [first, ..]) => {
                 for missing in keys.iter().filter(|key| !there.iter().any(|entry| entry.key() == **key)) {
@@ -177,9 +209,13 @@ impl<'a> Walk<'a> {
             self.expected(node, "a list");
             return None;
         };
+        if items.len() < min && items.is_empty() {
+            self.expected(node, "a list of at least one item");
+            return None;
+        }
         if items.len() < min || items.len() > max {
             let bound = if items.len() < min { format!("at least {min}") } else { format!("at most {max}") };
-            self.error(node, format!("expected {bound} items, found {}", items.len()));
+            self.error(node, format!("expected a list of {bound} items, found one of {}", items.len()));
             return None;
         }
         Some(items)
@@ -225,7 +261,8 @@ impl<'a> Walk<'a> {
         }
         let mut message = format!("no cluster is called {}", found(node));
         // Comparing with every cluster is worth it for the first few mistakes, not for thousands.
-        if self.errors.len() < 20
+        self.misses += 1;
+        if self.misses <= 20
             && !is_substituted(node)
             && let Some(near) = scalar::nearest(&text, self.clusters.keys().copied())
         {

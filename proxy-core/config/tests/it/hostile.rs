@@ -4,6 +4,8 @@ use crate::files::fixtures;
 use crate::sections::{SECTIONS, parse, wrong};
 use proptest::prelude::*;
 use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use weir_config::{Errors, MAX_BYTES, MAX_DEPTH};
 
 /// Every error lies within the file, and there is one.
@@ -95,7 +97,7 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_text(text in any::<String>()) {
@@ -110,8 +112,8 @@ proptest! {
     #[test]
     fn a_good_file_with_a_piece_put_in(which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(),
         cut in 0_usize..4, piece in piece()) {
-        let files = fixtures("good");
-        let text = &which.get(&files).1;
+        static FILES: LazyLock<Vec<(PathBuf, String)>> = LazyLock::new(|| fixtures("good"));
+        let text = &which.get(&FILES).1;
         let chars: Vec<char> = text.chars().collect();
         let at = at.index(chars.len());
         let mut broken: String = chars[..at].iter().collect();
@@ -163,9 +165,8 @@ fn thousands_of_mistakes_are_counted_not_listed() {
     }
     let errors = parse(&text).unwrap_err();
     within(&text, &errors);
-    // Each lacks `endpoints` or `dns`, and has a key that there is not.
-    assert_eq!((errors.list().len(), errors.omitted()), (Errors::MOST, 10_000 - Errors::MOST));
-    assert!(errors.to_string().ends_with("\nand 9900 more"));
+    assert_eq!((errors.list().len(), errors.omitted()), (Errors::MOST, 5000 - Errors::MOST));
+    assert!(errors.to_string().ends_with("\nand 4900 more"));
 }
 
 #[test]

@@ -5,13 +5,13 @@
 use super::{
     endpoint::{Endpoint, Pick},
     list::List,
-    settings::Balance,
     sync::Ordering,
     ticket::Tries,
 };
 use crate::exchange::{Affinity, EndpointId};
 use hashbrown::HashMap;
 use std::{cell::Cell, cmp::Reverse, collections::BinaryHeap, sync::Arc};
+use weir_config::Balance;
 
 /// So few endpoints are all looked at, rather than two of them.
 const FULL_SCAN: usize = 4;
@@ -205,23 +205,26 @@ impl Picker {
     fn hashed(&self, key: u64, tries: &mut Tries) -> Option<u32> {
         let total = *self.list.bounds.last()?;
         let mut key = mix(key);
-        let mut avoid_tried = true;
-        for attempt in 0..2 * REDRAWS {
-            if attempt == REDRAWS {
-                avoid_tried = false;
-            }
+        for _ in 0..REDRAWS {
             let bucket = jump(key, total);
-            let member = self.list.bounds.partition_point(|bound| *bound <= bucket);
-            let open = self.list.is_open.get(member).copied().unwrap_or(false);
-            let member = u32::try_from(member).ok()?;
-            if open && !(avoid_tried && self.tried(member, tries)) {
+            let at = self.list.bounds.partition_point(|bound| *bound <= bucket);
+            let open = self.list.is_open.get(at).copied().unwrap_or(false);
+            let member = u32::try_from(at).ok()?;
+            if open && !self.tried(member, tries) {
                 return Some(member);
             }
             key = mix(key.wrapping_add(1));
         }
-        // Nearly everything is ejected: the key's place among those that are left.
-        let at = jump(key, self.list.open.len() as u64);
-        self.list.open.get(at as usize).copied()
+        // Nearly all were tried or are ejected: the first that will do, from the key's place among those that are left.
+        let open = &self.list.open;
+        let (before, from) = open.split_at_checked(jump(key, open.len() as u64) as usize)?;
+        let first =
+            |tries: &Tries| from.iter().chain(before).copied().find(|member| !self.tried(*member, tries));
+        if let Some(member) = first(tries) {
+            return Some(member);
+        }
+        tries.start_over();
+        first(tries).or(from.first().copied())
     }
 }
 

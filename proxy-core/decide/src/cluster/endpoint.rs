@@ -5,15 +5,6 @@ use super::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::exchange::{Class, EndpointId, Now};
 use std::{fmt, rc::Rc, sync::Arc};
 
-/// An endpoint of a cluster as the configuration or a resolver names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndpointSpec {
-    /// `host:port`: what identifies the endpoint within its cluster.
-    pub address: Arc<str>,
-    /// Its share of the load relative to the others'. Zero counts as one.
-    pub weight: u32,
-}
-
 /// One endpoint's state, shared by all workers. Everything here is a count or a fact about now; decisions that need more
 /// than one of them are taken under the cluster's lock.
 #[derive(Debug)]

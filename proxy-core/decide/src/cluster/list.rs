@@ -1,7 +1,8 @@
 //! The endpoint list as it is published to the views: immutable, replaced as a whole.
 
-use super::{endpoint::Endpoint, settings::Balance};
+use super::endpoint::Endpoint;
 use std::sync::Arc;
+use weir_config::Balance;
 
 /// An endpoint in its place in the list.
 #[derive(Debug, Clone)]

@@ -28,12 +28,13 @@ mod ticket;
 mod view;
 
 pub use crate::policy::{Replay, Verdict};
-pub use endpoint::{EndpointSpec, Pick, Totals};
+pub use endpoint::{Pick, Totals};
 pub use permit::{Full, Pending, Permit};
-pub use settings::{Balance, Ejection, Limits, Settings};
+pub use settings::{Limits, Settings};
 pub use stats::{ClusterStats, EndpointStats, Event, EventKind, Overflows};
 pub use ticket::{Ticket, Tries};
 pub use view::View;
+pub use weir_config::{Balance, EndpointSpec, OutlierEjection as Ejection};
 
 use crate::exchange::Now;
 use endpoint::Endpoint;

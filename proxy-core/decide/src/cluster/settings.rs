@@ -3,6 +3,7 @@
 use super::gate::RetryLimit;
 use super::sync::{AtomicU32, Ordering};
 use std::time::Duration;
+use weir_config::{Balance, OutlierEjection};
 
 /// How a cluster's limits, balance and ejection are set.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,7 +13,7 @@ pub struct Settings {
     /// The circuit breaker.
     pub limits: Limits,
     /// Taking failing endpoints out of rotation; `None`: never.
-    pub ejection: Option<Ejection>,
+    pub ejection: Option<OutlierEjection>,
 }
 
 impl Default for Settings {
@@ -21,13 +22,23 @@ impl Default for Settings {
     }
 }
 
-/// How endpoints are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Balance {
-    /// In turn, in proportion to the weights.
-    RoundRobin,
-    /// The less busy of two chosen at random (of all, where there are four or fewer), weights considered.
-    LeastRequest,
+impl From<&weir_config::Cluster> for Settings {
+    fn from(cluster: &weir_config::Cluster) -> Settings {
+        let breaker = &cluster.circuit_breaker;
+        Settings {
+            balance: cluster.balance,
+            limits: Limits {
+                max_connections: breaker.max_connections,
+                max_pending: breaker.max_pending,
+                max_requests: breaker.max_requests,
+                max_retries: breaker.max_retries,
+                retry_budget_percent: f64::from(breaker.retry_budget.percent),
+                retry_budget_min: breaker.retry_budget.min_retries,
+                max_parked: Limits::MAX_PARKED,
+            },
+            ejection: cluster.outlier_ejection,
+        }
+    }
 }
 
 /// The circuit breaker's limits. All are exact, over all workers.
@@ -68,47 +79,16 @@ impl Limits {
     pub const MAX_PARKED: u32 = 65_536;
 }
 
-/// When an endpoint is taken out of rotation, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ejection {
-    /// Failures in a row that eject an endpoint. Zero counts as one.
-    pub consecutive_errors: u32,
-    /// An endpoint that stays in rotation this long is one ejection further from a long one.
-    pub interval: Duration,
-    /// How long the first ejection lasts; the n-th in a row lasts n times as long.
-    pub base_ejection_time: Duration,
-    /// No ejection lasts longer (nor any shorter than the base).
-    pub max_ejection_time: Duration,
-    /// How many of the endpoints may be ejected at once: at least one, never the last. Zero: none.
-    pub max_ejection_percent: u32,
+/// How many of `members` endpoints may be ejected at once: the percentage rounded up, never all of them.
+pub(crate) fn ejectable(ejection: &OutlierEjection, members: usize) -> usize {
+    let percent = usize::try_from(ejection.max_ejection_percent).unwrap_or(100);
+    members.saturating_mul(percent).div_ceil(100).min(members.saturating_sub(1))
 }
 
-impl Default for Ejection {
-    fn default() -> Ejection {
-        Ejection {
-            consecutive_errors: 5,
-            interval: Duration::from_secs(10),
-            base_ejection_time: Duration::from_secs(30),
-            max_ejection_time: Duration::from_secs(300),
-            max_ejection_percent: 50,
-        }
-    }
-}
-
-impl Ejection {
-    /// How many of `members` endpoints may be ejected at once.
-    pub(crate) fn allowed(&self, members: usize) -> usize {
-        let percent = usize::try_from(self.max_ejection_percent).unwrap_or(100).min(100);
-        if percent == 0 {
-            return 0;
-        }
-        (members.saturating_mul(percent) / 100).max(1).min(members.saturating_sub(1))
-    }
-
-    /// How long the `nth` ejection in a row lasts.
-    pub(crate) fn length(&self, nth: u32) -> Duration {
-        self.base_ejection_time.saturating_mul(nth).min(self.max_ejection_time.max(self.base_ejection_time))
-    }
+/// How long the `nth` ejection in a row lasts: n times the base, at most `max_ejection_time`, at least the base.
+pub(crate) fn ejection_length(ejection: &OutlierEjection, nth: u32) -> Duration {
+    let longest = ejection.max_ejection_time.max(ejection.base_ejection_time);
+    ejection.base_ejection_time.saturating_mul(nth).min(longest)
 }
 
 /// The limits as the request path reads them. Changing them is not one atomic step: for a moment an operation may see one

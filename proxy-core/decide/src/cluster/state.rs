@@ -2,15 +2,16 @@
 //! endpoint has failed often enough, when an ejection is over, and for statistics; never on an operation's way.
 
 use super::{
-    endpoint::{Endpoint, EndpointSpec, Totals},
+    endpoint::{Endpoint, Totals},
     list::{List, Member},
-    settings::Settings,
+    settings::{Settings, ejectable, ejection_length},
     stats::{Event, EventKind},
     sync::Ordering,
 };
 use crate::exchange::Now;
 use hashbrown::HashMap;
 use std::{collections::VecDeque, sync::Arc};
+use weir_config::EndpointSpec;
 
 /// Events kept until somebody takes them; beyond it the oldest are dropped and counted.
 pub(crate) const MAX_EVENTS: usize = 256;
@@ -109,12 +110,12 @@ impl State {
         if endpoint.is_ejected() || !self.members.iter().any(|m| Arc::ptr_eq(&m.endpoint, endpoint)) {
             return false;
         }
-        if self.ejected() >= ejection.allowed(self.members.len()) {
+        if self.ejected() >= ejectable(&ejection, self.members.len()) {
             self.ejections_withheld += 1;
             return false;
         }
         let nth = endpoint.multiplier.load(Ordering::Relaxed).saturating_add(1);
-        let until = now.after(ejection.length(nth));
+        let until = now.after(ejection_length(&ejection, nth));
         endpoint.multiplier.store(nth, Ordering::Relaxed);
         endpoint.ejected_until.store(until.0.max(1), Ordering::Relaxed);
         endpoint.ejections.fetch_add(1, Ordering::Relaxed);
@@ -165,7 +166,7 @@ impl State {
     /// Puts back endpoints until no more are ejected than the settings allow: members or settings have changed. Those
     /// first whose ejection ends first.
     pub(crate) fn relax(&mut self, now: Now) {
-        let allowed = self.settings.ejection.map_or(0, |e| e.allowed(self.members.len()));
+        let allowed = self.settings.ejection.map_or(0, |e| ejectable(&e, self.members.len()));
         let mut excess = self.ejected().saturating_sub(allowed);
         while excess > 0 {
             let until = |e: &Arc<Endpoint>| e.ejected_until.load(Ordering::Relaxed);

@@ -37,7 +37,7 @@ mod snappy;
 mod walk;
 
 pub use command::{Class, Command, Namespace};
-pub use decode::{Decoder, ReplyDecoder, RequestDecoder};
+pub use decode::{Decoder, Head, ReplyDecoder, RequestDecoder};
 pub use encode::{ErrorReply, ReplyTo, crc32c, document_reply, error_reply, op_msg};
 pub use header::{HEADER_LENGTH, Header, LooksLike, MAX_MESSAGE_LENGTH, Malformed, OpCode};
 pub use inflate::{Budget, Compressor, Inflate};

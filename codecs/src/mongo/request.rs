@@ -370,10 +370,11 @@ impl Facts for RequestHead {
                 if !self.named {
                     self.name(&element);
                 }
-                if self.command == Command::Explain {
-                    return enter(&element, Place::Explained);
+                match self.command {
+                    Command::Explain => enter(&element, Place::Explained),
+                    Command::Other => self.body(&element),
+                    _ => Next::Skip,
                 }
-                Next::Skip
             }
             Place::Body => self.body(&element),
             Place::Explained if index == 0 => {

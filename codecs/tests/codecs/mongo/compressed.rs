@@ -1,0 +1,187 @@
+//! Looking into compressed messages.
+
+use std::io::Write;
+
+use bson::doc;
+use bytes::BytesMut;
+use proptest::prelude::*;
+use weir_codecs::mongo::{Budget, Command, Compressor, Inflate, Problem, RequestDecoder, RequestHead};
+
+use super::{body, compressed, decode_cut, head, op_msg, sequence, tails};
+
+fn pack(compressor: Compressor, clear: &[u8]) -> Vec<u8> {
+    match compressor {
+        Compressor::Noop => clear.to_vec(),
+        Compressor::Snappy => snap::raw::Encoder::new().compress_vec(clear).unwrap(),
+        Compressor::Zlib => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(clear).unwrap();
+            encoder.finish().unwrap()
+        }
+        Compressor::Zstd => zstd::bulk::compress(clear, 3).unwrap(),
+    }
+}
+
+const ALL: [Compressor; 4] = [Compressor::Noop, Compressor::Snappy, Compressor::Zlib, Compressor::Zstd];
+
+fn wrap(compressor: Compressor, clear: &[u8]) -> Vec<u8> {
+    compressed(clear, compressor.id(), &pack(compressor, &clear[16..]), clear.len() as i32 - 16)
+}
+
+fn insert(documents: usize, size: usize) -> Vec<u8> {
+    // Neither all alike nor all different, so that there is something to compress and something left of it.
+    let document = |n: usize| {
+        let text: String = (0..size).map(|i| char::from(b'a' + ((n * i + i / 7) % 23) as u8)).collect();
+        doc! { "_id": n as i64, "text": text }
+    };
+    let documents: Vec<_> = (0..documents).map(document).collect();
+    op_msg(0, &[body(&doc! { "insert": "orders", "$db": "shop" }), sequence("documents", &documents)])
+}
+
+#[test]
+fn the_same_is_learnt_as_from_the_clear() {
+    for (documents, size) in [(1, 10), (100, 50), (2000, 100), (30, 20_000)] {
+        let clear = insert(documents, size);
+        let expected: RequestHead = head(&clear);
+        for compressor in ALL {
+            let bytes = wrap(compressor, &clear);
+            for step in [bytes.len(), 1 + bytes.len() / 7, 1500, 61] {
+                let cuts: Vec<usize> = (0..bytes.len()).step_by(step).collect();
+                let pieces = decode_cut::<RequestHead>(&bytes, &cuts).unwrap();
+                let out: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes.to_vec()).collect();
+                assert!(out == bytes, "the bytes go on as they came");
+                let mut found = tails(&pieces).remove(0);
+                assert_eq!(found.compressor, Some(compressor));
+                assert_eq!(found.uncompressed_length as usize, clear.len());
+                found.compressor = None;
+                found.header = expected.header;
+                assert_eq!(found, expected, "{compressor:?} in steps of {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_lengths_are_noticed() {
+    let clear = insert(10, 100);
+    let length = clear.len() as i32 - 16;
+    for compressor in ALL {
+        let packed = pack(compressor, &clear[16..]);
+        for (announced, cut, problem) in [
+            (length + 1, 0, Problem::InflatedLength),
+            (length - 1, 0, Problem::InflatedLength),
+            (
+                length,
+                1,
+                if compressor == Compressor::Noop { Problem::InflatedLength } else { Problem::Corrupt },
+            ),
+        ] {
+            let bytes = compressed(&clear, compressor.id(), &packed[..packed.len() - cut], announced);
+            let found: RequestHead = head(&bytes);
+            let problem =
+                if found.problem == Some(Problem::Truncated) { Problem::Truncated } else { problem };
+            assert_eq!(found.problem, Some(problem), "{compressor:?} {announced} {cut}");
+        }
+        let trailing = [packed.as_slice(), b"x"].concat();
+        let bytes = compressed(&clear, compressor.id(), &trailing, length);
+        assert!(head::<RequestHead>(&bytes).problem.is_some(), "{compressor:?} with a byte too many");
+    }
+}
+
+#[test]
+fn a_bomb_is_defused() {
+    let zeros = vec![0; 47_000_000];
+    for compressor in [Compressor::Snappy, Compressor::Zlib, Compressor::Zstd] {
+        let clear = op_msg(0, &[body(&doc! { "ping": 1, "$db": "admin" })]);
+        let packed = pack(compressor, &zeros);
+        // It announces little: no more than that is looked at.
+        let found: RequestHead = head(&compressed(&clear, compressor.id(), &packed, 100));
+        assert!(found.problem.is_some());
+        // It announces all: the zeros are no sections.
+        let found: RequestHead = head(&compressed(&clear, compressor.id(), &packed, 47_000_000));
+        assert_eq!(found.problem, Some(Problem::Length));
+        // It announces too much.
+        let found: RequestHead = head(&compressed(&clear, compressor.id(), &packed, 48_000_000));
+        assert_eq!(found.problem, Some(Problem::Inflated));
+    }
+}
+
+#[test]
+fn many_slow_senders_share_the_budget() {
+    // Little to send, 20 MB to look at.
+    let text = "a line that is repeated ".repeat(2000);
+    let documents = vec![doc! { "text": text }; 400];
+    let clear = op_msg(0, &[body(&doc! { "insert": "c", "$db": "d" }), sequence("documents", &documents)]);
+    for (compressor, most) in
+        [(Compressor::Snappy, 100_000), (Compressor::Zlib, 90_000), (Compressor::Zstd, 8 << 20)]
+    {
+        let bytes = wrap(compressor, &clear);
+        let budget = Budget::new(16 << 20);
+        let mut inflate = Inflate::new(budget.clone());
+        let mut slow: Vec<(RequestDecoder, BytesMut)> = (0..200).map(|_| Default::default()).collect();
+        let (half, rest) = bytes.split_at(bytes.len() / 8);
+        let mut told = 0;
+        for (decoder, buf) in &mut slow {
+            buf.extend_from_slice(half);
+            let piece = decoder.decode(buf, &mut inflate).unwrap().unwrap();
+            told += usize::from(piece.head.is_some_and(|head| head.command == Command::Insert));
+        }
+        assert!(budget.used() <= 16 << 20);
+        assert!(budget.used() / told.max(1) <= most, "{compressor:?}: {} each", budget.used() / told);
+        assert_eq!(told as u64 + budget.refused(), 200, "the others pass unread");
+        let (mut understood, mut unread) = (0, 0);
+        for (decoder, buf) in &mut slow {
+            buf.extend_from_slice(rest);
+            let head = decoder.decode(buf, &mut inflate).unwrap().unwrap().head.unwrap();
+            match head.problem {
+                None => understood += usize::from(head.documents == 400),
+                Some(problem) => {
+                    assert_eq!(problem, Problem::OverBudget);
+                    unread += 1;
+                }
+            }
+        }
+        assert_eq!((understood, understood + unread), (told, 200));
+        drop(slow);
+        drop(inflate);
+        assert_eq!(budget.used(), 0, "all of it is given back");
+    }
+}
+
+proptest! {
+    #[test]
+    fn snappy_agrees_with_the_reference(
+        parts in prop::collection::vec((prop::collection::vec(any::<u8>(), 1..40), 1..3000usize), 0..20),
+        cuts in prop::collection::vec(0.0..1.0f64, 0..10),
+    ) {
+        let clear: Vec<u8> = parts.iter().flat_map(|(part, times)| part.iter().cycle().take(*times).copied()).collect();
+        let clear = op_msg(0, &[body(&doc! { "ping": 1, "$db": "d" }), sequence(
+            "documents",
+            &[doc! { "data": bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: clear } }],
+        )]);
+        let bytes = wrap(Compressor::Snappy, &clear);
+        let mut cuts: Vec<usize> = cuts.iter().map(|part| (part * bytes.len() as f64) as usize).collect();
+        cuts.sort_unstable();
+        let found = tails(&decode_cut::<RequestHead>(&bytes, &cuts).unwrap()).remove(0);
+        prop_assert_eq!((found.command, found.documents, found.problem), (Command::Ping, 1, None));
+    }
+
+    #[test]
+    fn corrupt_bytes_never_do_harm(
+        id in 0..5u8,
+        announced in 0..200_000i32,
+        packed in prop::collection::vec(any::<u8>(), 0..300),
+        flips in prop::collection::vec((0..4000usize, any::<u8>()), 1..4),
+    ) {
+        let clear = insert(20, 60);
+        head::<RequestHead>(&compressed(&clear, id, &packed, announced));
+        for compressor in ALL {
+            let mut bytes = wrap(compressor, &clear);
+            for (at, flip) in &flips {
+                let at = 25 + at % (bytes.len() - 25);
+                bytes[at] ^= flip;
+            }
+            head::<RequestHead>(&bytes);
+        }
+    }
+}

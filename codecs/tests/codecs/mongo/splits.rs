@@ -1,0 +1,81 @@
+//! However the bytes come, the same pieces of knowledge come out.
+
+use proptest::prelude::*;
+use weir_codecs::mongo::{Head, ReplyHead, RequestHead};
+
+use super::{decode_cut, recorded, recordings, tails};
+
+fn same<H: Head + PartialEq + std::fmt::Debug>(bytes: &[u8], messages: &[Vec<u8>], cuts: &[usize]) {
+    let pieces = decode_cut::<H>(bytes, cuts).unwrap();
+    let out: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes.to_vec()).collect();
+    assert_eq!(out, bytes, "every byte goes on, in order");
+    let mut lengths = vec![0];
+    for piece in &pieces {
+        *lengths.last_mut().unwrap() += piece.bytes.len();
+        if piece.last {
+            lengths.push(0);
+        }
+    }
+    lengths.pop();
+    assert_eq!(lengths, messages.iter().map(Vec::len).collect::<Vec<_>>(), "messages end where they end");
+    let whole: Vec<H> = messages.iter().map(|message| super::head(message)).collect();
+    assert_eq!(tails(&pieces), whole);
+}
+
+fn both(name: &str, cuts: &dyn Fn(usize) -> Vec<usize>) {
+    let requests = recorded(name, "request");
+    let replies = recorded(name, "reply");
+    let bytes = requests.concat();
+    same::<RequestHead>(&bytes, &requests, &cuts(bytes.len()));
+    let bytes = replies.concat();
+    same::<ReplyHead>(&bytes, &replies, &cuts(bytes.len()));
+}
+
+#[test]
+fn at_once() {
+    for name in recordings() {
+        both(&name, &|_| vec![]);
+    }
+}
+
+#[test]
+fn one_byte_at_a_time() {
+    for name in recordings() {
+        both(&name, &|length| (0..length).collect());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #[test]
+    fn at_random_cuts(mut at in prop::collection::vec(0.0..1.0f64, 1..40)) {
+        at.sort_by(f64::total_cmp);
+        for name in recordings() {
+            both(&name, &|length| at.iter().map(|part| (part * length as f64) as usize).collect());
+        }
+    }
+}
+
+#[test]
+fn what_is_known_early_stays_true() {
+    for name in recordings() {
+        for message in recorded(&name, "request") {
+            let pieces =
+                decode_cut::<RequestHead>(&message, &(0..message.len()).collect::<Vec<_>>()).unwrap();
+            let heads: Vec<&RequestHead> = pieces.iter().filter_map(|piece| piece.head.as_ref()).collect();
+            let (first, last) = (heads[0], heads[heads.len() - 1]);
+            assert!(heads.len() <= 2, "a head comes when it is known, and at the end");
+            assert!(last.complete);
+            assert_eq!(first.command, last.command, "{name}");
+            assert_eq!(first.database, last.database, "{name}");
+            assert_eq!(first.collection, last.collection, "{name}");
+            assert_eq!(first.class(), last.class(), "{name}");
+            assert_eq!(first.expects_reply(), last.expects_reply(), "{name}");
+        }
+        for message in recorded(&name, "reply") {
+            let pieces = decode_cut::<ReplyHead>(&message, &(0..message.len()).collect::<Vec<_>>()).unwrap();
+            let first = pieces.iter().find_map(|piece| piece.head.as_ref()).unwrap();
+            assert_eq!(first.flags, super::head::<ReplyHead>(&message).flags, "{name}");
+        }
+    }
+}

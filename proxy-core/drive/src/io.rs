@@ -77,9 +77,8 @@ impl Io {
     /// Whether an idle connection has ended, failed or got bytes that nobody asked for: it is of no further use.
     /// No system call unless the socket has become readable.
     pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match ready!(self.poll_readable(cx)) {
-            Err(_) => return Poll::Ready(()),
-            Ok(()) => {}
+        if ready!(self.poll_readable(cx)).is_err() {
+            return Poll::Ready(());
         }
         // A TLS session ticket makes the socket readable and the stream not; a stale readiness is cleared by this read.
         let mut byte = [0u8; 1];

@@ -32,8 +32,10 @@
 
 pub mod buffers;
 pub mod cluster;
+pub mod context;
 pub mod drain;
 pub mod filter;
+mod idle;
 pub mod io;
 pub mod listener;
 pub mod message;
@@ -48,6 +50,7 @@ pub mod worker;
 
 pub use buffers::Buffers;
 pub use cluster::{Cluster, Connected, Offer, Slot};
+pub use context::Context;
 pub use drain::Drain;
 pub use filter::{Accepted, Alpn, BuildError, Filter, Service};
 pub use io::Io;

@@ -44,7 +44,7 @@ pub(crate) struct Sockets {
     /// The address that was bound: a port 0 is a real one here.
     pub(crate) local: SocketAddr,
     /// The process's own: they keep the queues alive whatever becomes of a worker.
-    _listening: Vec<std::net::TcpListener>,
+    listening: Mutex<Vec<std::net::TcpListener>>,
     /// A descriptor of each for its worker to take: made here, so that nothing can fail any more once a worker begins to
     /// take over a configuration.
     spare: Vec<Mutex<Option<std::net::TcpListener>>>,
@@ -74,7 +74,12 @@ impl Sockets {
         let listening: Vec<std::net::TcpListener> = bound.into_iter().map(Into::into).collect();
         let spare: io::Result<_> =
             listening.iter().map(|socket| Ok(Mutex::new(Some(socket.try_clone()?)))).collect();
-        Ok(Sockets { local, _listening: listening, spare: spare? })
+        Ok(Sockets { local, listening: Mutex::new(listening), spare: spare? })
+    }
+
+    /// The process lets go; the workers do when they have accepted what is queued.
+    pub(crate) fn close(&self) {
+        lock(&self.listening).clear();
     }
 
     fn take(&self, worker: usize) -> io::Result<TcpListener> {

@@ -33,8 +33,11 @@ impl Reusable for crate::Connected {
 /// out. An idle connection keeps its [`Slot`], inside of `C`.
 pub struct Pool<C> {
     cluster: Rc<Cluster>,
-    idle: RefCell<HashMap<EndpointId, VecDeque<(Now, C)>, foldhash::fast::RandomState>>,
+    idle: RefCell<ByEndpoint<C>>,
 }
+
+/// Connections and since when they are idle, the oldest first.
+type ByEndpoint<C> = HashMap<EndpointId, VecDeque<(Now, C)>, foldhash::fast::RandomState>;
 
 /// What [`Pool::get`] found.
 #[derive(Debug)]

@@ -1,4 +1,284 @@
-//! The `tcp` filter.
-/// Tcp.
-#[derive(Debug)]
+//! The `tcp` filter: an opaque relay. Each connection is one operation, `connection`, that ends when both directions have.
+//!
+//! Both directions run in one poll loop: what one side sends is written to the other before more of it is read, so a
+//! direction never holds more than one read buffer, and none while it waits. The end of one direction is passed on and the
+//! other goes on (half-close).
+
+use crate::buffers::Buffers;
+use crate::context::Context;
+use crate::filter::{Accepted, BuildError, Filter, Service};
+use crate::idle::Idle;
+use crate::io::Io;
+use crate::worker::Worker;
+use bytes::{Buf, BytesMut};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{self, Poll, ready};
+use tokio::io::AsyncWrite;
+use weir_config::{Field, Kind, Listener, Node, Section, Settings, Table, Walk};
+use weir_decide::cluster::Tries;
+use weir_decide::exchange::{
+    Class, Fault, NameId, NameKind, Operation, Outcome, Phase, Reason, Replies, RetryOn, Side,
+};
+use weir_decide::policy::{Replay, RetryPolicy};
+use weir_measure::Record;
+
+/// The `tcp` filter.
+#[derive(Debug, Clone, Copy)]
 pub struct Tcp;
+
+static TABLE: Table = Table {
+    name: "tcp",
+    doc: "Passes bytes both ways and looks at none of them.",
+    fields: &[Field::required("cluster", Kind::Cluster, "Where connections go.")],
+    rules: &[],
+};
+
+struct TcpSettings {
+    cluster: Arc<str>,
+}
+
+impl Section for Tcp {
+    fn key(&self) -> &'static str {
+        "tcp"
+    }
+
+    fn table(&self) -> &'static Table {
+        &TABLE
+    }
+
+    fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings> {
+        let fields = walk.fields(node, &TABLE)?;
+        let cluster = fields.cluster(walk, "cluster")?;
+        Some(Arc::new(TcpSettings { cluster }))
+    }
+}
+
+impl Filter for Tcp {
+    fn section(&self) -> &'static dyn Section {
+        &Tcp
+    }
+
+    fn service(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Rc<dyn Service>, BuildError> {
+        Ok(Rc::new(TcpService { context: RefCell::new(context(listener, worker)?) }))
+    }
+}
+
+fn context(listener: &Listener, worker: &Rc<Worker>) -> Result<Rc<Context>, BuildError> {
+    let settings = listener.settings.downcast_ref::<TcpSettings>();
+    let settings = settings.ok_or_else(|| BuildError::new(listener, "its settings are not of tcp"))?;
+    let cluster = worker.cluster(&settings.cluster);
+    let cluster = cluster.ok_or_else(|| BuildError::no_cluster(listener, &settings.cluster))?;
+    Ok(Context::new(worker, listener, &cluster))
+}
+
+struct TcpService {
+    context: RefCell<Rc<Context>>,
+}
+
+impl Service for TcpService {
+    fn serve(self: Rc<Self>, connection: Accepted) -> Pin<Box<dyn Future<Output = ()>>> {
+        let context = Rc::clone(&self.context.borrow());
+        Box::pin(serve(context, connection))
+    }
+
+    fn reload(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<(), BuildError> {
+        *self.context.borrow_mut() = context(listener, worker)?;
+        Ok(())
+    }
+}
+
+async fn serve(context: Rc<Context>, connection: Accepted) {
+    let worker = Rc::clone(&context.worker);
+    let began = worker.now();
+    let name = worker.measure().intern(NameKind::Operation, &[b"connection"]);
+    let op = Operation { replies: Replies::Stream, ..Operation::new(name, NameId::NONE) };
+    let _in_flight = worker.measure().started(context.place);
+    let mut tries = Tries::new();
+    let mut record = Record::new(context.place, name, NameId::NONE);
+    // Boxed, so that its size is only needed for as long as connecting lasts.
+    match Box::pin(context.connect(&op, &mut tries)).await {
+        Err(fault) => {
+            record.fault = Some(fault);
+            record.refused = fault.side == Side::Proxy;
+            record.result = fault.reason.label();
+        }
+        Ok((ticket, upstream)) => {
+            let Accepted { io, held: _held, .. } = connection;
+            let mut relay = Relay {
+                sides: (io, upstream.io),
+                up: Half::default(),
+                down: Half::default(),
+                first_byte: None,
+                idle: Idle::new(context.idle_timeout, began),
+                worker: &worker,
+            };
+            let ended = poll_fn(|cx| relay.poll(cx)).await;
+            (record.request_bytes, record.reply_bytes) = (relay.up.bytes, relay.down.bytes);
+            record.first_byte = relay.first_byte.map(|at| at.since(began));
+            drop(relay);
+            drop(upstream.slot);
+            let now = worker.now();
+            let outcome = judge(ended, now.since(began));
+            ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Impossible, &mut tries, now);
+            (record.result, record.fault) = (outcome.result, outcome.fault);
+        }
+    }
+    record.retries = tries.retries();
+    record.duration = Some(worker.now().since(began));
+    worker.measure().record(&record);
+}
+
+/// How a connection's end counts: `ok`, or the reason of the fault.
+fn judge(ended: Result<(), Fault>, latency: u64) -> Outcome {
+    let class = match ended {
+        Ok(()) => Class::Success,
+        Err(fault) if fault.side == Side::Network => Class::Failed,
+        Err(_) => Class::Cancelled,
+    };
+    Outcome {
+        class,
+        result: ended.err().map_or("ok", |fault| fault.reason.label()),
+        code: NameId::NONE,
+        retryable: RetryOn::NONE,
+        fault: ended.err(),
+        latency,
+    }
+}
+
+/// Two connections, joined.
+struct Relay<'a> {
+    /// Client and upstream.
+    sides: (Io, Io),
+    up: Half,
+    down: Half,
+    first_byte: Option<weir_decide::exchange::Now>,
+    idle: Idle,
+    worker: &'a Worker,
+}
+
+impl Relay<'_> {
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Fault>> {
+        let before = self.up.bytes + self.down.bytes;
+        let (client, upstream) = &mut self.sides;
+        let up = self.up.poll(client, upstream, self.worker.buffers(), cx);
+        let down = self.down.poll(upstream, client, self.worker.buffers(), cx);
+        if self.up.bytes + self.down.bytes > before {
+            let now = self.worker.now();
+            self.idle.moved(now);
+            if self.down.bytes > 0 {
+                self.first_byte.get_or_insert(now);
+            }
+        }
+        let phase = if self.down.bytes > 0 { Phase::Replying } else { Phase::Waiting };
+        let lost = |side, error: &io::Error| Fault::new(side, phase, reason(error));
+        // `up` reads from the client and writes to the upstream, `down` the other way round.
+        match (&up, &down) {
+            (Poll::Ready(Err(Broken::Read(error))), _) | (_, Poll::Ready(Err(Broken::Write(error)))) => {
+                return Poll::Ready(Err(lost(Side::Client, error)));
+            }
+            (Poll::Ready(Err(Broken::Write(error))), _) | (_, Poll::Ready(Err(Broken::Read(error)))) => {
+                return Poll::Ready(Err(lost(Side::Network, error)));
+            }
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Ok(())),
+            _ => {}
+        }
+        ready!(self.idle.poll(cx));
+        Poll::Ready(Err(Fault::new(Side::Proxy, phase, Reason::Idle)))
+    }
+}
+
+fn reason(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Reason::Closed,
+        io::ErrorKind::InvalidData => Reason::TlsFailed,
+        _ => Reason::Reset,
+    }
+}
+
+/// Which end of a direction broke.
+enum Broken {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+/// One direction.
+#[derive(Default)]
+struct Half {
+    /// What has been read and not yet written: never empty.
+    in_hand: Option<BytesMut>,
+    unflushed: bool,
+    ended: bool,
+    closed: bool,
+    bytes: u64,
+}
+
+impl Half {
+    /// Moves bytes until one side has to be waited for. Ready when the direction has ended and that has been passed on.
+    fn poll(
+        &mut self,
+        from: &mut Io,
+        to: &mut Io,
+        buffers: &Buffers,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            ready!(self.poll_write(to, buffers, cx)).map_err(Broken::Write)?;
+            if self.ended {
+                if !self.closed {
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(Broken::Write)?;
+                    self.closed = true;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            ready!(from.poll_readable(cx)).map_err(Broken::Read)?;
+            let mut buffer = buffers.take();
+            match from.poll_read_buf(cx, &mut buffer) {
+                Poll::Ready(Ok(0)) => {
+                    buffers.give(buffer);
+                    self.ended = true;
+                }
+                Poll::Ready(Ok(_)) => self.in_hand = Some(buffer),
+                Poll::Ready(Err(error)) => {
+                    buffers.give(buffer);
+                    return Poll::Ready(Err(Broken::Read(error)));
+                }
+                Poll::Pending => {
+                    buffers.give(buffer);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn poll_write(
+        &mut self,
+        to: &mut Io,
+        buffers: &Buffers,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while let Some(buffer) = &mut self.in_hand {
+            let written = ready!(Pin::new(&mut *to).poll_write(cx, buffer))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.bytes += written as u64;
+            self.unflushed = true;
+            buffer.advance(written);
+            if buffer.is_empty()
+                && let Some(buffer) = self.in_hand.take()
+            {
+                buffers.give(buffer);
+            }
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut *to).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -12,12 +12,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use weir_config::{Config, Diff};
 use weir_decide::cluster::ClusterStats;
-use weir_measure::Measure;
+use weir_measure::{Collect, Measure, Samples, cluster_samples};
 
 /// How long start and reload wait for names to be resolved once; after that they go on, and connections to what has no
 /// address yet fail until it has.
@@ -82,7 +82,7 @@ pub struct Server {
     process: Arc<Process>,
     resolver: Resolver,
     filters: &'static [&'static dyn Filter],
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     /// Held by whoever changes something: one reload at a time.
     changing: tokio::sync::Mutex<Ends>,
 }
@@ -90,6 +90,19 @@ pub struct Server {
 struct State {
     plan: Arc<Plan>,
     draining: bool,
+}
+
+/// Writes the clusters' numbers for a scrape.
+struct ClusterNumbers(Weak<Mutex<State>>);
+
+impl Collect for ClusterNumbers {
+    fn collect(&self, out: &mut Samples) {
+        let Some(state) = self.0.upgrade() else { return };
+        let plan = Arc::clone(&lock(&state).plan);
+        for cluster in &plan.clusters {
+            cluster_samples(&cluster.decide, out);
+        }
+    }
 }
 
 /// Each is told when its worker's thread has ended.
@@ -159,11 +172,13 @@ impl Server {
             ends.push(worker::start(index, Arc::clone(&process), control).map_err(StartError::Thread)?);
         }
         let plan = Arc::new(plan);
+        let state = Arc::new(Mutex::new(State { plan: Arc::clone(&plan), draining: false }));
+        measure.collect(Arc::new(ClusterNumbers(Arc::downgrade(&state))));
         let server = Server {
             process,
             resolver,
             filters,
-            state: Mutex::new(State { plan: Arc::clone(&plan), draining: false }),
+            state: Arc::clone(&state),
             changing: tokio::sync::Mutex::new(ends),
         };
         server.resolve(&plan).await;
@@ -201,6 +216,11 @@ impl Server {
             return Err(error);
         }
         lock(&self.state).plan = Arc::clone(&plan);
+        for planned in &before.listeners {
+            if !plan.listeners.iter().any(|kept| Arc::ptr_eq(&kept.sockets, &planned.sockets)) {
+                planned.sockets.close();
+            }
+        }
         Ok(Config::diff(&before.config, &config))
     }
 
@@ -281,6 +301,9 @@ impl Server {
     }
 
     async fn close_listeners(&self) {
+        for planned in &lock(&self.state).plan.listeners {
+            planned.sockets.close();
+        }
         let mut answers = Vec::new();
         for line in &self.process.workers {
             let (answer, answered) = oneshot::channel();
@@ -360,12 +383,6 @@ impl Server {
                 })
                 .collect(),
         }
-    }
-
-    /// The clusters, for a collector of their numbers.
-    pub fn clusters(&self) -> Vec<Arc<weir_decide::cluster::Cluster>> {
-        let plan = Arc::clone(&lock(&self.state).plan);
-        plan.clusters.iter().map(|cluster| Arc::clone(&cluster.decide)).collect()
     }
 }
 

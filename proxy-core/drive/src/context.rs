@@ -1,0 +1,71 @@
+//! What the connections of a listener that goes to one cluster have in common, and how such a connection gets its upstream one.
+
+use crate::cluster::{Cluster, Connected, Offer};
+use crate::worker::Worker;
+use std::rc::Rc;
+use std::time::Duration;
+use weir_config::Listener;
+use weir_decide::cluster::{Ticket, Tries};
+use weir_decide::exchange::{Class, Fault, NameId, Operation, Outcome, RetryOn, Side};
+use weir_decide::policy::{Replay, RetryPolicy, Verdict};
+use weir_measure::Place;
+
+/// What the connections of a listener that goes to one cluster have in common, on one worker. A reload makes a new one; connections keep theirs.
+pub struct Context {
+    /// The worker.
+    pub worker: Rc<Worker>,
+    /// Where the operations go.
+    pub cluster: Rc<Cluster>,
+    /// Under which labels they are counted.
+    pub place: Place,
+    /// When connecting is tried again. Nothing else can be: a connection is pinned once anything has been sent.
+    pub retry: RetryPolicy,
+    /// A connection on which nothing moved for so long is closed.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Context {
+    /// The context of `listener`, whose operations go to `cluster`. A connection that cannot be made is tried twice more, at
+    /// other endpoints where there are any.
+    pub fn new(worker: &Rc<Worker>, listener: &Listener, cluster: &Rc<Cluster>) -> Rc<Context> {
+        let measure = worker.measure().measure();
+        Rc::new(Context {
+            place: measure.place(&listener.name, cluster.name(), listener.protocol),
+            worker: Rc::clone(worker),
+            cluster: Rc::clone(cluster),
+            retry: RetryPolicy { max_retries: 2, ..RetryPolicy::on(RetryOn::CONNECT_FAILURE) },
+            idle_timeout: listener.idle_timeout,
+        })
+    }
+
+    /// Admits `op`, picks an endpoint and connects to it; tries again as the policy says, since nothing has been sent yet.
+    /// Other endpoints come first. `tries` tells afterwards what was tried.
+    pub(crate) async fn connect(
+        &self,
+        op: &Operation,
+        tries: &mut Tries,
+    ) -> Result<(Ticket, Connected), Fault> {
+        loop {
+            let began = self.worker.now();
+            let ticket = self.cluster.view.admit(op, tries, began)?;
+            let fault = match self.cluster.connect(ticket.pick(), Offer::Nothing, None).await {
+                Ok(connected) => return Ok((ticket, connected)),
+                Err(fault) => fault,
+            };
+            let now = self.worker.now();
+            let refused = fault.side == Side::Proxy;
+            let outcome = Outcome {
+                class: if refused { Class::Refused } else { Class::Failed },
+                result: fault.reason.label(),
+                code: NameId::NONE,
+                retryable: if refused { RetryOn::NONE } else { RetryOn::CONNECT_FAILURE },
+                fault: Some(fault),
+                latency: now.since(began),
+            };
+            match ticket.finish(&outcome, &self.retry, Replay::Possible, tries, now) {
+                Verdict::Done => return Err(fault),
+                Verdict::Retry { after } => tokio::time::sleep(after).await,
+            }
+        }
+    }
+}

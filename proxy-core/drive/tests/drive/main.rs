@@ -1,0 +1,8 @@
+//! The shells, over loopback sockets, with scripted peers.
+//!
+//! Each test starts a whole [`Server`](weir_drive::Server) from a configuration and plays client and upstream itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod house;
+mod process;
+mod relay;

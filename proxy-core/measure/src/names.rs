@@ -169,6 +169,16 @@ families! {
     ENDPOINT_CONSECUTIVE_ERRORS = Gauge "weir_endpoint_consecutive_errors" ["cluster", "endpoint"] max 4096:
         "Failures since the last success.";
 
+    // HTTP listeners, whatever the dialect.
+    HTTP_REJECTS = Counter "weir_http_rejects_total" ["listener", "rule"] max 8192:
+        "Messages that broke a rule of HTTP, by rule; requests are answered and their connection is closed, replies become a 502.";
+    HTTP_REPLAY_EXCEEDED = Counter "weir_http_replay_exceeded_total" ["listener"]:
+        "Requests whose body was too large to be kept for another try.";
+    HTTP_RAPID_RESETS = Counter "weir_http_rapid_resets_total" ["listener"]:
+        "HTTP/2 connections that were ended because the client reset too many streams.";
+    HTTP_STALE_CONNECTIONS = Counter "weir_http_stale_connections_total" ["listener"]:
+        "Tries that found a kept connection closed, or their stream refused, and went on another at once.";
+
     // The process.
     BUILD_INFO = Info "weir_build_info" ["version"]:
         "Which Weir this is.";

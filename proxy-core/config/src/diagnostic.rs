@@ -71,8 +71,8 @@ impl Errors {
     /// The most errors that are listed; further ones are only counted.
     pub const MOST: usize = 100;
 
-    pub(crate) fn new(mut list: Vec<Diagnostic>, omitted: usize) -> Errors {
-        list.sort_by_key(|error| error.at);
+    /// Errors in the order of the file.
+    pub(crate) fn new(list: Vec<Diagnostic>, omitted: usize) -> Errors {
         Errors { list, omitted }
     }
 

@@ -127,11 +127,14 @@ fn check(
     for tree::Mistake { at, node, message } in tree.mistakes {
         errors.push(Diagnostic { file: file.clone(), at, path: path(node), message });
     }
-    let Some(root) = &tree.root else { return (Err(Errors::new(errors, 0)), 0) };
-    let mut walk = Walk::new(file, root, base, errors);
+    let Some(root) = &tree.root else {
+        tree::keep_within(text, &mut errors);
+        return (Err(Errors::new(errors, tree.omitted)), 0);
+    };
+    let mut walk = Walk::new(file, root, base, errors, tree.omitted);
     let config = read::config(&mut walk, root, sections);
     let visited = walk.visited;
-    let result = walk.finish(config);
+    let result = walk.finish(config, text);
     if result.is_ok() {
         debug_assert_eq!(root.ignored(), None, "a key is in a table, and nothing reads it");
     }

@@ -1,7 +1,7 @@
 //! Text into the spanned tree, from the events of `saphyr-parser`. Everything is bounded: the text by [`MAX_BYTES`], nesting
 //! by [`MAX_DEPTH`], values by [`MAX_NODES`]; anchors and aliases, by which a small file could grow without bound, are refused.
 
-use crate::diagnostic::Position;
+use crate::diagnostic::{Diagnostic, Errors, Position};
 use crate::node::{Entry, Node, Scalar, Seen, Value};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 use std::collections::HashMap;
@@ -25,6 +25,8 @@ pub(crate) struct Mistake {
 pub(crate) struct Tree {
     pub root: Option<Node>,
     pub mistakes: Vec<Mistake>,
+    /// How many more there were.
+    pub omitted: usize,
 }
 
 /// What replaces `${..}`: the text, `None` when there is nothing to replace, or what is wrong.
@@ -36,6 +38,7 @@ struct Builder<'t, 's> {
     next_id: u32,
     last: Position,
     mistakes: Vec<Mistake>,
+    omitted: usize,
 }
 
 /// Reading cannot go on; why is among the mistakes.
@@ -44,14 +47,14 @@ struct Stop;
 pub(crate) fn read(text: &str, substitute: Substitute<'_>) -> Tree {
     let last = end_of(text);
     let (parser, next_id, mistakes) = (Parser::new_from_str(text), 0, Vec::new());
-    let mut builder = Builder { parser, substitute, next_id, last, mistakes };
+    let mut builder = Builder { parser, substitute, next_id, last, mistakes, omitted: 0 };
     let root = if text.len() > MAX_BYTES {
         builder.mistake(Position::START, None, format!("the file is larger than {} MiB", MAX_BYTES >> 20));
         None
     } else {
         builder.document().ok()
     };
-    Tree { root, mistakes: builder.mistakes }
+    Tree { root, mistakes: builder.mistakes, omitted: builder.omitted }
 }
 
 /// The position after the last character.
@@ -63,13 +66,34 @@ fn end_of(text: &str) -> Position {
     Position { line: narrow(breaks + 1), column: narrow(tail.chars().count() + 1) }
 }
 
+/// Moves positions that lie behind the end of their line to that end: the scanner loses count of columns after characters that
+/// have no place in a text file.
+pub(crate) fn keep_within(text: &str, list: &mut [Diagnostic]) {
+    list.sort_by_key(|diagnostic| diagnostic.at);
+    let unix = text.replace("\r\n", "\n");
+    let mut lines = unix.split(['\n', '\r']);
+    let (mut number, mut line) = (1, lines.next().unwrap_or_default());
+    for diagnostic in list {
+        while number < diagnostic.at.line {
+            let Some(next) = lines.next() else { break };
+            (number, line) = (number + 1, next);
+        }
+        let end = narrow(line.chars().count() + 1);
+        diagnostic.at.column = diagnostic.at.column.min(end);
+    }
+}
+
 fn narrow(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 impl<'t> Builder<'t, '_> {
     fn mistake(&mut self, at: Position, node: Option<u32>, message: impl Into<String>) {
-        self.mistakes.push(Mistake { at, node, message: message.into() });
+        if self.mistakes.len() < Errors::MOST {
+            self.mistakes.push(Mistake { at, node, message: message.into() });
+        } else {
+            self.omitted += 1;
+        }
     }
 
     fn position(&self, span: &Span) -> Position {
@@ -220,5 +244,28 @@ impl<'t> Builder<'t, '_> {
                 None => entries.push(Entry { key, key_at, value, seen: Seen::default() }),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Environment, System};
+
+    #[test]
+    fn positions_stay_within_their_lines() {
+        // After the NUL in a comment the scanner takes the next line for more of this one.
+        let text = "a: { b: 1 } c #lu\0\nlu: {\u{14}\n";
+        let errors = crate::parse_with(text, "f", &[], &System as &dyn Environment).unwrap_err();
+        let lines: Vec<&str> = text.split('\n').collect();
+        for error in errors.list() {
+            assert!(
+                error.at.column as usize <= lines[error.at.line as usize - 1].chars().count() + 1,
+                "{error}"
+            );
+        }
+        let mut list = errors.list().to_vec();
+        list[0].at = crate::Position { line: 2, column: 900 };
+        super::keep_within("one\r\ntwo\rthree", &mut list);
+        assert_eq!(list[0].at, crate::Position { line: 2, column: 4 });
     }
 }

@@ -6,6 +6,7 @@ use crate::model::Config;
 use crate::node::{Entry, Node, Scalar, Value, path_of, push_key};
 use crate::scalar::{self, Parsed, Problem};
 use crate::table::{Field, Kind, Presence, Rule, Table, Word};
+use crate::tree;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -43,19 +44,15 @@ pub struct Fields<'n> {
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(file: Arc<str>, root: &'a Node, base: &'a Path, errors: Vec<Diagnostic>) -> Walk<'a> {
+    pub(crate) fn new(
+        file: Arc<str>,
+        root: &'a Node,
+        base: &'a Path,
+        errors: Vec<Diagnostic>,
+        omitted: usize,
+    ) -> Walk<'a> {
         let warnings = Vec::new();
-        Walk {
-            file,
-            root,
-            base,
-            clusters: HashMap::new(),
-            errors,
-            warnings,
-            omitted: 0,
-            misses: 0,
-            visited: 0,
-        }
+        Walk { file, root, base, clusters: HashMap::new(), errors, warnings, omitted, misses: 0, visited: 0 }
     }
 
     /// The file as it was named.
@@ -344,15 +341,18 @@ impl<'a> Walk<'a> {
     }
 
     /// The configuration, if nothing was wrong with it, or all that was.
-    pub(crate) fn finish(self, config: Option<Config>) -> Result<Config, Errors> {
-        let Walk { errors, omitted, mut warnings, .. } = self;
+    pub(crate) fn finish(self, config: Option<Config>, text: &str) -> Result<Config, Errors> {
+        let Walk { mut errors, omitted, mut warnings, .. } = self;
         match config {
             Some(mut config) if errors.is_empty() => {
-                warnings.sort_by_key(|warning| warning.at);
+                tree::keep_within(text, &mut warnings);
                 config.warnings = warnings;
                 Ok(config)
             }
-            _ => Err(Errors::new(errors, omitted)),
+            _ => {
+                tree::keep_within(text, &mut errors);
+                Err(Errors::new(errors, omitted))
+            }
         }
     }
 }

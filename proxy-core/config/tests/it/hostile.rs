@@ -152,6 +152,11 @@ fn nothing_grows_beyond_its_cap() {
     let laughs = "a: &a [x, x]\nb: &b [*a, *a]\nlisteners: [*b, *b]\n";
     assert!(wrong(laughs).iter().any(|line| line.contains("aliases (`*name`) are not supported")));
 
+    let aliases = format!("listeners: &a {{}}\nclusters: [{}]", "*a,".repeat(200_000));
+    let errors = parse(&aliases).unwrap_err();
+    within(&aliases, &errors);
+    assert_eq!(errors.omitted(), 200_002 - Errors::MOST);
+
     let full = "'${file:large.txt}'";
     let full = format!("listeners: {{}}\nclusters:\n  c: {{ endpoints: [{}] }}", vec![full; 300].join(", "));
     assert!(wrong(&full).iter().any(|line| line.ends_with("`${..}` puts in too much text")));

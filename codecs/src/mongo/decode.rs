@@ -156,10 +156,7 @@ impl<H: Head> Decoder<H> {
     }
 
     fn show(&mut self, last: bool) -> Option<H> {
-        if last {
-            return Some(std::mem::take(&mut self.head));
-        }
-        if self.shown || !self.head.is_known() {
+        if !last && (self.shown || !self.head.is_known()) {
             return None;
         }
         self.shown = true;

@@ -1,7 +1,7 @@
 //! One step of a walk within what it has entered: the next document of a sequence, the next element of a document,
 //! or as many members of an array as there are bytes for.
 
-use super::bson::{Length, document_length, kind, value_length};
+use super::bson::{Length, document_length, kind, name_end, plain_document, value_length};
 use super::problem::Problem;
 use super::walk::{Element, Facts, Next, Place};
 
@@ -39,7 +39,8 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn offset(&self) -> u32 {
-        self.base.saturating_add(u32::try_from(self.i).unwrap_or(u32::MAX))
+        // A message has at most 48 MB, and a jump is at most as long as an i32 can say.
+        self.base.wrapping_add(self.i as u32)
     }
 
     pub fn jump(&mut self, n: u32) {
@@ -95,7 +96,16 @@ pub(super) fn member<F: Facts>(
 /// The members of an array of which only the number matters.
 #[inline]
 pub(super) fn count(cursor: &mut Cursor<'_>, frame: &mut Frame) -> Result<Found, Problem> {
+    let end = frame.end.saturating_sub(cursor.base) as usize;
     loop {
+        // Nearly all are documents, one after the other.
+        while let Some(length) = cursor.bytes.get(cursor.i..).and_then(plain_document) {
+            if cursor.i + length >= end {
+                break;
+            }
+            cursor.i += length;
+            frame.index += 1;
+        }
         let rest = cursor.rest();
         let Some((&kind, named)) = rest.split_first() else { return Ok(Found::Starved) };
         let start = cursor.offset();
@@ -103,8 +113,7 @@ pub(super) fn count(cursor: &mut Cursor<'_>, frame: &mut Frame) -> Result<Found,
             cursor.i += 1;
             return if start + 1 == frame.end { Ok(Found::End) } else { Err(Problem::Terminator) };
         }
-        // Array members are named "0", "1", ...: short enough for a plain loop.
-        let Some(name) = named.iter().take(16).position(|&byte| byte == 0) else {
+        let Some(name) = name_end(named, 16) else {
             return long_or_starved(kind, named.len() >= 16, cursor, frame);
         };
         let value = named.get(name + 1..).unwrap_or_default();
@@ -137,12 +146,11 @@ pub(super) fn element<F: Facts>(
             cursor.i += 1;
             return if start + 1 == frame.end { Ok(Found::End) } else { Err(Problem::Terminator) };
         }
-        let window = named.get(..=MAX_KEY).unwrap_or(named);
-        let Some(name) = memchr::memchr(0, window) else {
-            return long_or_starved(kind, window.len() > MAX_KEY, cursor, frame);
+        let Some(name) = name_end(named, MAX_KEY + 1) else {
+            return long_or_starved(kind, named.len() > MAX_KEY, cursor, frame);
         };
-        let key = window.get(..name).unwrap_or_default();
-        let value = named.get(name + 1..).unwrap_or_default();
+        let (key, value) = named.split_at_checked(name).unwrap_or_default();
+        let value = value.get(1..).unwrap_or_default();
         let length = match value_length(kind, value)? {
             Length::Known(length) => length,
             Length::Strings => return regex(cursor, name, value, frame),

@@ -105,7 +105,7 @@ fn bounded<'a>(parts: &[&[u8]], scratch: &'a mut Vec<u8>) -> &'a [u8] {
     scratch.clear();
     for part in parts {
         let room = (MAX_NAME + 1).saturating_sub(scratch.len());
-        scratch.extend(part.iter().take(room));
+        scratch.extend_from_slice(part.get(..room).unwrap_or(part));
     }
     if scratch.len() > MAX_NAME {
         let mut cut = MAX_NAME;

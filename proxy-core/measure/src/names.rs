@@ -179,6 +179,12 @@ families! {
     HTTP_STALE_CONNECTIONS = Counter "weir_http_stale_connections_total" ["listener"]:
         "Tries that found a kept connection closed, or their stream refused, and went on another at once.";
 
+    // The admin API.
+    ADMIN_REQUESTS = Counter "weir_admin_requests_total" ["endpoint", "status"]:
+        "Requests to the admin API, by endpoint (`other`: none of them) and HTTP status.";
+    ADMIN_CONNECTIONS_REFUSED = Counter "weir_admin_connections_refused_total" []:
+        "Connections to the admin API that were closed at once, because there are too many.";
+
     // The process.
     BUILD_INFO = Info "weir_build_info" ["version"]:
         "Which Weir this is.";

@@ -1,0 +1,214 @@
+//! Which request gets which answer.
+
+use crate::body::{Content, Rows};
+use crate::guard::{Guard, Refusal};
+use crate::{Phase, State, shapes};
+use bytes::Bytes;
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Request, Response, StatusCode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use weir_measure::{Format, names};
+
+/// Every endpoint and what it is for.
+pub const ENDPOINTS: [(&str, &str); 9] = [
+    ("/", "this list"),
+    ("/metrics", "all numbers, in the Prometheus text format or OpenMetrics"),
+    ("/operations", "every operation on every resource: results, sizes, latencies (?format=json or text)"),
+    ("/clusters", "clusters and their endpoints: limits, ejections, connections"),
+    ("/listeners", "listeners and their connections"),
+    ("/config", "the configuration in force"),
+    ("/ready", "200 while serving, 503 while starting or draining"),
+    ("/live", "200 while the process lives"),
+    ("/version", "which Weir this is"),
+];
+
+/// Answers of many rows that may be in memory at a time.
+const MAX_LONG_ANSWERS: usize = 4;
+
+const JSON: &str = "application/json";
+
+/// What answers are made of.
+pub(crate) struct Routes {
+    state: State,
+    guard: Guard,
+    version: &'static str,
+    protocols: Vec<&'static str>,
+    long: Arc<Semaphore>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("there is nothing here; / lists what there is")]
+    NotFound,
+    #[error("{0}")]
+    Query(String),
+    #[error("{MAX_LONG_ANSWERS} scrapes are being read already; come again in a second")]
+    Busy,
+    #[error("starting: there is nothing to show yet")]
+    Starting,
+}
+
+impl Problem {
+    fn status(&self) -> StatusCode {
+        match self {
+            Problem::Refused(refusal) => refusal.status(),
+            Problem::NotFound => StatusCode::NOT_FOUND,
+            Problem::Query(_) => StatusCode::BAD_REQUEST,
+            Problem::Busy | Problem::Starting => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl Routes {
+    pub(crate) fn new(
+        state: State,
+        guard: Guard,
+        version: &'static str,
+        protocols: Vec<&'static str>,
+    ) -> Routes {
+        Routes { state, guard, version, protocols, long: Arc::new(Semaphore::new(MAX_LONG_ANSWERS)) }
+    }
+
+    /// The answer to a request. Its body, should it have one, is not read.
+    pub(crate) fn answer<B>(&self, request: &Request<B>) -> Response<Content> {
+        let path = request.uri().path();
+        let mut response =
+            match self.guard.check(request).map_err(Problem::from).and_then(|()| self.route(request)) {
+                Ok(response) => response,
+                Err(problem) => refuse(&problem),
+            };
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        let policy = "default-src 'none'; frame-ancestors 'none'";
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        let known = ENDPOINTS.iter().find(|(known, _)| *known == path);
+        let endpoint = known.map_or("other", |(known, _)| known);
+        let status = response.status();
+        self.state.measure.counter(&names::ADMIN_REQUESTS, &[endpoint, status.as_str()]).inc();
+        response
+    }
+
+    fn route<B>(&self, request: &Request<B>) -> Result<Response<Content>, Problem> {
+        let status = &self.state.status;
+        match request.uri().path() {
+            "/" => Ok(json_of(StatusCode::OK, &self.index())),
+            "/metrics" => self.metrics(request),
+            "/operations" => self.operations(request.uri().query().unwrap_or_default()),
+            "/clusters" => {
+                let process = status.process().ok_or(Problem::Starting)?;
+                Ok(json_of(StatusCode::OK, &shapes::clusters(&process, weir_drive::time::now())))
+            }
+            "/listeners" => {
+                let process = status.process().ok_or(Problem::Starting)?;
+                Ok(json_of(StatusCode::OK, &shapes::listeners(&process)))
+            }
+            "/config" => {
+                let config = status.config().ok_or(Problem::Starting)?;
+                Ok(whole(StatusCode::OK, JSON, shapes::config(&config)))
+            }
+            "/ready" => {
+                let phase = status.phase();
+                let code = match phase {
+                    Phase::Ready => StatusCode::OK,
+                    Phase::Starting | Phase::Draining => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                Ok(json_of(code, &json!({ "status": phase.label() })))
+            }
+            "/live" => Ok(json_of(StatusCode::OK, &json!({ "status": "live" }))),
+            "/version" => {
+                Ok(json_of(StatusCode::OK, &json!({ "version": self.version, "protocols": self.protocols })))
+            }
+            _ => Err(Problem::NotFound),
+        }
+    }
+
+    fn index(&self) -> Value {
+        let endpoint = |(path, what): &(&str, &str)| json!({ "path": path, "what": what });
+        json!({
+            "weir": self.version,
+            "status": self.state.status.phase().label(),
+            "endpoints": ENDPOINTS.iter().map(endpoint).collect::<Vec<_>>(),
+        })
+    }
+
+    fn metrics<B>(&self, request: &Request<B>) -> Result<Response<Content>, Problem> {
+        let accepts: Vec<&str> =
+            request.headers().get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
+        let format = Format::negotiate(&accepts.join(","));
+        let leave = Arc::clone(&self.long).try_acquire_owned().map_err(|_| Problem::Busy)?;
+        let scrape = Box::new(self.state.measure.scrape(format));
+        Ok(respond(StatusCode::OK, format.content_type(), Content::Scrape { scrape, _leave: leave }))
+    }
+
+    fn operations(&self, query: &str) -> Result<Response<Content>, Problem> {
+        let text = match query {
+            "" | "format=json" => false,
+            "format=text" => true,
+            _ => return Err(Problem::Query("expected no query, format=json or format=text".into())),
+        };
+        let leave = Arc::clone(&self.long).try_acquire_owned().map_err(|_| Problem::Busy)?;
+        let rows = self.state.measure.operations().into_iter();
+        Ok(if text {
+            let rows = Rows {
+                head: shapes::OPERATION_HEADINGS,
+                rows,
+                row: shapes::operation_line,
+                between: "",
+                tail: "",
+            };
+            respond(StatusCode::OK, "text/plain; charset=utf-8", Content::Rows { rows, _leave: leave })
+        } else {
+            let rows = Rows {
+                head: "{\"operations\":[\n",
+                rows,
+                row: shapes::operation,
+                between: ",\n",
+                tail: "\n]}\n",
+            };
+            respond(StatusCode::OK, JSON, Content::Rows { rows, _leave: leave })
+        })
+    }
+}
+
+fn refuse(problem: &Problem) -> Response<Content> {
+    let status = problem.status();
+    let mut response =
+        json_of(status, &json!({ "error": { "status": status.as_u16(), "message": problem.to_string() } }));
+    let headers = response.headers_mut();
+    match problem {
+        Problem::Refused(Refusal::Method) => {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            // Its body is not read.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Problem::Busy | Problem::Starting => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        Problem::Refused(_) | Problem::NotFound | Problem::Query(_) => {}
+    }
+    response
+}
+
+fn json_of(status: StatusCode, value: &Value) -> Response<Content> {
+    whole(status, JSON, format!("{value:#}\n"))
+}
+
+fn whole(status: StatusCode, content_type: &'static str, text: String) -> Response<Content> {
+    respond(status, content_type, Content::Whole(Bytes::from(text)))
+}
+
+fn respond(status: StatusCode, content_type: &'static str, content: Content) -> Response<Content> {
+    let mut response = Response::new(content);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

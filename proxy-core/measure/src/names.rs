@@ -179,6 +179,24 @@ families! {
     HTTP_STALE_CONNECTIONS = Counter "weir_http_stale_connections_total" ["listener"]:
         "Tries that found a kept connection closed, or their stream refused, and went on another at once.";
 
+    // Dialects of HTTP.
+    DYNAMODB_TABLE_OPERATIONS = Counter "weir_dynamodb_table_operations_total" ["listener", "table", "operation"] max 8192:
+        "Calls by each table that they touch: one on several tables counts for each of them.";
+    DYNAMODB_UNPROCESSED = Counter "weir_dynamodb_unprocessed_total" ["listener", "table", "operation"] max 8192:
+        "Keys and items that batches left undone (UnprocessedKeys, UnprocessedItems).";
+    DYNAMODB_ITEM_ERRORS = Counter "weir_dynamodb_item_errors_total" ["listener", "table", "operation", "code"] max 8192:
+        "Statements of batches that failed, and items that cancelled a transaction, by why.";
+    DYNAMODB_THROTTLES = Counter "weir_dynamodb_throttles_total" ["listener", "table", "index", "access", "cause"] max 8192:
+        "Throttling reasons that DynamoDB gave: `key_range_throughput` is a hot partition.";
+    DYNAMODB_OPAQUE = Counter "weir_dynamodb_opaque_bodies_total" ["listener", "body"]:
+        "Bodies (request, reply) that could not be read: not JSON, broken, cut short, in a coding nobody knows.";
+    GRPC_MESSAGES = Counter "weir_grpc_messages_total" ["listener", "direction", "compressed"]:
+        "Messages that came whole, by direction (request, reply) and whether they were compressed (true, false).";
+    GRPC_MESSAGE_BYTES = Counter "weir_grpc_message_bytes_total" ["listener", "direction"]:
+        "Bytes of messages, without their prefixes.";
+    GRPC_BROKEN = Counter "weir_grpc_broken_streams_total" ["listener", "direction"]:
+        "Directions of calls whose bytes are no gRPC messages, or ended inside one though the call was complete.";
+
     // The admin API.
     ADMIN_REQUESTS = Counter "weir_admin_requests_total" ["endpoint", "status"]:
         "Requests to the admin API, by endpoint (`other`: none of them) and HTTP status.";

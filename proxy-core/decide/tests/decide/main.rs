@@ -14,6 +14,7 @@
 mod alloc;
 #[cfg(not(loom))]
 mod balance;
+#[cfg_attr(loom, allow(dead_code))]
 mod common;
 #[cfg(not(loom))]
 mod ejection;

@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The canonical form of a node, and a print of what was substituted in it (0 when nothing was).
 pub(crate) fn of(node: &Node) -> (String, u64) {
-    let mut writer = Writer { out: String::new(), secrets: None };
+    let mut writer = Writer { out: String::with_capacity(128), secrets: None };
     writer.node(node);
     (writer.out, writer.secrets.map_or(0, |hasher| hasher.finish()))
 }
@@ -90,6 +90,10 @@ fn is_number(text: &str) -> bool {
 /// Appends a JSON string (RFC 8259 section 7).
 pub(crate) fn quote(out: &mut String, text: &str) {
     out.push('"');
+    if text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\') {
+        out.push_str(text);
+        return out.push('"');
+    }
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),

@@ -7,10 +7,10 @@ use crate::model::{
     LogLevel, OutlierEjection, RetryBudget, ServerTls, Source, Upstream, split_host_port,
 };
 use crate::node::{Entry, Node};
-use crate::tables::{CLUSTER, FILE, LISTENER};
+use crate::tables::{CIRCUIT_BREAKER, CLUSTER, FILE, LISTENER};
 use crate::walk::{Fields, Walk};
 use crate::{Section, Settings};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,9 @@ pub(crate) fn config<'a>(walk: &mut Walk<'a>, root: &'a Node, sections: &[&dyn S
     // Clusters go first, so that listeners can refer to them wherever they stand.
     let entries = root.child("clusters").and_then(|node| walk.map(node)).unwrap_or_default();
     walk.know_clusters(entries);
-    let clusters: Vec<_> = entries.iter().filter_map(|entry| cluster(walk, entry)).collect();
+    // Most clusters have the standard limits; a file of thousands need not work them out thousands of times.
+    let standard = circuit_breaker(walk, None);
+    let clusters: Vec<_> = entries.iter().filter_map(|entry| cluster(walk, entry, standard)).collect();
     let listeners = listeners(walk, &file, sections);
     for entry in entries {
         if !walk.is_used(entry.key()) {
@@ -78,7 +80,7 @@ fn listeners(walk: &mut Walk<'_>, file: &Fields<'_>, sections: &[&dyn Section]) 
         walk.warn(node, "there is no listener: nothing will be served");
     }
     let mut listeners = Vec::with_capacity(entries.len());
-    let mut taken: HashMap<SocketAddr, Arc<str>> = HashMap::new();
+    let mut taken: HashMap<SocketAddr, Arc<str>> = HashMap::default();
     for entry in entries {
         let Some(listener) = listener(walk, entry, sections) else { continue };
         if listener.bind.port() != 0
@@ -156,14 +158,15 @@ fn server_tls(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<ServerTls> {
     Some(ServerTls { certificate: certificate?, key: key? })
 }
 
-fn cluster(walk: &mut Walk<'_>, entry: &Entry) -> Option<Arc<Cluster>> {
+fn cluster(walk: &mut Walk<'_>, entry: &Entry, standard: CircuitBreaker) -> Option<Arc<Cluster>> {
     let named = walk.name(entry);
     let fields = walk.fields(entry.value(), &CLUSTER)?;
     let source = source(walk, &fields);
     let tls = fields.table(walk, "tls").map(|tls| client_tls(walk, &tls));
     let protocol = fields.word(walk, "protocol").unwrap_or(Upstream::Http1);
     let balance = fields.word(walk, "balance").unwrap_or(Balance::RoundRobin);
-    let circuit_breaker = circuit_breaker(walk, &fields);
+    let circuit_breaker =
+        fields.table(walk, "circuit_breaker").map_or(standard, |table| circuit_breaker(walk, Some(table)));
     let outlier_ejection = fields.table(walk, "outlier_ejection").map(|table| outlier_ejection(walk, &table));
     let connect_timeout = fields.duration(walk, "connect_timeout").unwrap_or_default();
     let idle_timeout = fields.duration(walk, "idle_timeout").unwrap_or_default();
@@ -195,7 +198,7 @@ fn source(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Source> {
     }
     let items = fields.items(walk, "endpoints")?;
     let mut specs = Vec::with_capacity(items.len());
-    let mut seen: HashMap<Arc<str>, &Node> = HashMap::with_capacity(items.len());
+    let mut seen: HashMap<Arc<str>, &Node> = HashMap::default();
     for item in items {
         let Some(spec) = endpoint(walk, item) else { continue };
         if let Some(first) = seen.get(&spec.address) {
@@ -204,8 +207,9 @@ fn source(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Source> {
                 item,
                 format!("this endpoint is listed twice, first at {at}; a `weight` gives it more"),
             );
+        } else if items.len() > 1 {
+            seen.insert(spec.address.clone(), item);
         }
-        seen.entry(spec.address.clone()).or_insert(item);
         specs.push(spec);
     }
     Some(Source::Endpoints(specs))
@@ -232,8 +236,9 @@ fn client_tls(walk: &mut Walk<'_>, fields: &Fields<'_>) -> ClientTls {
     }
 }
 
-fn circuit_breaker(walk: &mut Walk<'_>, cluster: &Fields<'_>) -> CircuitBreaker {
-    let table = cluster.table_or_default(walk, "circuit_breaker");
+/// `None`: as with `{}`.
+fn circuit_breaker(walk: &mut Walk<'_>, table: Option<Fields<'_>>) -> CircuitBreaker {
+    let table = table.unwrap_or_else(|| Fields::nothing(&CIRCUIT_BREAKER));
     let budget = table.table_or_default(walk, "retry_budget");
     let mut number = |table: &Fields<'_>, key| table.number(walk, key).unwrap_or_default();
     CircuitBreaker {

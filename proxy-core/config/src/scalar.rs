@@ -9,7 +9,7 @@ use std::time::Duration;
 /// A scalar that was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Parsed {
-    Text(Box<str>),
+    Text(Arc<str>),
     Bool(bool),
     Number(u64),
     Duration(Duration),
@@ -20,7 +20,7 @@ pub(crate) enum Parsed {
 impl Parsed {
     pub(crate) fn text(self) -> Option<Arc<str>> {
         match self {
-            Parsed::Text(text) => Some(text.into()),
+            Parsed::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -81,12 +81,12 @@ fn suggest(expected: impl Into<String>, word: impl std::fmt::Display) -> Problem
 /// Reads `text` as a scalar of `kind`. `plain`: it was not quoted, so that it may be a number or a boolean. Kinds that are
 /// not scalars are a problem.
 pub(crate) fn read(kind: &Kind, text: &str, plain: bool) -> Result<Parsed, Problem> {
-    let boxed = |text: &str| Parsed::Text(text.into());
+    let shared = |text: &str| Parsed::Text(text.into());
     match *kind {
         Kind::Text { max } if text.len() > max => Err(problem(format!("at most {max} bytes of text"))),
-        Kind::Text { .. } | Kind::Cluster => Ok(boxed(text)),
+        Kind::Text { .. } | Kind::Cluster => Ok(shared(text)),
         Kind::Path if text.is_empty() => Err(problem(expectation(kind))),
-        Kind::Path => Ok(boxed(text)),
+        Kind::Path => Ok(shared(text)),
         Kind::Bool => boolean(text, plain).map(Parsed::Bool),
         Kind::Integer { min, max } => integer(text, plain, min, max).map(Parsed::Number),
         Kind::Status => {
@@ -95,9 +95,9 @@ pub(crate) fn read(kind: &Kind, text: &str, plain: bool) -> Result<Parsed, Probl
         Kind::Duration { min, max } => duration(text, min, max).map(Parsed::Duration),
         Kind::Size { min, max } => size(text, min, max).map(Parsed::Number),
         Kind::Bind => bind(text).map(Parsed::Bind),
-        Kind::HostPort => host_port(text).map(|(host, port)| boxed(&format!("{host}:{port}"))),
-        Kind::Host => host(text).map(|()| boxed(text)),
-        Kind::Method if is_token(text) => Ok(boxed(text)),
+        Kind::HostPort => host_port(text).map(|_| shared(text)),
+        Kind::Host => host(text).map(|()| shared(text)),
+        Kind::Method if is_token(text) => Ok(shared(text)),
         Kind::Method => Err(problem(expectation(kind))),
         Kind::OneOf(choices) => word(choices, text).map(Parsed::Word),
         Kind::Either(first, _) => read(first, text, plain),
@@ -356,7 +356,7 @@ pub(crate) fn host_port(text: &str) -> Result<(&str, u16), Problem> {
     };
     let digits = port.bytes().all(|b| b.is_ascii_digit());
     match port.parse::<u16>() {
-        Ok(number) if number > 0 && digits => Ok((name, number)),
+        Ok(number) if number > 0 && digits && !port.starts_with('0') => Ok((name, number)),
         _ => Err(Problem { expected, hint: Some("a port is a number from 1 to 65535".into()) }),
     }
 }
@@ -538,6 +538,7 @@ mod tests {
             "a:",
             "a:0",
             "a:65536",
+            "a:080",
             "a:+1",
             "a: 1",
             "a :1",

@@ -56,7 +56,7 @@ pub(crate) struct Substitution<'a> {
 impl Substitution<'_> {
     /// `None` when there is nothing to replace. `$$` is a `$`; a `$` before anything but `{` and `$` is itself.
     pub(crate) fn apply(&mut self, text: &str) -> Result<Option<String>, String> {
-        if !text.contains("${") && !text.contains("$$") {
+        if !text.contains('$') || !(text.contains("${") || text.contains("$$")) {
             return Ok(None);
         }
         let mut out = String::with_capacity(text.len());

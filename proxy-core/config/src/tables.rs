@@ -242,7 +242,8 @@ static CLIENT_TLS: Table = Table {
     rules: &[Rule::Together(&["certificate", "key"])],
 };
 
-static CIRCUIT_BREAKER: Table = Table {
+/// The limits of a cluster.
+pub(crate) static CIRCUIT_BREAKER: Table = Table {
     name: "circuit_breaker",
     doc: "The limits of a cluster, exact over all workers. What is over a limit is refused at once, and counted.",
     fields: &[

@@ -3,8 +3,9 @@
 
 use crate::diagnostic::{Diagnostic, Errors, Position};
 use crate::node::{Entry, Node, Scalar, Seen, Value};
+use hashbrown::{HashTable, hash_table};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 /// The largest file, in bytes.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -39,6 +40,7 @@ struct Builder<'t, 's> {
     last: Position,
     mistakes: Vec<Mistake>,
     omitted: usize,
+    hasher: foldhash::fast::RandomState,
 }
 
 /// Reading cannot go on; why is among the mistakes.
@@ -47,7 +49,8 @@ struct Stop;
 pub(crate) fn read(text: &str, substitute: Substitute<'_>) -> Tree {
     let last = end_of(text);
     let (parser, next_id, mistakes) = (Parser::new_from_str(text), 0, Vec::new());
-    let mut builder = Builder { parser, substitute, next_id, last, mistakes, omitted: 0 };
+    let hasher = foldhash::fast::RandomState::default();
+    let mut builder = Builder { hasher, parser, substitute, next_id, last, mistakes, omitted: 0 };
     let root = if text.len() > MAX_BYTES {
         builder.mistake(Position::START, None, format!("the file is larger than {} MiB", MAX_BYTES >> 20));
         None
@@ -60,8 +63,11 @@ pub(crate) fn read(text: &str, substitute: Substitute<'_>) -> Tree {
 /// The position after the last character.
 fn end_of(text: &str) -> Position {
     // YAML 1.2 section 5.4: a line ends with LF, CR or both.
-    let bytes = text.as_bytes().iter().zip(text.as_bytes().iter().skip(1).chain([&0]));
-    let breaks = bytes.filter(|(b, next)| **b == b'\n' || (**b == b'\r' && **next != b'\n')).count();
+    let count = |byte| text.bytes().filter(|b| *b == byte).count();
+    let mut breaks = count(b'\n');
+    if text.contains('\r') {
+        breaks += count(b'\r') - text.matches("\r\n").count();
+    }
     let tail = text.rsplit(['\n', '\r']).next().unwrap_or_default();
     Position { line: narrow(breaks + 1), column: narrow(tail.chars().count() + 1) }
 }
@@ -213,7 +219,7 @@ impl<'t> Builder<'t, '_> {
     fn map(&mut self, depth: usize) -> Result<Value, Stop> {
         let mut entries: Vec<Entry> = Vec::new();
         // Beyond a few keys a scan of all for each would be quadratic.
-        let mut seen: HashMap<Box<str>, usize> = HashMap::new();
+        let mut seen: HashTable<usize> = HashTable::new();
         loop {
             let (event, key_at) = self.next()?;
             let key: Box<str> = match event {
@@ -229,11 +235,21 @@ impl<'t> Builder<'t, '_> {
             let first = if entries.len() < 16 {
                 entries.iter().position(|entry| entry.key == key)
             } else {
+                let hash = |key: &str| self.hasher.hash_one(key);
+                let hash_at = |n: &usize| entries.get(*n).map_or(0, |entry| hash(&entry.key));
                 if seen.is_empty() {
-                    seen.extend(entries.iter().enumerate().map(|(n, entry)| (entry.key.clone(), n)));
+                    for n in 0..entries.len() {
+                        seen.insert_unique(hash_at(&n), n, hash_at);
+                    }
                 }
-                let next = entries.len();
-                Some(*seen.entry(key.clone()).or_insert(next)).filter(|n| *n != next)
+                let same = |n: &usize| entries.get(*n).is_some_and(|entry| entry.key == key);
+                match seen.entry(hash(&key), same, hash_at) {
+                    hash_table::Entry::Occupied(first) => Some(*first.get()),
+                    hash_table::Entry::Vacant(place) => {
+                        place.insert(entries.len());
+                        None
+                    }
+                }
             };
             match first.and_then(|n| entries.get(n)) {
                 // The path of the first is that of the second.

@@ -7,8 +7,8 @@ use crate::node::{Entry, Node, Scalar, Value, path_of, push_key};
 use crate::scalar::{self, Parsed, Problem};
 use crate::table::{Field, Kind, Presence, Rule, Table, Word};
 use crate::tree;
+use hashbrown::HashMap;
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct Walk<'a> {
     root: &'a Node,
     /// What relative paths are relative to.
     base: &'a Path,
-    clusters: HashMap<&'a str, Known>,
+    clusters: HashMap<&'a str, Known, foldhash::fast::RandomState>,
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
     omitted: usize,
@@ -52,7 +52,17 @@ impl<'a> Walk<'a> {
         omitted: usize,
     ) -> Walk<'a> {
         let warnings = Vec::new();
-        Walk { file, root, base, clusters: HashMap::new(), errors, warnings, omitted, misses: 0, visited: 0 }
+        Walk {
+            file,
+            root,
+            base,
+            clusters: HashMap::default(),
+            errors,
+            warnings,
+            omitted,
+            misses: 0,
+            visited: 0,
+        }
     }
 
     /// The file as it was named.
@@ -232,6 +242,7 @@ impl<'a> Walk<'a> {
 
     /// Makes cluster names known, before anything refers to them.
     pub(crate) fn know_clusters(&mut self, entries: &'a [Entry]) {
+        self.clusters.reserve(entries.len());
         for entry in entries {
             self.visited += 1;
             let known = Known { name: entry.key().into(), used: Cell::new(false) };
@@ -251,8 +262,15 @@ impl<'a> Walk<'a> {
 
     /// A reference to a cluster, which has to be in the file.
     pub fn cluster(&mut self, node: &Node) -> Option<Arc<str>> {
-        let text = self.text(node, &Kind::Cluster)?;
-        if let Some(known) = self.clusters.get(&*text) {
+        self.visited += 1;
+        let text = match &node.value {
+            Value::Scalar(scalar) if !scalar.is_null() => scalar.text(),
+            _ => {
+                self.expected(node, &scalar::expectation(&Kind::Cluster));
+                return None;
+            }
+        };
+        if let Some(known) = self.clusters.get(text) {
             known.used.set(true);
             return Some(known.name.clone());
         }
@@ -261,7 +279,7 @@ impl<'a> Walk<'a> {
         self.misses += 1;
         if self.misses <= 20
             && !is_substituted(node)
-            && let Some(near) = scalar::nearest(&text, self.clusters.keys().copied())
+            && let Some(near) = scalar::nearest(text, self.clusters.keys().copied())
         {
             message.push_str(&format!("; did you mean `{near}`?"));
         }
@@ -459,7 +477,12 @@ impl<'n> Fields<'n> {
             Some(Field { kind: Kind::Table(table), .. }) => table,
             _ => self.table,
         };
-        self.table(walk, key).unwrap_or(Fields { node: &NOTHING, table })
+        self.table(walk, key).unwrap_or_else(|| Fields::nothing(table))
+    }
+
+    /// A mapping in which everything has its default.
+    pub(crate) fn nothing(table: &'static Table) -> Fields<'n> {
+        Fields { node: &NOTHING, table }
     }
 
     /// The items of a [`Kind::List`] or [`Kind::OneOrMany`]; `None` when it is not there.

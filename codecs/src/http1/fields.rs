@@ -102,6 +102,15 @@ impl Fields {
         self.end = Span::new(end, end).end;
     }
 
+    /// Makes every field of this name one that is not forwarded.
+    pub(super) fn mark_hop_by_hop(&mut self, known: Known) {
+        if self.contains(known) {
+            for field in self.list.iter_mut().filter(|f| f.known == Some(known)) {
+                field.class = Class::HopByHop;
+            }
+        }
+    }
+
     pub(super) fn list_mut(&mut self) -> &mut [Field] {
         &mut self.list
     }

@@ -148,7 +148,7 @@ mod tests {
             let name = known.name();
             assert_eq!(Known::of(name.as_bytes()), Some(known));
             assert_eq!(Known::of(name.to_ascii_uppercase().as_bytes()), Some(known));
-            assert_eq!(Known::of(name[1..].as_bytes()), None);
+            assert_eq!(Known::of(&name.as_bytes()[1..]), None);
             assert_eq!(Known::of(name.replace('-', "_").as_bytes()), (!name.contains('-')).then_some(known));
         }
     }

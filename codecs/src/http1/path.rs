@@ -61,7 +61,7 @@ fn is_normal(path: &[u8], options: Options) -> bool {
 
 /// A `/` follows what has been written: resolves the segment that ends here, and writes it.
 fn segment_end(out: &mut Vec<u8>, options: Options) {
-    if out.is_empty() || !resolve(out) && !(options.merge_slashes && out.ends_with(b"/")) {
+    if out.is_empty() || !(resolve(out) || options.merge_slashes && out.ends_with(b"/")) {
         out.push(b'/');
     }
 }

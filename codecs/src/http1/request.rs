@@ -401,7 +401,13 @@ fn evaluate(buf: &[u8], limits: &Limits, head: &mut RequestHead) -> Result<Parse
     head.keep_alive = framing::keep_alive(head.version, connection);
     let modern = head.version == Version::Http11;
     head.upgrade = if connection.upgrade && modern { framing::upgrade(buf, &head.fields)? } else { None };
-    head.expects_continue = modern && framing::expect(buf, &head.fields)? && !head.framing.is_empty();
+    if modern {
+        head.expects_continue = framing::expect(buf, &head.fields)? && !head.framing.is_empty();
+    } else {
+        // RFC 9110 section 10.1.1: nothing is expected on 1.0, and forwarded as 1.1 it would be.
+        head.expects_continue = false;
+        head.fields.mark_hop_by_hop(Known::Expect);
+    }
     head.takes_trailers = modern && framing::takes_trailers(buf, &head.fields);
     Ok(Parsed::Complete { len: head.len() })
 }

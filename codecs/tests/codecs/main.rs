@@ -7,3 +7,5 @@ mod alloc;
 mod dynamodb;
 mod dynamodb_json;
 mod grpc;
+mod http1;
+mod mongo;

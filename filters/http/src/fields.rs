@@ -1,29 +1,34 @@
 //! Header and trailer fields, whichever version of HTTP they came in: names and values as bytes in one buffer that is
 //! used again for the next message, so that a head costs one copy and no allocation.
 
+use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt;
+use weir_codecs::http1;
 
-/// Where a field lies in the buffer.
+/// Where a field lies in the buffer: `name`, colon, white space, `value`, white space, CRLF.
 #[derive(Debug, Clone, Copy)]
 struct Span {
-    name: u32,
-    name_len: u32,
+    start: u32,
+    name_end: u32,
     value: u32,
-    value_len: u32,
+    value_end: u32,
+    end: u32,
 }
 
 /// An ordered list of fields. Names keep the case in which they came (HTTP/2's are lower case) and are looked up without
 /// regard to it; duplicates and their order are kept; values are exact bytes without surrounding white space.
+///
+/// The buffer holds them as HTTP/1 lines, so that those which nobody touched are written in one go, exactly as they came.
 #[derive(Clone, Default)]
 pub struct Fields {
-    buf: Vec<u8>,
+    buf: BytesMut,
     spans: Vec<Span>,
 }
 
 impl Fields {
     /// No fields, and no buffer yet.
-    pub const fn new() -> Fields {
-        Fields { buf: Vec::new(), spans: Vec::new() }
+    pub fn new() -> Fields {
+        Fields::default()
     }
 
     /// Forget every field, keep the buffer.
@@ -47,18 +52,88 @@ impl Fields {
         self.buf.capacity() + self.spans.capacity() * size_of::<Span>()
     }
 
+    /// Take over the fields of an HTTP/1 head that `keep` accepts, exactly as they came, in one copy.
+    pub(crate) fn import(
+        &mut self,
+        parsed: &http1::Fields,
+        bytes: &[u8],
+        mut keep: impl FnMut(&http1::Field) -> bool,
+    ) {
+        let list = parsed.list();
+        let Some(first) = list.first() else { return };
+        let from = first.name.start;
+        let to = self.buf.len() as u32;
+        parsed.view(bytes).copy_lines(&mut self.buf, |_| true);
+        let end = self.buf.len() as u32;
+        self.spans.reserve(list.len());
+        let shift = |at: u32| at.wrapping_sub(from).wrapping_add(to);
+        for (i, f) in list.iter().enumerate() {
+            if keep(f) {
+                let next = list.get(i + 1).map_or(end, |n| shift(n.name.start));
+                self.spans.push(Span {
+                    start: shift(f.name.start),
+                    name_end: shift(f.name.end),
+                    value: shift(f.value.start),
+                    value_end: shift(f.value.end),
+                    end: next,
+                });
+            }
+        }
+    }
+
     /// Append a field. The caller has validated both (no CR, LF, NUL; a token as name).
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.push_parts(name, &[value]);
+    }
+
+    /// Append a field whose value is made of `parts`.
+    pub fn push_parts(&mut self, name: &[u8], parts: &[&[u8]]) {
+        let start = self.buf.len();
+        self.buf.put_slice(name);
+        let name_end = self.buf.len();
+        self.buf.put_slice(b": ");
+        for part in parts {
+            self.buf.put_slice(part);
+        }
+        self.close(start, name_end);
+    }
+
+    /// Add `value` to the list in the last field of this name (joined by `, `), or append a field if there is none. The
+    /// field goes to the end.
+    pub fn append(&mut self, name: &[u8], value: &[u8]) {
+        let Some(i) = self.spans.iter().rposition(|s| s.name(&self.buf).eq_ignore_ascii_case(name)) else {
+            return self.push(name, value);
+        };
+        let old = self.spans.remove(i);
+        let start = self.buf.len();
+        self.copy_within(old.start, old.name_end);
+        let name_end = self.buf.len();
+        self.buf.put_slice(b": ");
+        if old.value_end > old.value {
+            self.copy_within(old.value, old.value_end);
+            self.buf.put_slice(b", ");
+        }
+        self.buf.put_slice(value);
+        self.close(start, name_end);
+    }
+
+    fn copy_within(&mut self, from: u32, to: u32) {
         let at = self.buf.len();
+        self.buf.put_bytes(0, to.saturating_sub(from) as usize);
+        self.buf.copy_within(from as usize..to as usize, at);
+    }
+
+    /// A line has been written from `start`, its value two bytes after `name_end`.
+    fn close(&mut self, start: usize, name_end: usize) {
+        let value_end = self.buf.len();
+        self.buf.put_slice(b"\r\n");
         // Heads are capped far below 4 GiB before they get here.
-        let Ok(start) = u32::try_from(at + name.len() + value.len()).map(|_| at as u32) else { return };
-        self.buf.extend_from_slice(name);
-        self.buf.extend_from_slice(value);
         self.spans.push(Span {
-            name: start,
-            name_len: name.len() as u32,
-            value: start + name.len() as u32,
-            value_len: value.len() as u32,
+            start: start as u32,
+            name_end: name_end as u32,
+            value: name_end as u32 + 2,
+            value_end: value_end as u32,
+            end: self.buf.len() as u32,
         });
     }
 
@@ -96,15 +171,42 @@ impl Fields {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         self.spans.iter().map(|s| (s.name(&self.buf), s.value(&self.buf)))
     }
+
+    /// Write the fields as HTTP/1 lines; neighbours in one copy.
+    pub(crate) fn write_lines(&self, out: &mut BytesMut) {
+        let mut spans = self.spans.iter();
+        let Some(first) = spans.next() else { return };
+        let (mut start, mut end) = (first.start, first.end);
+        for s in spans {
+            if s.start != end {
+                out.put_slice(slice(&self.buf, start, end));
+                start = s.start;
+            }
+            end = s.end;
+        }
+        out.put_slice(slice(&self.buf, start, end));
+    }
+
+    /// Name and shared value of every field, in order: one allocation for all of them.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = (&[u8], Bytes)> {
+        let all = Bytes::copy_from_slice(&self.buf);
+        self.spans
+            .iter()
+            .map(move |s| (s.name(&self.buf), all.slice(s.value as usize..s.value_end.max(s.value) as usize)))
+    }
+}
+
+fn slice(buf: &[u8], from: u32, to: u32) -> &[u8] {
+    buf.get(from as usize..to as usize).unwrap_or_default()
 }
 
 impl Span {
     fn name<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
-        buf.get(self.name as usize..).and_then(|b| b.get(..self.name_len as usize)).unwrap_or_default()
+        slice(buf, self.start, self.name_end)
     }
 
     fn value<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
-        buf.get(self.value as usize..).and_then(|b| b.get(..self.value_len as usize)).unwrap_or_default()
+        slice(buf, self.value, self.value_end)
     }
 }
 
@@ -143,5 +245,39 @@ mod tests {
         assert_eq!(f.iter().collect::<Vec<_>>(), [(&b"x-a"[..], &b"1"[..])]);
         f.clear();
         assert!(f.is_empty());
+    }
+
+    #[test]
+    fn lists_grow_and_lines_are_written_as_they_stand() {
+        let mut f = Fields::new();
+        f.push(b"A", b"1");
+        f.push(b"X-Forwarded-For", b"10.0.0.1");
+        f.push(b"b", b"2");
+        f.append(b"x-forwarded-for", b"10.0.0.2");
+        f.append(b"via", b"1.1 weir");
+        f.push_parts(b"c", &[b"3", b"/", b"4"]);
+        let mut out = BytesMut::new();
+        f.write_lines(&mut out);
+        assert_eq!(out, "A: 1\r\nb: 2\r\nX-Forwarded-For: 10.0.0.1, 10.0.0.2\r\nvia: 1.1 weir\r\nc: 3/4\r\n");
+        let shared: Vec<_> = f.shared().map(|(n, v)| (n.to_vec(), v)).collect();
+        assert_eq!(shared[2], (b"X-Forwarded-For".to_vec(), Bytes::from_static(b"10.0.0.1, 10.0.0.2")));
+    }
+
+    #[test]
+    fn a_parsed_head_is_taken_over_exactly() {
+        let bytes = b"GET / HTTP/1.1\r\nHost:a\r\nConnection: close\r\nX-B:  v \t\r\n\r\n";
+        let mut head = http1::RequestHead::new();
+        let parsed = http1::parse_request(bytes, &http1::Limits::default(), &mut head).unwrap();
+        assert!(matches!(parsed, http1::Parsed::Complete { .. }));
+        let mut f = Fields::new();
+        f.push(b"first", b"0");
+        f.import(head.fields(), bytes, |f| f.class != http1::Class::HopByHop);
+        assert_eq!(
+            f.iter().collect::<Vec<_>>(),
+            [(&b"first"[..], &b"0"[..]), (b"Host", b"a"), (b"X-B", b"v")]
+        );
+        let mut out = BytesMut::new();
+        f.write_lines(&mut out);
+        assert_eq!(out, "first: 0\r\nHost:a\r\nX-B:  v \t\r\n");
     }
 }

@@ -1,7 +1,51 @@
 //! The HTTP filter: HTTP/1.1 and HTTP/2 through one exchange loop.
+//!
+//! A request passes through like this:
+//!
+//! 1. [`service`] accepts a connection and tells HTTP/2 from HTTP/1; `h1::serve` or `h2::serve` reads a request's head, checks
+//!    it, and makes it a [`seam::Request`]: hop-by-hop fields and framing are gone, the path is normal.
+//! 2. `exchange` finds its route, asks the route's [`dialect`] what it is, lets the cluster admit it, and joins the client's side
+//!    to a server's ([`seam`]): the request goes up while the reply comes down, in one task, bounded both ways.
+//! 3. A try that fails before anything of a reply has gone to the client may be followed by another. However it ends, exactly
+//!    one record is counted.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`seam`] | what the loop knows of HTTP: heads, parts, the two sides |
+//! | [`fields`] | header and trailer fields, in one reusable buffer |
+//! | `h1`, `h2` | the two versions, each on both sides |
+//! | `exchange` | the loop: route, tries, local answers, the record |
+//! | [`dialect`], `watcher`, `plain` | who names and judges an exchange |
+//! | [`config`], `site`, [`service`] | the section, what a worker makes of it, the filter |
+//!
+//! # Caps
+//! | what | cap | when it is met |
+//! |---|---|---|
+//! | head, fields, target, trailers, chunk extensions of HTTP/1 | `weir_codecs::http1::Limits` | answered, closed, `weir_http_rejects_total{rule}` |
+//! | head of HTTP/2 | 64 KiB | 431 by h2 |
+//! | streams of a client's connection | 100 | refused by h2 |
+//! | streams that a client resets | 200, then 20 a second | GOAWAY, `weir_http_rapid_resets_total` |
+//! | bytes in hand per direction, HTTP/1 | 64 KiB each way | nothing more is read |
+//! | bytes in hand per stream, HTTP/2 | 256 KiB in (4 MiB per client's, 16 MiB per server's connection), 64 KiB out | the peer's window is empty |
+//! | pipelined requests | 64 KiB of them | nothing more is read |
+//! | a request's body kept for another try | `retry.buffer`, 64 KiB | not tried again, `weir_http_replay_exceeded_total` |
+//! | a reply held back for a dialect | 64 KiB | forwarded |
+//! | informational replies to one request | 32 | the server is broken: 502 |
+//! | streams on a connection to a server | what it allows, 1024 at most | another connection |
 
+pub mod config;
 pub mod dialect;
+mod exchange;
 pub mod fields;
+mod h1;
+mod h2;
+mod plain;
+pub mod seam;
+pub mod service;
+mod site;
+mod timer;
+mod watcher;
 
 pub use dialect::{AtHead, Dialect, End, LocalReply, Refusal, RequestHead, Watch};
 pub use fields::Fields;
+pub use service::{DialectFactory, Http, HttpSection};

@@ -1,0 +1,527 @@
+//! The `http:` section of a listener: routes, what they match and what they do.
+
+use crate::exchange::REPLAY_LIMIT;
+use crate::seam::Request;
+use std::sync::Arc;
+use std::time::Duration;
+use weir_config::{Field, Fields, Kind, Node, Rule, Settings, Table, Walk, words};
+use weir_decide::exchange::RetryOn;
+use weir_decide::policy::RetryPolicy;
+use weir_decide::route::{HeaderMatch, HostMatch, PathMatch, RouteSpec, ValueMatch};
+
+const DAY: u64 = 24 * 3_600_000;
+const LIMIT: Kind = Kind::Duration { min: 1, max: DAY };
+const TEXT: Kind = Kind::Text { max: 8192 };
+
+/// The table of a section of this shape, whatever it is called.
+pub const fn table(name: &'static str, doc: &'static str) -> Table {
+    Table { name, doc, fields: &FIELDS, rules: RULES }
+}
+
+/// The table of the `http:` section.
+pub static HTTP: Table = table(
+    "http",
+    "HTTP/1.1, and HTTP/2 by ALPN or prior knowledge. It has either `cluster` (everything goes there) or `routes`.",
+);
+
+const RULES: &[Rule] = &[Rule::ExactlyOne(&["cluster", "routes"])];
+
+static FIELDS: [Field; 4] = [
+    Field::optional("cluster", Kind::Cluster, "Where all requests go."),
+    Field::optional(
+        "routes",
+        Kind::List { item: &Kind::Table(&ROUTE), min: 1, max: 100_000 },
+        "Where requests go: the first one that matches.",
+    ),
+    Field::with_default("keep_alive", LIMIT, "60s", "A connection without a request for so long is closed."),
+    Field::with_default("head_timeout", LIMIT, "10s", "How long a request's head may take to arrive."),
+];
+
+static ROUTE: Table = Table {
+    name: "route",
+    doc: "What requests it takes, and what becomes of them. Without a match key it takes everything.",
+    fields: &[
+        Field::optional(
+            "name",
+            Kind::Text { max: 128 },
+            "What it is called in the numbers (`resource`). Left out: what it matches.",
+        ),
+        Field::optional(
+            "host",
+            Kind::OneOrMany(&Kind::Text { max: 260 }),
+            "Hosts: `example.com`, `*.example.com` (everything below it), `*`.",
+        ),
+        Field::optional("path", TEXT, "The whole path."),
+        Field::optional(
+            "path_prefix",
+            TEXT,
+            "The first segments of the path: `/orders` takes `/orders` and `/orders/7`, not `/orders7`.",
+        ),
+        Field::optional("method", Kind::OneOrMany(&Kind::Method), "Methods."),
+        Field::optional(
+            "headers",
+            Kind::List { item: &Kind::Table(&HEADER), min: 1, max: 64 },
+            "Conditions on headers; all have to hold.",
+        ),
+        Field::optional("cluster", Kind::Cluster, "Forward to this cluster."),
+        Field::optional("redirect", Kind::Table(&REDIRECT), "Answer with a redirect."),
+        Field::optional("direct_response", Kind::Table(&DIRECT), "Answer with this."),
+        Field::optional(
+            "timeout",
+            LIMIT,
+            "How long the whole exchange may take, retries included. Left out: as long as something moves.",
+        ),
+        Field::optional(
+            "retry",
+            Kind::Table(&RETRY),
+            "When it is tried again. Left out: never, or as the dialect says.",
+        ),
+        Field::optional(
+            "dialect",
+            Kind::Text { max: 64 },
+            "What its requests are beyond HTTP: `grpc`, `dynamodb`.",
+        ),
+    ],
+    rules: &[
+        Rule::AtMostOne(&["path", "path_prefix"]),
+        Rule::ExactlyOne(&["cluster", "redirect", "direct_response"]),
+    ],
+};
+
+static HEADER: Table = Table {
+    name: "header match",
+    doc: "A condition on one header. With `name` alone: it is there.",
+    fields: &[
+        Field::required("name", Kind::Text { max: 256 }, "The header's name, in any case."),
+        Field::optional("exact", TEXT, "The value is this."),
+        Field::optional("prefix", TEXT, "The value begins with this."),
+        Field::optional("suffix", TEXT, "The value ends with this."),
+        Field::optional("contains", TEXT, "The value has this in it."),
+        Field::with_default("invert", Kind::Bool, "false", "The opposite has to hold."),
+    ],
+    rules: &[Rule::AtMostOne(&["exact", "prefix", "suffix", "contains"])],
+};
+
+static REDIRECT: Table = Table {
+    name: "redirect",
+    doc: "Sends the client elsewhere. What is left out stays as in the request.",
+    fields: &[
+        Field::with_default("status", Kind::OneOf(RedirectStatus::CHOICES), "301", "The status."),
+        Field::optional("scheme", Kind::OneOf(Scheme::CHOICES), "The scheme."),
+        Field::optional("host", Kind::Host, "The host."),
+        Field::optional("port", Kind::Integer { min: 1, max: 65535 }, "The port."),
+        Field::optional("path", TEXT, "The path; the query goes."),
+    ],
+    rules: &[],
+};
+
+static DIRECT: Table = Table {
+    name: "direct response",
+    doc: "An answer of Weir's own.",
+    fields: &[
+        Field::required("status", Kind::Status, "The status."),
+        Field::with_default("body", Kind::Text { max: 65_536 }, "", "The body, as text."),
+    ],
+    rules: &[],
+};
+
+static RETRY: Table = Table {
+    name: "retry",
+    doc: "When a request is tried again: on another endpoint while there is one that it has not been to. Never once the reply \
+          has begun to go to the client. `5xx`, `gateway-error` and `reset` do not repeat a method that is not idempotent \
+          (POST, PATCH) unless `any_method` says so.",
+    fields: &[
+        Field::required(
+            "retry_on",
+            Kind::List { item: &Kind::OneOf(Condition::CHOICES), min: 1, max: 16 },
+            "The conditions.",
+        ),
+        Field::with_default(
+            "max_retries",
+            Kind::Integer { min: 1, max: 100 },
+            "1",
+            "The most tries after the first.",
+        ),
+        Field::optional(
+            "per_try_timeout",
+            LIMIT,
+            "How long a try may take until the reply's head; counts as `reset`.",
+        ),
+        Field::with_default(
+            "back_off",
+            LIMIT,
+            "25ms",
+            "The n-th retry waits a random time below this times 2^n - 1.",
+        ),
+        Field::with_default("max_back_off", LIMIT, "250ms", "No wait is longer than this."),
+        Field::with_default("any_method", Kind::Bool, "false", "Repeat every method."),
+        Field::with_default(
+            "buffer",
+            Kind::Size { min: 0, max: 16 * 1024 * 1024 },
+            "64KiB",
+            "The most of a request's body that is kept; a larger one is not tried again, and counted.",
+        ),
+    ],
+    rules: &[],
+};
+
+words! {
+    /// Conditions of a retry.
+    enum Condition {
+        #[doc = "Any 5xx, and whatever keeps a reply from coming."]
+        ServerError = "5xx",
+        #[doc = "502, 503, 504, and whatever Weir would answer so."]
+        GatewayError = "gateway-error",
+        #[doc = "The connection or stream was lost, or a try timed out, before the reply's head."]
+        Reset = "reset",
+        #[doc = "No connection could be made."]
+        ConnectFailure = "connect-failure",
+        #[doc = "The server said that it has not processed the request."]
+        RefusedStream = "refused-stream",
+        #[doc = "The server said to come again later: 429, DynamoDB's throttling."]
+        Throttled = "throttled",
+        #[doc = "gRPC status CANCELLED."]
+        Cancelled = "cancelled",
+        #[doc = "gRPC status DEADLINE_EXCEEDED."]
+        DeadlineExceeded = "deadline-exceeded",
+        #[doc = "gRPC status INTERNAL."]
+        Internal = "internal",
+        #[doc = "gRPC status RESOURCE_EXHAUSTED."]
+        ResourceExhausted = "resource-exhausted",
+        #[doc = "gRPC status UNAVAILABLE."]
+        Unavailable = "unavailable",
+    }
+}
+
+words! {
+    /// Statuses of a redirect.
+    enum RedirectStatus {
+        #[doc = "Moved Permanently."]
+        Moved = "301",
+        #[doc = "Found."]
+        Found = "302",
+        #[doc = "See Other: with GET."]
+        Other = "303",
+        #[doc = "Temporary Redirect: with the same method."]
+        Temporary = "307",
+        #[doc = "Permanent Redirect: with the same method."]
+        Permanent = "308",
+    }
+}
+
+words! {
+    /// Schemes of a redirect.
+    enum Scheme {
+        #[doc = "Plain text."]
+        Http = "http",
+        #[doc = "TLS."]
+        Https = "https",
+    }
+}
+
+/// A listener's checked settings.
+#[derive(Debug)]
+pub struct Http {
+    /// In the order of the file.
+    pub routes: Vec<Route>,
+    /// How long a connection may be without a request.
+    pub keep_alive: Duration,
+    /// How long a request's head may take.
+    pub head_timeout: Duration,
+}
+
+/// A checked route.
+#[derive(Debug)]
+pub struct Route {
+    /// What it matches.
+    pub spec: RouteSpec,
+    /// Its label.
+    pub name: String,
+    /// What it does.
+    pub action: Action,
+    /// Of the whole exchange.
+    pub timeout: Option<Duration>,
+    /// When it is tried again.
+    pub retry: Option<Retry>,
+    /// Its dialect.
+    pub dialect: Option<Arc<str>>,
+}
+
+/// What a route does.
+#[derive(Debug)]
+pub enum Action {
+    /// Forward to this cluster.
+    Cluster(Arc<str>),
+    /// Redirect.
+    Redirect(Arc<Redirect>),
+    /// Answer.
+    Direct(Arc<Direct>),
+}
+
+/// When a request is tried again.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// The policy.
+    pub policy: RetryPolicy,
+    /// Of one try.
+    pub per_try_timeout: Option<Duration>,
+    /// The most of a body that is kept.
+    pub buffer: usize,
+}
+
+/// A redirect.
+#[derive(Debug)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    scheme: Option<Scheme>,
+    host: Option<Arc<str>>,
+    port: Option<u16>,
+    path: Option<Arc<str>>,
+}
+
+/// A direct response.
+#[derive(Debug)]
+pub struct Direct {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: Arc<str>,
+}
+
+impl Redirect {
+    /// Where `request` is sent. Without scheme, host and port it stays on the same server.
+    pub fn location(&self, request: &Request) -> Vec<u8> {
+        let mut to = Vec::with_capacity(request.target.len() + 64);
+        if self.scheme.is_some() || self.host.is_some() || self.port.is_some() {
+            let secure = self.scheme.map_or(request.secure, |scheme| scheme == Scheme::Https);
+            to.extend_from_slice(if secure { b"https://" } else { b"http://" });
+            let given = weir_decide::route::host_of(&request.authority);
+            to.extend_from_slice(self.host.as_ref().map_or(given, |host| host.as_bytes()));
+            // Another scheme has another default port: the request's own goes then.
+            let own =
+                request.authority.get(given.len()..).filter(|_| self.scheme.is_none() && self.host.is_none());
+            match self.port {
+                Some(port) => to.extend_from_slice(format!(":{port}").as_bytes()),
+                None => to.extend_from_slice(own.unwrap_or_default()),
+            }
+        }
+        match &self.path {
+            Some(path) => to.extend_from_slice(path.as_bytes()),
+            None => to.extend_from_slice(&request.target),
+        }
+        to
+    }
+}
+
+/// Read the section. `dialects`: the names that a route may use; `default`: the dialect of routes that name none.
+pub fn read(
+    walk: &mut Walk<'_>,
+    node: &Node,
+    table: &'static Table,
+    dialects: &[&str],
+    default: Option<&'static str>,
+) -> Option<Settings> {
+    let fields = walk.fields(node, table)?;
+    let keep_alive = fields.duration(walk, "keep_alive");
+    let head_timeout = fields.duration(walk, "head_timeout");
+    let default: Option<Arc<str>> = default.map(Into::into);
+    let mut routes = Vec::new();
+    if fields.child("cluster").is_some() {
+        routes.push(Route {
+            spec: RouteSpec::default(),
+            name: "default".into(),
+            action: Action::Cluster(fields.cluster(walk, "cluster")?),
+            timeout: None,
+            retry: None,
+            dialect: default.clone(),
+        });
+    }
+    let items = fields.items(walk, "routes").unwrap_or_default();
+    for item in items {
+        routes.extend(route(walk, item, dialects, &default));
+    }
+    warn_of_unreachable(walk, items, &routes);
+    Some(Arc::new(Http { routes, keep_alive: keep_alive?, head_timeout: head_timeout? }))
+}
+
+fn warn_of_unreachable(walk: &mut Walk<'_>, items: &[Node], routes: &[Route]) {
+    if items.len() != routes.len() {
+        return;
+    }
+    let table = weir_decide::route::RouteTable::new(routes.iter().map(|route| route.spec.clone()).collect());
+    for shadowed in table.unreachable() {
+        if let Some(item) = items.get(shadowed.route) {
+            walk.warn(item, format!("never taken: route {} takes all its requests", shadowed.by));
+        }
+    }
+}
+
+fn route(walk: &mut Walk<'_>, node: &Node, dialects: &[&str], default: &Option<Arc<str>>) -> Option<Route> {
+    let fields = walk.fields(node, &ROUTE)?;
+    let spec = spec(walk, &fields);
+    let name = fields.text(walk, "name");
+    let action = action(walk, &fields);
+    let timeout = fields.duration(walk, "timeout");
+    let retry = fields.table(walk, "retry").map(|table| retry(walk, &table));
+    let dialect = fields.text(walk, "dialect");
+    if let (Some(dialect), Some(node)) = (&dialect, fields.child("dialect"))
+        && !dialects.contains(&&**dialect)
+    {
+        let known = dialects.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(" or ");
+        walk.expected(node, &if known.is_empty() { "no dialect: none is built in".into() } else { known });
+        return None;
+    }
+    let spec = spec?;
+    Some(Route {
+        name: name.map_or_else(|| label(&spec), |name| name.to_string()),
+        spec,
+        action: action?,
+        timeout,
+        retry: match retry {
+            None => None,
+            Some(retry) => Some(retry?),
+        },
+        dialect: dialect.or_else(|| default.clone()),
+    })
+}
+
+fn action(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Action> {
+    if let Some(table) = fields.table(walk, "redirect") {
+        let status = match table.word::<RedirectStatus>(walk, "status")? {
+            RedirectStatus::Moved => 301,
+            RedirectStatus::Found => 302,
+            RedirectStatus::Other => 303,
+            RedirectStatus::Temporary => 307,
+            RedirectStatus::Permanent => 308,
+        };
+        let redirect = Redirect {
+            status,
+            scheme: table.word(walk, "scheme"),
+            host: table.text(walk, "host"),
+            port: table.number(walk, "port"),
+            path: target(walk, &table, "path"),
+        };
+        return Some(Action::Redirect(Arc::new(redirect)));
+    }
+    if let Some(table) = fields.table(walk, "direct_response") {
+        let status = table.number(walk, "status");
+        let body = table.text(walk, "body");
+        return Some(Action::Direct(Arc::new(Direct { status: status?, body: body? })));
+    }
+    fields.cluster(walk, "cluster").map(Action::Cluster)
+}
+
+/// A path that can stand in a request line.
+fn target(walk: &mut Walk<'_>, fields: &Fields<'_>, key: &str) -> Option<Arc<str>> {
+    let text = fields.text(walk, key)?;
+    let fits = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+    if !fits && let Some(node) = fields.child(key) {
+        walk.expected(node, "a path that begins with `/`, without spaces");
+        return None;
+    }
+    Some(text)
+}
+
+fn spec(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<RouteSpec> {
+    let before = fields.items(walk, "host").unwrap_or_default();
+    let mut hosts = Vec::new();
+    let mut any = false;
+    for node in before {
+        let Some(text) = walk.text(node, &Kind::Text { max: 260 }) else { continue };
+        match HostMatch::parse(&text) {
+            Ok(Some(host)) => hosts.push(host),
+            Ok(None) => any = true,
+            Err(error) => walk.error(node, error.to_string()),
+        }
+    }
+    if any {
+        hosts.clear();
+    }
+    let path = match (target(walk, fields, "path"), target(walk, fields, "path_prefix")) {
+        (Some(path), _) => PathMatch::Exact((*path).into()),
+        (None, Some(prefix)) => PathMatch::Prefix((*prefix).into()),
+        (None, None) => PathMatch::Any,
+    };
+    let methods = fields.items(walk, "method").unwrap_or_default();
+    let methods = methods.iter().filter_map(|node| walk.method(node)).map(|m| (*m).into()).collect();
+    let headers = fields.items(walk, "headers").unwrap_or_default();
+    let headers = headers.iter().filter_map(|node| header(walk, node)).collect();
+    Some(RouteSpec { hosts, path, methods, headers })
+}
+
+fn header(walk: &mut Walk<'_>, node: &Node) -> Option<HeaderMatch> {
+    let fields = walk.fields(node, &HEADER)?;
+    let name = fields.text(walk, "name")?;
+    if let Some(node) = fields.child("name")
+        && !weir_codecs::http1::token::is_token(name.as_bytes())
+    {
+        walk.expected(node, "the name of a header");
+        return None;
+    }
+    let mut text = |key| fields.text(walk, key).map(|text| Box::<str>::from(&*text));
+    let value = match (text("exact"), text("prefix"), text("suffix"), text("contains")) {
+        (Some(exact), ..) => ValueMatch::Exact(exact),
+        (_, Some(prefix), ..) => ValueMatch::Prefix(prefix),
+        (_, _, Some(suffix), _) => ValueMatch::Suffix(suffix),
+        (_, _, _, Some(part)) => ValueMatch::Contains(part),
+        _ => ValueMatch::Present,
+    };
+    let invert = fields.flag(walk, "invert")?;
+    Some(HeaderMatch { name: name.to_ascii_lowercase().into(), value, invert })
+}
+
+fn retry(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Retry> {
+    let mut on = RetryOn::NONE;
+    for node in fields.items(walk, "retry_on")? {
+        let condition = walk.word::<Condition>(node, &Kind::OneOf(Condition::CHOICES));
+        on = on.and(condition.map_or(RetryOn::NONE, bit));
+    }
+    let policy = RetryPolicy {
+        on,
+        max_retries: fields.number(walk, "max_retries")?,
+        base: fields.duration(walk, "back_off")?,
+        max: fields.duration(walk, "max_back_off")?,
+        any_method: fields.flag(walk, "any_method")?,
+    };
+    let per_try_timeout = fields.duration(walk, "per_try_timeout");
+    let buffer = fields.number(walk, "buffer").unwrap_or(REPLAY_LIMIT);
+    Some(Retry { policy, per_try_timeout, buffer })
+}
+
+fn bit(condition: Condition) -> RetryOn {
+    match condition {
+        Condition::ServerError => RetryOn::SERVER_ERROR,
+        Condition::GatewayError => RetryOn::GATEWAY_ERROR,
+        Condition::Reset => RetryOn::RESET,
+        Condition::ConnectFailure => RetryOn::CONNECT_FAILURE,
+        Condition::RefusedStream => RetryOn::REFUSED_STREAM,
+        Condition::Throttled => RetryOn::THROTTLED,
+        Condition::Cancelled => RetryOn::GRPC_CANCELLED,
+        Condition::DeadlineExceeded => RetryOn::GRPC_DEADLINE_EXCEEDED,
+        Condition::Internal => RetryOn::GRPC_INTERNAL,
+        Condition::ResourceExhausted => RetryOn::GRPC_RESOURCE_EXHAUSTED,
+        Condition::Unavailable => RetryOn::GRPC_UNAVAILABLE,
+    }
+}
+
+/// What a route is called that has no name: what it matches.
+fn label(spec: &RouteSpec) -> String {
+    let mut label = String::new();
+    match spec.methods.first() {
+        Some(method) if spec.methods.len() == 1 => label = format!("{method} "),
+        _ => {}
+    }
+    match spec.hosts.first() {
+        Some(HostMatch::Exact(host)) => label.push_str(host),
+        Some(HostMatch::Suffix(suffix)) => label.push_str(&format!("*{suffix}")),
+        None => {}
+    }
+    match &spec.path {
+        PathMatch::Exact(path) => label.push_str(path),
+        PathMatch::Prefix(prefix) => label.push_str(&format!("{}/*", prefix.trim_end_matches('/'))),
+        PathMatch::Any if label.is_empty() => label.push_str("default"),
+        PathMatch::Any => {}
+    }
+    label.trim_end().into()
+}

@@ -1,0 +1,244 @@
+//! Weir's own answers: refusals, redirects, direct responses.
+
+use super::{Account, Exchange};
+use crate::config::{Direct, Redirect};
+use crate::dialect::{End, LocalReply, Refusal};
+use crate::plain;
+use crate::seam::{Broken, Downstream, Length};
+use crate::site::{Route, Site};
+use crate::watcher::Watcher;
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+use weir_codecs::http1::Method;
+use weir_decide::exchange::{Fault, NameId, Now, Outcome, Phase, Reason, Side};
+use weir_drive::time;
+
+/// A client that does not take a short answer within this long is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl<D: Downstream> Exchange<'_, D> {
+    /// No route takes it.
+    pub(super) async fn refuse_unrouted(&mut self, site: &Site) {
+        let fault = Fault::new(Side::Proxy, Phase::Admitted, Reason::NoRoute);
+        let mut watcher = self.plain(site, NameId::NONE);
+        let mut account = Account::new(site, site.nowhere, &watcher, self.began, self.request.head_bytes);
+        let outcome = self.refuse(site, &mut watcher, &mut account, &fault, None).await;
+        account.close(&outcome);
+    }
+
+    /// Its head could not be read: it is answered and counted all the same.
+    pub async fn reject(
+        &mut self,
+        site: &Site,
+        status: u16,
+        text: &str,
+        reason: Reason,
+        place: weir_measure::Place,
+    ) {
+        let fault = Fault::new(Side::Client, Phase::Admitted, reason);
+        let operation = weir_decide::exchange::Operation::new(site.words.malformed, NameId::NONE);
+        let mut watcher = Watcher::Plain { operation, status };
+        let mut account = Account::new(site, place, &watcher, self.began, self.request.head_bytes);
+        let reply = LocalReply::plain(&Refusal { fault: &fault, status, text });
+        let names = &mut site.worker.measure().names();
+        let outcome =
+            watcher.judge(names, &site.words, End::Failed { fault: &fault, code: None, now: self.began });
+        self.send(&mut account, reply, Some(text)).await.ok();
+        account.close(&outcome);
+    }
+
+    /// Refused without a try having failed.
+    pub(super) async fn refuse(
+        &mut self,
+        site: &Site,
+        watcher: &mut Watcher,
+        account: &mut Account,
+        fault: &Fault,
+        code: Option<u32>,
+    ) -> Outcome {
+        let end = End::Failed { fault, code, now: time::now() };
+        let outcome = watcher.judge(&mut site.worker.measure().names(), &site.words, end);
+        self.answer_fault(site, watcher, account, fault, outcome).await
+    }
+
+    /// The client is told of `fault`, which has been judged as `outcome`.
+    pub(super) async fn answer_fault(
+        &mut self,
+        site: &Site,
+        watcher: &mut Watcher,
+        account: &mut Account,
+        fault: &Fault,
+        outcome: Outcome,
+    ) -> Outcome {
+        let gone =
+            fault.side == Side::Client && !matches!(fault.reason, Reason::Malformed | Reason::TooLarge);
+        if gone {
+            self.down.abort();
+            return outcome;
+        }
+        let (status, text) = plain::answer(fault);
+        let reply = watcher.refuse(&Refusal { fault, status, text });
+        match self.send(account, reply, Some(fault.reason.label())).await {
+            Ok(()) => outcome,
+            Err(broken) => {
+                let fault = Fault::new(Side::Client, Phase::Replying, super::gone(&broken));
+                let end = End::Failed { fault: &fault, code: broken.code, now: time::now() };
+                watcher.judge(&mut site.worker.measure().names(), &site.words, end)
+            }
+        }
+    }
+
+    pub(super) async fn redirect(&mut self, site: &Site, route: &Route, redirect: &Redirect) {
+        let location = redirect.location(self.request);
+        let mut reply =
+            LocalReply { status: redirect.status, fields: crate::Fields::new(), body: Cow::Borrowed(b"") };
+        reply.fields.push(b"location", &location);
+        self.local(site, route, reply).await;
+    }
+
+    pub(super) async fn direct(&mut self, site: &Site, route: &Route, direct: &Direct) {
+        let mut reply = LocalReply {
+            status: direct.status,
+            fields: crate::Fields::new(),
+            body: Cow::Owned(direct.body.as_bytes().to_vec()),
+        };
+        if !direct.body.is_empty() {
+            reply.fields.push(b"content-type", b"text/plain; charset=utf-8");
+        }
+        self.local(site, route, reply).await;
+    }
+
+    /// An answer that the route asks for.
+    async fn local(&mut self, site: &Site, route: &Route, reply: LocalReply) {
+        let mut watcher = self.plain(site, route.label);
+        let mut account = Account::new(site, route.place, &watcher, self.began, self.request.head_bytes);
+        if let Watcher::Plain { status, .. } = &mut watcher {
+            *status = reply.status;
+        }
+        let names = &mut site.worker.measure().names();
+        let mut outcome = watcher.judge(names, &site.words, End::Complete { trailers: None });
+        if let Err(broken) = self.send(&mut account, reply, None).await {
+            let fault = Fault::new(Side::Client, Phase::Replying, super::gone(&broken));
+            let end = End::Failed { fault: &fault, code: broken.code, now: time::now() };
+            outcome = watcher.judge(names, &site.words, end);
+        }
+        account.close(&outcome);
+    }
+
+    async fn send(
+        &mut self,
+        account: &mut Account,
+        local: LocalReply,
+        reason: Option<&str>,
+    ) -> crate::seam::Result<()> {
+        let head_only = self.request.method == Method::Head;
+        let reply = &mut *self.reply;
+        reply.clear();
+        reply.status = local.status;
+        for (name, value) in local.fields.iter() {
+            reply.fields.push(name, value);
+        }
+        if let Some(reason) = reason {
+            reply.fields.push(b"x-weir-reason", reason.as_bytes());
+        }
+        reply.fields.push(b"date", &http_date(time::wall()));
+        let body = local.into_body();
+        reply.length = if body.is_empty() { Length::None } else { Length::Exact(body.len() as u64) };
+        reply.end = body.is_empty() || head_only;
+        let now = time::now();
+        account.first_byte(now);
+        self.down.abandon();
+        let head = self.down.respond(self.reply)?;
+        account.replied(head as u64);
+        if !head_only && !body.is_empty() {
+            account.replied(body.len() as u64);
+            let mut body = body;
+            self.patiently(now, |down, cx| {
+                while !body.is_empty() {
+                    let Poll::Ready(room) = down.poll_ready(cx, body.len())? else { return Poll::Pending };
+                    down.send(body.split_to(room.min(body.len())))?;
+                }
+                Poll::Ready(Ok(()))
+            })
+            .await?;
+            self.down.end(None)?;
+        }
+        self.patiently(now, |down, cx| down.poll_flush(cx)).await
+    }
+
+    /// Get what was sent on its way; whether that works is of no more interest.
+    pub(super) async fn flush(&mut self) {
+        self.patiently(time::now(), |down, cx| down.poll_flush(cx)).await.ok();
+    }
+
+    async fn patiently(
+        &mut self,
+        since: Now,
+        mut poll: impl FnMut(&mut D, &mut std::task::Context<'_>) -> Poll<crate::seam::Result<()>>,
+    ) -> crate::seam::Result<()> {
+        let until = since.after(PATIENCE);
+        poll_fn(|cx| match poll(self.down, cx) {
+            Poll::Pending if self.timer.poll(cx, until).is_ready() => {
+                Poll::Ready(Err(Broken::new(Reason::Idle)))
+            }
+            other => other,
+        })
+        .await
+    }
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7), `since` being the time since 1970.
+pub fn http_date(since: Duration) -> [u8; 29] {
+    const DAYS: &[u8; 21] = b"ThuFriSatSunMonTueWed";
+    const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+    let secs = since.as_secs();
+    let days = secs / 86_400;
+    // Days to civil date (Hinnant): eras of 400 years from 1 March 0000.
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let year = yoe + era * 400 + u64::from(month <= 2);
+    let mut out = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(slot) = out.get_mut(at..at + bytes.len()) {
+            slot.copy_from_slice(bytes);
+        }
+    };
+    let word = |table: &'static [u8], index: u64| {
+        let at = index as usize * 3;
+        table.get(at..at + 3).unwrap_or_default()
+    };
+    let two = |n: u64| [b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8];
+    put(0, word(DAYS, days % 7));
+    put(5, &two(day));
+    put(8, word(MONTHS, month - 1));
+    put(12, &two(year / 100));
+    put(14, &two(year % 100));
+    put(17, &two(secs / 3600 % 24));
+    put(20, &two(secs / 60 % 60));
+    put(23, &two(secs % 60));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_written_as_http_wants_them() {
+        for (secs, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (4_102_444_799, "Thu, 31 Dec 2099 23:59:59 GMT"),
+        ] {
+            assert_eq!(std::str::from_utf8(&http_date(Duration::from_secs(secs))).unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,570 @@
+//! One try: the request goes up, the reply comes down, and what has to be decided is decided on the way.
+
+use super::account::Account;
+use super::pump::{Down, Downward, Hold, Stuck, Upward};
+use super::replay::Replay;
+use super::{End, Exchange, Open, Opening, Replayable, RetryPolicy, Until, Verdict, gone};
+use crate::dialect::AtHead;
+use crate::fields::Fields;
+use crate::seam::{Broken, Downstream, Reply, Upstream};
+use crate::site::Site;
+use crate::timer::{NEVER, Timer};
+use crate::watcher::Watcher;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use weir_codecs::http1::Method;
+use weir_decide::cluster::{Ticket, Tries};
+use weir_decide::exchange::{Fault, Now, Outcome, Phase, Reason, Side};
+use weir_drive::time;
+
+/// The most informational replies to one request; a server that sends more is broken.
+const MAX_INTERIM: u32 = 32;
+
+/// The most of a reply that is held back, whatever a dialect asks for.
+const MAX_HOLD: usize = 64 * 1024;
+
+/// What comes after a try.
+pub enum Step {
+    /// The exchange is over.
+    Over(Outcome),
+    /// Another try, after this long. Its place is reserved.
+    Again {
+        /// How long to wait first.
+        after: Duration,
+    },
+}
+
+/// What a try works with.
+pub struct Attempt<'a> {
+    pub site: &'a Site,
+    pub policy: &'a RetryPolicy,
+    pub watcher: &'a mut Watcher,
+    pub replay: &'a mut Replay,
+    pub tries: &'a mut Tries,
+    pub account: &'a mut Account,
+    pub until: Until,
+    /// When this try began.
+    pub began: Now,
+}
+
+impl Attempt<'_> {
+    fn judge(&mut self, end: End<'_>, now: Now) -> Outcome {
+        let names = &mut self.site.worker.measure().names();
+        let mut outcome = self.watcher.judge(names, &self.site.words, end);
+        outcome.latency = now.since(self.began);
+        outcome
+    }
+
+    fn failed(&mut self, fault: &Fault, code: Option<u32>) -> Outcome {
+        let now = time::now();
+        self.judge(End::Failed { fault, code, now }, now)
+    }
+
+    fn replayable(&self, begun: bool) -> Replayable {
+        if begun || !self.replay.is_possible() { Replayable::Impossible } else { Replayable::Possible }
+    }
+
+    fn finish(&mut self, ticket: Ticket, outcome: &Outcome, begun: bool) -> Verdict {
+        let replayable = self.replayable(begun);
+        ticket.finish(outcome, self.policy, replayable, self.tries, time::now())
+    }
+}
+
+/// The state of both directions.
+struct Flow {
+    up: Upward,
+    /// Nothing more goes to the server: it was all sent, or the server takes no more.
+    up_done: bool,
+    down: Downward,
+    /// The final head has come.
+    head: bool,
+    hold: Option<Hold>,
+    /// The reply has begun to go to the client.
+    begun: bool,
+    tunnel: bool,
+    interim: u32,
+    /// Until when something has to move.
+    idle_at: Now,
+    idle: Option<Duration>,
+    moved: u64,
+}
+
+/// What a poll of both directions came to.
+enum Event {
+    /// The reply's head.
+    Head,
+    /// More of the reply has come than may be held back.
+    Outgrown,
+    /// The reply has come to its end.
+    End(Option<Fields>),
+    /// The server's side is broken.
+    Server(Broken),
+    /// The client's side is.
+    Client(Broken),
+    /// Time is over.
+    Time(Reason),
+}
+
+impl Flow {
+    fn new(ended: bool, idle: Option<Duration>, now: Now) -> Flow {
+        Flow {
+            up: if ended { Upward::ended() } else { Upward::default() },
+            up_done: false,
+            down: Downward::default(),
+            head: false,
+            hold: None,
+            begun: false,
+            tunnel: false,
+            interim: 0,
+            idle_at: idle.map_or(NEVER, |idle| now.after(idle)),
+            idle,
+            moved: 0,
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        match (self.head, self.up.is_ended()) {
+            (true, _) => Phase::Replying,
+            (false, true) => Phase::Waiting,
+            (false, false) => Phase::Sending,
+        }
+    }
+
+    fn poll<D: Downstream, U: Upstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        (d, u): (&mut D, &mut U),
+        reply: &mut Reply,
+        timer: &mut Timer,
+        attempt: &mut Attempt<'_>,
+    ) -> Poll<Event> {
+        if let Some(broken) = self.poll_up(cx, d, u, attempt) {
+            return Poll::Ready(Event::Client(broken));
+        }
+        // With the whole request in hand, reading from the client can only bring its next request, or its end.
+        if attempt.replay.is_ended()
+            && !self.tunnel
+            && let Poll::Ready(broken) = d.poll_gone(cx)
+        {
+            return Poll::Ready(Event::Client(broken));
+        }
+        while !self.head {
+            match u.poll_head(cx, reply) {
+                Poll::Pending => return self.poll_time(cx, timer, attempt),
+                Poll::Ready(Err(broken)) => return Poll::Ready(Event::Server(broken)),
+                Poll::Ready(Ok(())) if reply.is_interim() => {
+                    self.interim += 1;
+                    if self.interim > MAX_INTERIM {
+                        return Poll::Ready(Event::Server(Broken::new(Reason::TooLarge)));
+                    }
+                    if let Err(broken) = d.inform(reply) {
+                        return Poll::Ready(Event::Client(broken));
+                    }
+                    if let Poll::Ready(Err(broken)) = d.poll_flush(cx) {
+                        return Poll::Ready(Event::Client(broken));
+                    }
+                }
+                Poll::Ready(Ok(())) => {
+                    self.head = true;
+                    return Poll::Ready(Event::Head);
+                }
+            }
+        }
+        match self.down.poll(cx, u, d, self.hold.as_mut(), attempt.watcher) {
+            Poll::Ready(Ok(Down::End(trailers))) => Poll::Ready(Event::End(trailers)),
+            Poll::Ready(Ok(Down::Outgrown)) => Poll::Ready(Event::Outgrown),
+            Poll::Ready(Err(Stuck::From(broken))) => Poll::Ready(Event::Server(broken)),
+            Poll::Ready(Err(Stuck::To(broken))) => Poll::Ready(Event::Client(broken)),
+            Poll::Pending => self.poll_time(cx, timer, attempt),
+        }
+    }
+
+    /// Move the request on. Gives what is wrong with the client's side.
+    fn poll_up<D: Downstream, U: Upstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        d: &mut D,
+        u: &mut U,
+        attempt: &mut Attempt<'_>,
+    ) -> Option<Broken> {
+        if self.up_done {
+            return None;
+        }
+        let names = &mut attempt.site.worker.measure().names();
+        match self.up.poll(cx, d, u, attempt.replay, attempt.watcher, names) {
+            Poll::Pending => None,
+            Poll::Ready(Ok(())) => {
+                self.up_done = true;
+                None
+            }
+            Poll::Ready(Err(Stuck::From(broken))) => Some(broken),
+            // The server takes no more, which does not mean that it does not answer: reading will tell.
+            Poll::Ready(Err(Stuck::To(_))) => {
+                self.up.stop(d);
+                self.up_done = true;
+                None
+            }
+        }
+    }
+
+    fn poll_time(&mut self, cx: &mut Context<'_>, timer: &mut Timer, attempt: &Attempt<'_>) -> Poll<Event> {
+        loop {
+            let until = attempt.until;
+            let per_try = if self.begun { NEVER } else { until.per_try };
+            let deadline = if self.tunnel { NEVER } else { until.deadline };
+            let at = deadline.min(per_try).min(self.idle_at);
+            let Poll::Ready(now) = timer.poll(cx, at) else { return Poll::Pending };
+            if now >= deadline {
+                return Poll::Ready(Event::Time(if until.clients {
+                    Reason::Deadline
+                } else {
+                    Reason::Timeout
+                }));
+            }
+            if now >= per_try {
+                return Poll::Ready(Event::Time(Reason::TryTimeout));
+            }
+            // Looked at only now: what moves costs nothing.
+            let moved =
+                attempt.replay.bytes + self.down.bytes + u64::from(self.head) + u64::from(self.interim);
+            if moved == self.moved {
+                return Poll::Ready(Event::Time(Reason::Idle));
+            }
+            self.moved = moved;
+            self.idle_at = self.idle.map_or(NEVER, |idle| now.after(idle));
+        }
+    }
+}
+
+impl<D: Downstream> Exchange<'_, D> {
+    /// Make one try. Gives the connection a second chance where the server cannot have seen the request.
+    pub(super) async fn attempt<O: Open>(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        open: &O,
+        ticket: Ticket,
+    ) -> Step {
+        let pick = ticket.pick().clone();
+        let mut ticket = Some(ticket);
+        let mut fresh = false;
+        if self.request.authority.is_empty() && self.request.fields.value(b"host").is_none() {
+            self.request.fields.push(b"host", pick.address().as_bytes());
+        }
+        loop {
+            attempt.account.reach(Phase::Connecting);
+            let opened = match self.open(open, &pick, fresh, attempt.until).await {
+                Err(fault) => return self.failed(attempt, &mut ticket, fault, None).await,
+                Ok(opened) => opened,
+            };
+            let up = match opened {
+                Ok(up) => up,
+                Err(Opening::Failed(fault)) => return self.failed(attempt, &mut ticket, fault, None).await,
+                Err(Opening::Broken(broken)) => {
+                    if broken.unprocessed && !fresh {
+                        fresh = true;
+                        continue;
+                    }
+                    let fault = Fault::new(Side::Network, Phase::Connecting, broken.reason);
+                    return self.failed(attempt, &mut ticket, fault, broken.code).await;
+                }
+            };
+            match self.flow(attempt, &mut ticket, up, fresh).await {
+                Some(step) => return step,
+                None => {
+                    attempt.site.numbers.stale.inc();
+                    fresh = true;
+                }
+            }
+        }
+    }
+
+    /// `None`: once more on a fresh connection, the server has not seen it.
+    async fn flow<U: Upstream>(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        ticket: &mut Option<Ticket>,
+        mut up: U,
+        fresh: bool,
+    ) -> Option<Step> {
+        let idle = attempt.site.idle_timeout.filter(|_| attempt.watcher.may_idle_out());
+        let mut flow = Flow::new(self.request.end, idle, attempt.began);
+        attempt.account.reach(Phase::Sending);
+        loop {
+            let (down, reply, timer) = (&mut *self.down, &mut *self.reply, &mut *self.timer);
+            let event = poll_fn(|cx| flow.poll(cx, (down, &mut up), reply, timer, attempt)).await;
+            let broken = match event {
+                Event::Head => {
+                    attempt.account.first_byte(time::now());
+                    attempt.account.reach(Phase::Replying);
+                    match self.head(attempt, ticket, &mut flow, &mut up) {
+                        Ok(None) => continue,
+                        Ok(Some(step)) => {
+                            flow.up.stop(self.down);
+                            release_now(up);
+                            return Some(step);
+                        }
+                        Err(broken) => Event::Client(broken),
+                    }
+                }
+                Event::Outgrown => match self.let_go(attempt, &mut flow) {
+                    Ok(()) => continue,
+                    Err(broken) => Event::Client(broken),
+                },
+                Event::End(trailers) => {
+                    return Some(self.end(attempt, ticket, flow, up, trailers).await);
+                }
+                other => other,
+            };
+            flow.up.stop(self.down);
+            let again = !fresh && !flow.begun && attempt.replay.is_possible();
+            let fault = match &broken {
+                Event::Server(broken) => {
+                    let idempotent = attempt.watcher.operation().idempotent;
+                    if again && !flow.head && (broken.unprocessed || (up.stale() && idempotent)) {
+                        return None;
+                    }
+                    Fault::new(side_of(broken), flow.phase(), broken.reason)
+                }
+                Event::Client(broken) => Fault::new(Side::Client, flow.phase(), gone(broken)),
+                Event::Time(reason) => Fault::new(Side::Upstream, flow.phase(), *reason),
+                Event::Head | Event::Outgrown | Event::End(_) => return None,
+            };
+            let code = match &broken {
+                Event::Server(broken) | Event::Client(broken) => broken.code,
+                _ => None,
+            };
+            // Dropped before anything else: the server's work is cancelled at once.
+            drop(up);
+            return Some(if flow.begun {
+                self.broken_off(attempt, ticket, &flow, fault, code).await
+            } else {
+                self.failed(attempt, ticket, fault, code).await
+            });
+        }
+    }
+
+    /// The reply's head has come. Gives a step where another try takes its place.
+    fn head<U: Upstream>(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        ticket: &mut Option<Ticket>,
+        flow: &mut Flow,
+        up: &mut U,
+    ) -> crate::seam::Result<Option<Step>> {
+        let status = self.reply.status;
+        let connect = self.request.method == Method::Connect && (200..300).contains(&status);
+        if status == 101 || connect {
+            self.begin_reply(attempt, flow)?;
+            self.down.tunnel();
+            up.tunnel();
+            flow.tunnel = true;
+            flow.up = Upward::default();
+            flow.up_done = false;
+            attempt.replay.reopen();
+            return Ok(None);
+        }
+        let names = &mut attempt.site.worker.measure().names();
+        let words = &attempt.site.words;
+        let at_head = attempt.watcher.reply_head(names, words, status, &self.reply.fields, self.reply.end);
+        match at_head {
+            AtHead::Hold { limit } if attempt.replay.is_possible() => {
+                flow.hold = Some(Hold { limit: limit.min(MAX_HOLD), ..Hold::default() });
+                return Ok(None);
+            }
+            AtHead::Judged(mut outcome)
+                if attempt.replay.is_possible()
+                    && attempt.policy.wants(&outcome, attempt.watcher.operation().idempotent) =>
+            {
+                outcome.latency = time::now().since(attempt.began);
+                if let Some(ticket) = ticket.take()
+                    && let Verdict::Retry { after } = attempt.finish(ticket, &outcome, false)
+                {
+                    return Ok(Some(Step::Again { after }));
+                }
+            }
+            AtHead::Pass | AtHead::Hold { .. } | AtHead::Judged(_) => {}
+        }
+        self.begin_reply(attempt, flow)?;
+        Ok(None)
+    }
+
+    /// The head goes to the client: from here on there is no other try.
+    fn begin_reply(&mut self, attempt: &mut Attempt<'_>, flow: &mut Flow) -> crate::seam::Result<()> {
+        flow.begun = true;
+        let bytes = self.down.respond(self.reply)?;
+        attempt.account.replied(bytes as u64);
+        Ok(())
+    }
+
+    /// What was held back goes to the client.
+    fn let_go(&mut self, attempt: &mut Attempt<'_>, flow: &mut Flow) -> crate::seam::Result<()> {
+        if let Some(hold) = flow.hold.take() {
+            self.begin_reply(attempt, flow)?;
+            flow.down.first(hold.parts);
+        }
+        Ok(())
+    }
+
+    /// The reply has come to its end.
+    async fn end<U: Upstream>(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        ticket: &mut Option<Ticket>,
+        mut flow: Flow,
+        up: U,
+        trailers: Option<Fields>,
+    ) -> Step {
+        flow.up.stop(self.down);
+        let mut outcome = attempt.judge(End::Complete { trailers: trailers.as_ref() }, time::now());
+        if let Some(ticket) = ticket.take()
+            && let Verdict::Retry { after } = attempt.finish(ticket, &outcome, flow.begun)
+        {
+            up.release(flow.up_done && flow.up.is_ended());
+            return Step::Again { after };
+        }
+        if !flow.tunnel {
+            up.release(flow.up_done && flow.up.is_ended());
+            if !attempt.replay.is_ended() {
+                self.down.abandon();
+            }
+            if let Err(broken) = self.complete(attempt, &mut flow, trailers.as_ref()).await {
+                let fault = Fault::new(Side::Client, Phase::Replying, gone(&broken));
+                outcome = attempt.failed(&fault, broken.code);
+            }
+        } else if let Err(broken) = self.finish_tunnel(attempt, &mut flow, up).await {
+            let fault = Fault::new(Side::Client, Phase::Replying, gone(&broken));
+            outcome = attempt.failed(&fault, broken.code);
+        }
+        attempt.account.replied(flow.down.bytes);
+        Step::Over(outcome)
+    }
+
+    /// The rest of the reply goes to the client.
+    async fn complete(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        flow: &mut Flow,
+        trailers: Option<&Fields>,
+    ) -> crate::seam::Result<()> {
+        self.let_go(attempt, flow)?;
+        let mut ended = false;
+        poll_fn(|cx| {
+            if !ended {
+                match flow.down.poll_first(cx, self.down) {
+                    Poll::Pending => return self.poll_slow(cx, flow, attempt),
+                    Poll::Ready(done) => done?,
+                }
+                self.down.end(trailers)?;
+                ended = true;
+            }
+            match self.down.poll_flush(cx) {
+                Poll::Pending => self.poll_slow(cx, flow, attempt),
+                ready => ready,
+            }
+        })
+        .await
+    }
+
+    /// The client has to take something now and then.
+    fn poll_slow(
+        &mut self,
+        cx: &mut Context<'_>,
+        flow: &mut Flow,
+        attempt: &Attempt<'_>,
+    ) -> Poll<crate::seam::Result<()>> {
+        match flow.poll_time(cx, self.timer, attempt) {
+            Poll::Ready(Event::Time(reason)) => Poll::Ready(Err(Broken::new(reason))),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// The server has ended its direction of a tunnel: so do we towards the client, and the other direction goes on.
+    async fn finish_tunnel<U: Upstream>(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        flow: &mut Flow,
+        mut up: U,
+    ) -> crate::seam::Result<()> {
+        self.down.end(None)?;
+        poll_fn(|cx| {
+            if let Poll::Ready(Err(broken)) = self.down.poll_flush(cx) {
+                return Poll::Ready(Err(broken));
+            }
+            if let Some(broken) = flow.poll_up(cx, self.down, &mut up, attempt) {
+                return Poll::Ready(Err(broken));
+            }
+            if flow.up_done {
+                return self.down.poll_flush(cx);
+            }
+            self.poll_slow(cx, flow, attempt)
+        })
+        .await?;
+        up.release(false);
+        Ok(())
+    }
+
+    /// The try failed, and nothing of a reply has gone to the client.
+    async fn failed(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        ticket: &mut Option<Ticket>,
+        fault: Fault,
+        code: Option<u32>,
+    ) -> Step {
+        let outcome = attempt.failed(&fault, code);
+        if let Some(ticket) = ticket.take()
+            && let Verdict::Retry { after } = attempt.finish(ticket, &outcome, false)
+        {
+            return Step::Again { after };
+        }
+        Step::Over(self.answer_fault(attempt.site, attempt.watcher, attempt.account, &fault, outcome).await)
+    }
+
+    /// The reply has begun and cannot be completed.
+    async fn broken_off(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        ticket: &mut Option<Ticket>,
+        flow: &Flow,
+        fault: Fault,
+        code: Option<u32>,
+    ) -> Step {
+        let outcome = attempt.failed(&fault, code);
+        if let Some(ticket) = ticket.take() {
+            attempt.finish(ticket, &outcome, true);
+        }
+        attempt.account.replied(flow.down.bytes);
+        let trailers = if fault.side == Side::Client { None } else { attempt.watcher.abort(&fault) };
+        let ended = trailers.is_some_and(|trailers| self.down.end(Some(&trailers)).is_ok());
+        if !ended {
+            self.down.abort();
+        }
+        self.flush().await;
+        Step::Over(outcome)
+    }
+}
+
+/// A reply that nobody wants: if all of it is there already, its connection can serve another exchange.
+fn release_now<U: Upstream>(mut up: U) {
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let mut left = MAX_HOLD;
+    loop {
+        match up.poll_part(&mut cx) {
+            Poll::Ready(Ok(None | Some(crate::seam::Part::Trailers(_)))) => return up.release(true),
+            Poll::Ready(Ok(Some(crate::seam::Part::Data(data)))) if data.len() <= left => {
+                left -= data.len();
+                up.consumed(data.len());
+            }
+            _ => return,
+        }
+    }
+}
+
+fn side_of(broken: &Broken) -> Side {
+    match broken.reason {
+        Reason::Malformed | Reason::TooLarge | Reason::RefusedStream | Reason::GoAway => Side::Upstream,
+        Reason::Reset if broken.code.is_some() => Side::Upstream,
+        _ => Side::Network,
+    }
+}

@@ -1,0 +1,341 @@
+//! One request, from its head to its record: the loop that joins any [`Downstream`] to any [`Upstream`].
+//!
+//! ```text
+//! route ── no route, redirect, direct response ──▶ answer
+//!   │ forward
+//! admit (limits, endpoint) ◀───────────────┐ again: another endpoint, after the back-off
+//!   │                                      │
+//! open (pool or connect)                   │
+//!   │                                      │
+//! attempt: request up, reply down ─────────┘
+//!   │ over
+//! record: exactly one, whatever happened (`account`)
+//! ```
+//!
+//! [`Try::poll`] moves bytes and says what happened; the decisions are made in [`attempt`](Exchange::attempt), in the order in
+//! which they are read. Nothing is tried again once a byte of a reply has gone to the client.
+
+mod account;
+mod answer;
+mod attempt;
+mod pump;
+mod replay;
+
+pub use account::Account;
+pub use replay::REPLAY_LIMIT;
+
+use crate::dialect::{End, RequestHead};
+use crate::fields::Fields;
+use crate::plain;
+use crate::seam::{Broken, Downstream, Reply, Request, Upstream};
+use crate::site::{Action, Peer, Route, Site, Target};
+use crate::timer::{NEVER, Timer};
+use crate::watcher::Watcher;
+use attempt::Step;
+use replay::Replay;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use weir_config::Upstream as Protocol;
+use weir_decide::cluster::{Pick, Tries, Verdict};
+use weir_decide::exchange::{Fault, Now, Operation, Outcome, Phase, Reason, RetryOn, Side};
+use weir_decide::policy::{Replay as Replayable, RetryPolicy};
+use weir_decide::route;
+use weir_drive::time;
+
+/// How a try gets its connection.
+pub trait Open {
+    /// What it gives.
+    type Up: Upstream;
+
+    /// A connection to `pick` with the request's head on its way. `fresh`: one that has served nothing before.
+    fn open(
+        &self,
+        pick: &Pick,
+        request: &Request,
+        fresh: bool,
+        deadline: Option<Now>,
+        site: &Site,
+    ) -> impl Future<Output = Result<Self::Up, Opening>>;
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, Copy)]
+pub enum Opening {
+    /// It could not be made.
+    Failed(Fault),
+    /// It broke before the request was on it.
+    Broken(Broken),
+}
+
+/// What a connection's loop lends to each exchange.
+pub struct Exchange<'a, D> {
+    pub site: &'a Rc<Site>,
+    pub peer: &'a Peer,
+    pub down: &'a mut D,
+    pub request: &'a mut Request,
+    pub reply: &'a mut Reply,
+    pub timer: &'a mut Timer,
+    /// When the first byte of the request arrived.
+    pub began: Now,
+}
+
+/// Limits in time of one exchange.
+#[derive(Clone, Copy)]
+struct Until {
+    /// Of the whole exchange.
+    deadline: Now,
+    /// Whether that is the client's own.
+    clients: bool,
+    /// Of this try, up to the reply's head.
+    per_try: Now,
+}
+
+impl<D: Downstream> Exchange<'_, D> {
+    /// Serve it, and count it.
+    pub async fn run(&mut self) {
+        let site = Rc::clone(self.site);
+        let asked = route::Request {
+            host: &self.request.authority,
+            path: self.request.path(),
+            method: &self.request.method_text,
+            headers: &self.request.fields,
+        };
+        let Some(route) = site.table.find(&asked).and_then(|index| site.routes.get(index)) else {
+            return self.refuse_unrouted(&site).await;
+        };
+        match &route.action {
+            Action::Forward(target) => self.forward(&site, route, target).await,
+            Action::Redirect(redirect) => self.redirect(&site, route, redirect).await,
+            Action::Direct(direct) => self.direct(&site, route, direct).await,
+        }
+    }
+
+    async fn forward(&mut self, site: &Rc<Site>, route: &Route, target: &Rc<Target>) {
+        let (watcher, place) = self.watch(site, route);
+        let mut account = Account::new(site, place, &watcher, self.began, self.request.head_bytes);
+        self.forwarded_fields();
+        let outcome = match target.cluster.config().protocol {
+            Protocol::Http1 => self.tries(site, route, target, &target.h1, watcher, &mut account).await,
+            Protocol::Http2 => self.tries(site, route, target, &target.h2, watcher, &mut account).await,
+        };
+        account.close(&outcome);
+    }
+
+    fn watch(&self, site: &Site, route: &Route) -> (Watcher, weir_measure::Place) {
+        let head = RequestHead {
+            version: self.request.version.number(),
+            method: &self.request.method_text,
+            scheme: if self.request.secure { b"https" } else { b"http" },
+            authority: &self.request.authority,
+            path: self.request.path(),
+            query: self.request.query(),
+            fields: &self.request.fields,
+            route: route.label,
+            began: self.began,
+        };
+        let dialect = route.dialect.as_ref();
+        if let Some(watch) = dialect.and_then(|d| d.watch(&mut site.worker.measure().names(), &head)) {
+            return (Watcher::Dialect(watch), route.dialect_place);
+        }
+        (self.plain(site, route.label), route.place)
+    }
+
+    /// What plain HTTP calls it.
+    fn plain(&self, site: &Site, resource: weir_decide::exchange::NameId) -> Watcher {
+        let operation = Operation {
+            idempotent: plain::is_idempotent(self.request.method) && self.request.upgrade.is_empty(),
+            ..Operation::new(site.words.method(self.request.method), resource)
+        };
+        Watcher::Plain { operation, status: 0 }
+    }
+
+    /// What the server is told of the client, the same in every try.
+    fn forwarded_fields(&mut self) {
+        let fields = &mut self.request.fields;
+        fields.append(b"x-forwarded-for", self.peer.address.as_bytes());
+        fields.set(b"x-forwarded-proto", if self.peer.secure { b"https" } else { b"http" });
+        if !self.request.authority.is_empty() {
+            fields.set(b"x-forwarded-host", &self.request.authority);
+        }
+        if fields.value(b"x-request-id").is_none() {
+            let id = request_id(self.site.worker.random(), self.site.worker.random());
+            fields.push(b"x-request-id", &id);
+        }
+        fields.append(b"via", self.request.version.via());
+    }
+
+    async fn tries<O: Open>(
+        &mut self,
+        site: &Rc<Site>,
+        route: &Route,
+        target: &Target,
+        open: &O,
+        mut watcher: Watcher,
+        account: &mut Account,
+    ) -> Outcome {
+        let policy = match &route.policy {
+            Some(policy) => policy.clone(),
+            None if watcher.retry_on() != RetryOn::NONE => RetryPolicy::on(watcher.retry_on()),
+            None => RetryPolicy::NONE,
+        };
+        let mut replay = Replay::new(self.replay_limit(route, &policy, &watcher), self.request.end);
+        let mut until = self.until(route, &watcher);
+        let mut tries = Tries::new();
+        let mut now = self.began;
+        let outcome = loop {
+            let ticket = match target.cluster.view.admit(watcher.operation(), &mut tries, now) {
+                Ok(ticket) => ticket,
+                Err(fault) => break self.refuse(site, &mut watcher, account, &fault, None).await,
+            };
+            watcher.attempt(tries.retries(), now, &mut self.request.fields);
+            account.record.retries = tries.retries();
+            until.per_try = route.per_try_timeout.map_or(NEVER, |limit| now.after(limit));
+            let mut attempt = attempt::Attempt {
+                site,
+                policy: &policy,
+                watcher: &mut watcher,
+                replay: &mut replay,
+                tries: &mut tries,
+                account,
+                until,
+                began: now,
+            };
+            match self.attempt(&mut attempt, open, ticket).await {
+                Step::Over(outcome) => break outcome,
+                Step::Again { after } => {
+                    let after = watcher.retry_after().map_or(after, |asked| asked.max(after));
+                    now = time::now();
+                    let resume = now.after(after);
+                    if let Err(fault) = self.pause(resume, until, &replay).await {
+                        break self.refuse(site, &mut watcher, account, &fault, None).await;
+                    }
+                    now = time::now();
+                }
+            }
+        };
+        if replay.take_exceeded() {
+            site.numbers.replay_exceeded.inc();
+        }
+        account.learn(&watcher, replay.bytes);
+        watcher.finished(&outcome);
+        outcome
+    }
+
+    /// How much of the body is worth keeping.
+    fn replay_limit(&self, route: &Route, policy: &RetryPolicy, watcher: &Watcher) -> usize {
+        let again = policy.max_retries > 0 || watcher.operation().idempotent;
+        if again && self.request.upgrade.is_empty() { route.replay_limit } else { 0 }
+    }
+
+    fn until(&self, route: &Route, watcher: &Watcher) -> Until {
+        let own = watcher.timeout(route.timeout).filter(|_| self.request.upgrade.is_empty());
+        Until {
+            deadline: own.map_or(NEVER, |limit| self.began.after(limit)),
+            clients: own.is_some() && own != route.timeout,
+            per_try: NEVER,
+        }
+    }
+
+    /// Wait for the next try's time, or until there is no point in it.
+    async fn pause(&mut self, resume: Now, until: Until, replay: &Replay) -> Result<(), Fault> {
+        poll_fn(|cx| {
+            if replay.is_ended()
+                && let Poll::Ready(broken) = self.down.poll_gone(cx)
+            {
+                return Poll::Ready(Err(Fault::new(Side::Client, Phase::Admitted, gone(&broken))));
+            }
+            match self.timer.poll(cx, resume.min(until.deadline)) {
+                Poll::Ready(now) if now >= until.deadline => Poll::Ready(Err(until.fault(Phase::Admitted))),
+                Poll::Ready(_) => Poll::Ready(Ok(())),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Get a connection for a try, unless the client goes or time runs out first.
+    async fn open<O: Open>(
+        &mut self,
+        open: &O,
+        pick: &Pick,
+        fresh: bool,
+        until: Until,
+    ) -> Result<Result<O::Up, Opening>, Fault> {
+        let at = until.deadline.min(until.per_try);
+        let (down, timer, request) = (&mut *self.down, &mut *self.timer, &*self.request);
+        let deadline = (until.deadline != NEVER).then_some(until.deadline);
+        let mut opening = pin!(open.open(pick, request, fresh, deadline, self.site));
+        poll_fn(|cx| {
+            if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
+                return Poll::Ready(Ok(opened));
+            }
+            if let Poll::Ready(broken) = down.poll_gone(cx) {
+                return Poll::Ready(Err(Fault::new(Side::Client, Phase::Connecting, gone(&broken))));
+            }
+            match timer.poll(cx, at) {
+                Poll::Ready(now) if now >= until.deadline => Poll::Ready(Err(until.fault(Phase::Connecting))),
+                Poll::Ready(_) => {
+                    let fault = Fault::new(Side::Network, Phase::Connecting, Reason::TryTimeout);
+                    Poll::Ready(Ok(Err(Opening::Failed(fault))))
+                }
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+impl Until {
+    /// The whole exchange's time is over.
+    fn fault(&self, phase: Phase) -> Fault {
+        match self.clients {
+            true => Fault::new(Side::Upstream, phase, Reason::Deadline),
+            false => Fault::new(Side::Upstream, phase, Reason::Timeout),
+        }
+    }
+}
+
+/// The client is no longer there: how one says it.
+fn gone(broken: &Broken) -> Reason {
+    match broken.reason {
+        Reason::Reset if broken.code.is_some() => Reason::Cancelled,
+        reason => reason,
+    }
+}
+
+/// A random UUID (RFC 9562 section 5.4) in text.
+fn request_id(high: u64, low: u64) -> [u8; 36] {
+    let high = (high & !0xF000) | 0x4000;
+    let low = (low & !(3 << 62)) | (2 << 62);
+    let value = (u128::from(high) << 64) | u128::from(low);
+    let mut text = [b'-'; 36];
+    let mut shift = 128;
+    for (i, slot) in text.iter_mut().enumerate() {
+        if matches!(i, 8 | 13 | 18 | 23) {
+            continue;
+        }
+        shift -= 4;
+        let digit = (value >> shift) as u8 & 15;
+        *slot = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+    }
+    text
+}
+
+impl route::Headers for Fields {
+    fn any(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.values(name.as_bytes()).any(test)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_random_uuids() {
+        let id = request_id(0x0123_4567_89ab_cdef, 0x0123_4567_89ab_cdef);
+        assert_eq!(std::str::from_utf8(&id).unwrap(), "01234567-89ab-4def-8123-456789abcdef");
+    }
+}

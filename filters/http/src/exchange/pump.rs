@@ -1,0 +1,235 @@
+//! The two directions of an exchange, each a poll function, so that both run in one task without splitting anything.
+
+use super::replay::Replay;
+use crate::fields::Fields;
+use crate::seam::{Broken, Part, Recv, Sink};
+use crate::watcher::Watcher;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::task::{Context, Poll, ready};
+use weir_decide::exchange::Names;
+
+/// Which end of a direction cannot go on.
+pub enum Stuck {
+    /// The one that sends.
+    From(Broken),
+    /// The one that receives.
+    To(Broken),
+}
+
+/// The request's body on its way to one server. What has come stays in [`Replay`] as far as it may be needed again.
+#[derive(Default)]
+pub struct Upward {
+    /// Taken, and not yet sent.
+    held: Bytes,
+    /// Whether what is held came from the client just now.
+    fresh: bool,
+    /// How much of the replay has been sent.
+    replayed: usize,
+    /// The end has been sent.
+    ended: bool,
+}
+
+impl Upward {
+    /// For a request that ends with its head.
+    pub fn ended() -> Upward {
+        Upward { ended: true, ..Upward::default() }
+    }
+
+    /// Whether everything has been given to the server's side.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The try is over: what was taken from the client and not sent is in the replay, or lost with the exchange.
+    pub fn stop(&mut self, from: &mut impl Recv) {
+        if self.fresh && !self.held.is_empty() {
+            from.consumed(self.held.len());
+        }
+        self.held = Bytes::new();
+    }
+
+    /// Ready when the request has been sent and flushed.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut impl Recv,
+        to: &mut impl Sink,
+        replay: &mut Replay,
+        watcher: &mut Watcher,
+        names: &mut dyn Names,
+    ) -> Poll<Result<(), Stuck>> {
+        loop {
+            if self.ended {
+                return to.poll_flush(cx).map_err(Stuck::To);
+            }
+            if !self.held.is_empty() {
+                let Poll::Ready(room) = to.poll_ready(cx, self.held.len()).map_err(Stuck::To)? else {
+                    return Poll::Pending;
+                };
+                let n = room.min(self.held.len());
+                to.send(self.held.split_to(n)).map_err(Stuck::To)?;
+                if self.fresh {
+                    from.consumed(n);
+                }
+                continue;
+            }
+            if let Some(again) = replay.next(&mut self.replayed) {
+                self.held = again;
+                self.fresh = false;
+                continue;
+            }
+            if let Some(trailers) = replay.ended() {
+                to.end(trailers).map_err(Stuck::To)?;
+                self.ended = true;
+                continue;
+            }
+            let Poll::Ready(part) = from.poll_part(cx).map_err(Stuck::From)? else {
+                return match to.poll_flush(cx) {
+                    Poll::Ready(Err(broken)) => Poll::Ready(Err(Stuck::To(broken))),
+                    _ => Poll::Pending,
+                };
+            };
+            match part {
+                Some(Part::Data(data)) => {
+                    watcher.request_data(names, &data);
+                    replay.keep(&data);
+                    self.replayed += data.len();
+                    self.held = data;
+                    self.fresh = true;
+                }
+                Some(Part::Trailers(trailers)) => {
+                    watcher.request_end(names, Some(&trailers));
+                    replay.end(Some(trailers));
+                }
+                None => {
+                    watcher.request_end(names, None);
+                    replay.end(None);
+                }
+            }
+        }
+    }
+}
+
+/// The reply's body on its way to the client.
+#[derive(Default)]
+pub struct Downward {
+    held: Bytes,
+    /// Held back before; goes first. Its flow control has been given back already.
+    queue: VecDeque<Bytes>,
+    /// Whether what is held has still to be acknowledged.
+    owed: bool,
+    /// Bytes of body that came.
+    pub bytes: u64,
+}
+
+/// What became of the reply's body.
+pub enum Down {
+    /// It has ended; the client's side has not been told yet.
+    End(Option<Fields>),
+    /// More has come than may be held back.
+    Outgrown,
+}
+
+/// A reply that is held back: its body so far.
+#[derive(Default)]
+pub struct Hold {
+    /// The most bytes to hold.
+    pub limit: usize,
+    /// What is held.
+    pub parts: Vec<Bytes>,
+    /// How much that is.
+    pub bytes: usize,
+}
+
+impl Downward {
+    /// Give these to the client before anything else.
+    pub fn first(&mut self, parts: impl IntoIterator<Item = Bytes>) {
+        self.queue.extend(parts);
+    }
+
+    /// Ready when all that was given to [`Downward::first`] has been given to the client's side.
+    pub fn poll_first(&mut self, cx: &mut Context<'_>, to: &mut impl Sink) -> Poll<Result<(), Broken>> {
+        loop {
+            if self.held.is_empty() {
+                match self.queue.pop_front() {
+                    Some(data) => self.held = data,
+                    None => return Poll::Ready(Ok(())),
+                }
+                continue;
+            }
+            let room = ready!(to.poll_ready(cx, self.held.len()))?;
+            to.send(self.held.split_to(room.min(self.held.len())))?;
+        }
+    }
+
+    /// Take the reply's body from the server, and give it to the client or into `hold`.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut impl Recv,
+        to: &mut impl Sink,
+        hold: Option<&mut Hold>,
+        watcher: &mut Watcher,
+    ) -> Poll<Result<Down, Stuck>> {
+        if let Some(hold) = hold {
+            return self.poll_hold(cx, from, hold, watcher).map_err(Stuck::From);
+        }
+        loop {
+            if !self.owed {
+                ready!(self.poll_first(cx, to)).map_err(Stuck::To)?;
+            }
+            if !self.held.is_empty() {
+                let Poll::Ready(room) = to.poll_ready(cx, self.held.len()).map_err(Stuck::To)? else {
+                    return Poll::Pending;
+                };
+                let n = room.min(self.held.len());
+                to.send(self.held.split_to(n)).map_err(Stuck::To)?;
+                from.consumed(n);
+                continue;
+            }
+            self.owed = false;
+            let Poll::Ready(part) = from.poll_part(cx).map_err(Stuck::From)? else {
+                return match to.poll_flush(cx) {
+                    Poll::Ready(Err(broken)) => Poll::Ready(Err(Stuck::To(broken))),
+                    _ => Poll::Pending,
+                };
+            };
+            match part {
+                Some(Part::Data(data)) => {
+                    self.bytes += data.len() as u64;
+                    watcher.reply_data(&data);
+                    self.held = data;
+                    self.owed = true;
+                }
+                Some(Part::Trailers(trailers)) => return Poll::Ready(Ok(Down::End(Some(trailers)))),
+                None => return Poll::Ready(Ok(Down::End(None))),
+            }
+        }
+    }
+
+    fn poll_hold(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut impl Recv,
+        hold: &mut Hold,
+        watcher: &mut Watcher,
+    ) -> Poll<Result<Down, Broken>> {
+        loop {
+            match ready!(from.poll_part(cx))? {
+                Some(Part::Data(data)) => {
+                    self.bytes += data.len() as u64;
+                    watcher.reply_data(&data);
+                    hold.bytes += data.len();
+                    from.consumed(data.len());
+                    hold.parts.push(data);
+                    if hold.bytes > hold.limit {
+                        return Poll::Ready(Ok(Down::Outgrown));
+                    }
+                }
+                Some(Part::Trailers(trailers)) => return Poll::Ready(Ok(Down::End(Some(trailers)))),
+                None => return Poll::Ready(Ok(Down::End(None))),
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! One try on an HTTP/1 server.
+
+use super::body::{Incoming, Outgoing};
+use super::head;
+use super::wire::Wire;
+use crate::exchange::{Open, Opening};
+use crate::fields::Fields;
+use crate::seam::{Broken, Length, Part, Recv, Reply, Request, Result, Sink, Upstream};
+use crate::site::Site;
+use bytes::Bytes;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use weir_codecs::http1::{self, Asked, Limits, Method, Parsed};
+use weir_decide::cluster::Pick;
+use weir_decide::exchange::{EndpointId, Now, Reason};
+use weir_drive::pool::Found;
+use weir_drive::{Connected, Offer, Pool, Reusable, Slot};
+
+/// An HTTP/1 connection to a server, idle or serving one exchange.
+pub struct Conn {
+    pub wire: Wire,
+    limits: Limits,
+    /// Exchanges served before this one.
+    served: u32,
+    asked: Asked,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    head_seen: bool,
+    /// A byte of the reply has come.
+    answered: bool,
+    keep_alive: bool,
+    tunnelled: bool,
+    /// A part of the next head has been looked at.
+    partial: bool,
+    /// Its place in the cluster's limit.
+    _slot: Slot,
+}
+
+impl Conn {
+    pub fn new(wire: Wire, limits: Limits, slot: Slot) -> Conn {
+        Conn {
+            wire,
+            limits,
+            served: 0,
+            asked: Asked::plain(Method::Other),
+            incoming: Incoming::none(&limits),
+            outgoing: Outgoing::Done,
+            head_seen: false,
+            answered: false,
+            keep_alive: false,
+            tunnelled: false,
+            partial: false,
+            _slot: slot,
+        }
+    }
+
+    /// Begin an exchange: the head goes into the write buffer.
+    pub fn begin(&mut self, request: &Request) -> Result<()> {
+        self.asked = Asked { method: request.method, upgrade: !request.upgrade.is_empty() };
+        self.outgoing = match request.method {
+            Method::Connect => Outgoing::Done,
+            _ => Outgoing::of(request.length, request.end, true),
+        };
+        self.incoming = Incoming::none(&self.limits);
+        (self.head_seen, self.answered, self.keep_alive, self.tunnelled) = (false, false, false, false);
+        self.partial = false;
+        head::write_request(self.wire.out(), request)
+    }
+
+    /// The exchange is over; whether the connection can serve another.
+    pub fn finish(&mut self) -> bool {
+        self.served = self.served.saturating_add(1);
+        let clean = self.keep_alive
+            && self.head_seen
+            && !self.tunnelled
+            && self.incoming.is_done()
+            && self.outgoing.is_done()
+            // Bytes that nobody asked for: what follows cannot be trusted.
+            && self.wire.buf.is_empty()
+            && self.wire.waiting() == 0
+            && !self.wire.eof;
+        if clean {
+            self.wire.relax();
+        }
+        clean
+    }
+
+    /// Each 1xx, then the final head.
+    pub fn poll_head(&mut self, cx: &mut Context<'_>, reply: &mut Reply) -> Poll<Result<()>> {
+        loop {
+            if !self.wire.buf.is_empty() {
+                if !self.partial {
+                    reply.parsed.clear();
+                }
+                let parsed =
+                    http1::parse_response(&self.wire.buf, &self.limits, self.asked, &mut reply.parsed);
+                match parsed.map_err(head::refused)? {
+                    Parsed::Complete { len } => {
+                        self.partial = false;
+                        self.take_head(len, reply);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Parsed::Partial => self.partial = true,
+                }
+            }
+            match ready!(self.wire.fill(cx))? {
+                0 => return Poll::Ready(Err(Broken::new(Reason::Closed))),
+                _ => self.answered = true,
+            }
+        }
+    }
+
+    fn take_head(&mut self, len: usize, reply: &mut Reply) {
+        head::read_reply(reply, self.wire.buf.get(..len).unwrap_or_default());
+        self.wire.skip(len);
+        if reply.is_interim() {
+            return;
+        }
+        self.head_seen = true;
+        self.keep_alive = reply.parsed.keep_alive();
+        self.incoming = Incoming::new(reply.parsed.framing(), &self.limits);
+        if reply.length == Length::None && self.asked.method == Method::Head {
+            reply.end = true;
+        }
+        self.wire.relax();
+    }
+
+    pub fn tunnel(&mut self) {
+        self.tunnelled = true;
+        self.incoming.tunnel(&self.limits);
+        self.outgoing = Outgoing::Tunnel;
+    }
+}
+
+/// A pooled connection.
+pub type Pooled = Box<Conn>;
+
+impl Reusable for Pooled {
+    fn is_broken(&mut self, cx: &mut Context<'_>) -> bool {
+        self.wire.io.poll_broken(cx).is_ready()
+    }
+}
+
+/// A connection while it serves one exchange.
+pub struct Up {
+    conn: Pooled,
+    pool: Rc<Pool<Pooled>>,
+    endpoint: EndpointId,
+}
+
+impl Open for Rc<Pool<Pooled>> {
+    type Up = Up;
+
+    async fn open(
+        &self,
+        pick: &Pick,
+        request: &Request,
+        fresh: bool,
+        deadline: Option<Now>,
+        site: &Site,
+    ) -> std::result::Result<Up, Opening> {
+        let found = match fresh {
+            true => Found::Room(self.cluster().slot(pick, deadline).await.map_err(Opening::Failed)?),
+            false => self.get(pick, deadline).await.map_err(Opening::Failed)?,
+        };
+        let mut conn = match found {
+            Found::Idle(conn) => conn,
+            Found::Room(slot) => {
+                let dialled = self.cluster().dial(pick, slot, Offer::Http1, deadline).await;
+                let Connected { io, slot, .. } = dialled.map_err(Opening::Failed)?;
+                let wire = Wire::new(io, Rc::clone(&site.worker));
+                Box::new(Conn::new(wire, site.limits, slot))
+            }
+        };
+        conn.begin(request).map_err(Opening::Broken)?;
+        Ok(Up { conn, pool: Rc::clone(self), endpoint: pick.id() })
+    }
+}
+
+impl Recv for Up {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        let conn = &mut *self.conn;
+        conn.incoming.poll_part(cx, &mut conn.wire)
+    }
+
+    fn consumed(&mut self, _: usize) {}
+}
+
+impl Sink for Up {
+    fn poll_ready(&mut self, cx: &mut Context<'_>, _: usize) -> Poll<Result<usize>> {
+        self.conn.wire.poll_room(cx)
+    }
+
+    fn send(&mut self, data: Bytes) -> Result<()> {
+        let conn = &mut *self.conn;
+        conn.outgoing.send(&mut conn.wire, data)
+    }
+
+    fn end(&mut self, trailers: Option<&Fields>) -> Result<()> {
+        let conn = &mut *self.conn;
+        conn.outgoing.end(&mut conn.wire, trailers)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.conn.wire.poll_write(cx)
+    }
+}
+
+impl Upstream for Up {
+    fn poll_head(&mut self, cx: &mut Context<'_>, head: &mut Reply) -> Poll<Result<()>> {
+        self.conn.poll_head(cx, head)
+    }
+
+    fn tunnel(&mut self) {
+        self.conn.tunnel();
+    }
+
+    fn stale(&self) -> bool {
+        self.conn.served > 0 && !self.conn.answered
+    }
+
+    fn release(mut self, clean: bool) {
+        if self.conn.finish() && clean {
+            self.pool.put(self.endpoint, self.conn);
+        }
+    }
+}

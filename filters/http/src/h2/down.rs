@@ -1,0 +1,118 @@
+//! The client's side of an exchange on an HTTP/2 stream.
+
+use super::{In, Out, broken, head};
+use crate::fields::Fields;
+use crate::seam::{Broken, Downstream, Part, Recv, Reply, Result, Sink};
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason as Code, RecvStream};
+use std::task::{Context, Poll, ready};
+use weir_decide::exchange::Reason;
+
+/// One stream of a client's.
+pub struct Down {
+    respond: SendResponse<Bytes>,
+    incoming: In,
+    outgoing: Out,
+    /// The reply has ended.
+    ended: bool,
+    /// The client reset it.
+    pub reset: bool,
+}
+
+impl Down {
+    pub fn new(body: RecvStream, respond: SendResponse<Bytes>) -> Down {
+        Down { respond, incoming: In::new(body), outgoing: Out(None), ended: false, reset: false }
+    }
+
+    /// The request is an extended CONNECT: what follows its head is the tunnel's.
+    fn gone(&mut self, result: std::result::Result<Code, h2::Error>) -> Broken {
+        match result {
+            Ok(code) => {
+                self.reset = true;
+                Broken { code: Some(code.into()), ..Broken::new(Reason::Reset) }
+            }
+            Err(e) => {
+                let broken = broken(&e);
+                self.reset |= broken.code.is_some() && e.is_remote();
+                Broken { unprocessed: false, ..broken }
+            }
+        }
+    }
+}
+
+impl Recv for Down {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        let part = ready!(self.incoming.poll_part(cx));
+        if let Err(broken) = &part {
+            self.reset |= broken.reason == Reason::Reset && broken.code.is_some();
+        }
+        Poll::Ready(part)
+    }
+
+    fn consumed(&mut self, n: usize) {
+        self.incoming.consumed(n);
+    }
+}
+
+impl Sink for Down {
+    fn poll_ready(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize>> {
+        self.outgoing.poll_ready(cx, wanted)
+    }
+
+    fn send(&mut self, data: Bytes) -> Result<()> {
+        self.outgoing.send(data)
+    }
+
+    fn end(&mut self, trailers: Option<&Fields>) -> Result<()> {
+        if self.ended {
+            return Ok(());
+        }
+        self.ended = true;
+        self.outgoing.end(trailers)
+    }
+
+    // The connection's own task writes.
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Downstream for Down {
+    fn inform(&mut self, reply: &Reply) -> Result<()> {
+        let (response, _) = head::write_reply(reply)?;
+        self.respond.send_informational(response).map_err(|e| broken(&e))
+    }
+
+    fn respond(&mut self, reply: &Reply) -> Result<usize> {
+        let (response, bytes) = head::write_reply(reply)?;
+        self.ended = reply.end;
+        let stream = self.respond.send_response(response, reply.end).map_err(|e| broken(&e))?;
+        self.outgoing = Out(Some(stream));
+        Ok(bytes)
+    }
+
+    // Dropping the handles ends the stream in the gentlest way there is.
+    fn abandon(&mut self) {}
+
+    // DATA frames either way, as before.
+    fn tunnel(&mut self) {
+        self.ended = false;
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        let reset = match &mut self.outgoing.0 {
+            Some(stream) => ready!(stream.poll_reset(cx)),
+            None => ready!(self.respond.poll_reset(cx)),
+        };
+        Poll::Ready(self.gone(reset))
+    }
+
+    fn abort(&mut self) {
+        match &mut self.outgoing.0 {
+            Some(stream) if !self.ended => stream.send_reset(Code::INTERNAL_ERROR),
+            Some(_) => {}
+            None => self.respond.send_reset(Code::CANCEL),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Between `http`'s heads and the seam's. What h2 has decoded is checked for what HTTP/1 could read differently.
+
+use crate::fields::Fields;
+use crate::h1::head::set_target;
+use crate::seam::{Broken, Length, Reply, Request, Result, Version};
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Method as HttpMethod, StatusCode, Uri, request, response};
+use weir_codecs::http1::{Authority, Known, Method};
+use weir_decide::exchange::Reason;
+
+/// Why a request's head was refused: a stable label value.
+pub type Rule = &'static str;
+
+/// Copy fields that h2 has decoded.
+pub fn take_fields(map: &HeaderMap, into: &mut Fields) {
+    for (name, value) in map {
+        into.push(name.as_str().as_bytes(), value.as_bytes());
+    }
+}
+
+/// Take over a request's head. `end`: nothing follows it.
+pub fn read_request(
+    parts: &request::Parts,
+    end: bool,
+    secure: bool,
+    scratch: &mut Vec<u8>,
+    into: &mut Request,
+) -> std::result::Result<(), Rule> {
+    into.clear();
+    into.version = Version::Http2;
+    into.secure = secure;
+    into.end = end;
+    let protocol = parts.extensions.get::<h2::ext::Protocol>();
+    let method = parts.method.as_str().as_bytes();
+    let connect = parts.method == HttpMethod::CONNECT;
+    // An extended CONNECT (RFC 8441) is what HTTP/1 does by GET and Upgrade.
+    match protocol {
+        Some(protocol) => {
+            into.upgrade.extend_from_slice(protocol.as_str().as_bytes());
+            into.method_text.extend_from_slice(b"GET");
+            into.end = true;
+        }
+        None => into.method_text.extend_from_slice(method),
+    }
+    into.method = Method::of(&into.method_text);
+    read_authority(parts, into)?;
+    if connect && protocol.is_none() {
+        into.target.extend_from_slice(&into.authority);
+        into.path_len = into.target.len();
+        into.end = true;
+    } else {
+        let target = parts.uri.path_and_query().ok_or("path_missing")?;
+        let fits = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        let asterisk = target.path() == "*" && parts.method == HttpMethod::OPTIONS;
+        if !fits(target.as_str()) || !(target.path().starts_with('/') || asterisk) {
+            return Err("target_char");
+        }
+        let query = target.query().map(str::as_bytes);
+        set_target(into, target.path().as_bytes(), query, scratch).map_err(|reject| reject.rule())?;
+    }
+    into.head_bytes = (method.len() + into.target.len() + into.authority.len()) as u64;
+    read_fields(&parts.headers, into)
+}
+
+fn read_authority(parts: &request::Parts, into: &mut Request) -> std::result::Result<(), Rule> {
+    let mut hosts = parts.headers.get_all(http::header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err("host_repeated");
+    }
+    let given = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let authority = given.or(host.map(HeaderValue::as_bytes)).ok_or("host_missing")?;
+    let parsed = Authority::parse(authority).ok_or("host_invalid")?;
+    if let Some(host) = host {
+        let host = Authority::parse(host.as_bytes()).ok_or("host_invalid")?;
+        if !host.same(&parsed, if into.secure { 443 } else { 80 }) {
+            return Err("host_mismatch");
+        }
+    }
+    into.authority.extend_from_slice(authority);
+    Ok(())
+}
+
+fn read_fields(map: &HeaderMap, into: &mut Request) -> std::result::Result<(), Rule> {
+    let mut length = None;
+    into.fields.push(b"host", &into.authority);
+    for name in map.keys() {
+        let known = Known::of(name.as_str().as_bytes());
+        match known {
+            Some(Known::Host) => continue,
+            Some(Known::ContentLength) => {
+                length = Some(content_length(map.get_all(name).iter().map(HeaderValue::as_bytes))?);
+                continue;
+            }
+            // Crumbs of one cookie (RFC 9113 section 8.2.3).
+            Some(Known::Cookie) => {
+                join_cookies(map, name, &mut into.fields);
+                continue;
+            }
+            Some(known) if known.is_hop_by_hop() && known != Known::Te => continue,
+            Some(Known::TransferEncoding) => return Err("transfer_encoding_version"),
+            _ => {}
+        }
+        for value in map.get_all(name) {
+            check_value(value.as_bytes())?;
+            into.fields.push(name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    into.head_bytes +=
+        map.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum::<u64>();
+    into.expects_continue = map.get(http::header::EXPECT).is_some();
+    into.length = match (length, into.end) {
+        (Some(0), true) => Length::Exact(0),
+        (Some(_), true) => return Err("content_length_conflict"),
+        (Some(n), false) => Length::Exact(n),
+        (None, true) => Length::None,
+        (None, false) => Length::Unknown,
+    };
+    Ok(())
+}
+
+fn join_cookies(map: &HeaderMap, name: &HeaderName, into: &mut Fields) {
+    let mut crumbs = map.get_all(name).iter();
+    let (Some(first), rest) = (crumbs.next(), crumbs) else { return };
+    let mut whole = first.as_bytes().to_vec();
+    for crumb in rest {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(crumb.as_bytes());
+    }
+    into.push(name.as_str().as_bytes(), &whole);
+}
+
+/// White space around a value is malformed in HTTP/2 (RFC 9113 section 8.2.1), and lost in HTTP/1.
+fn check_value(value: &[u8]) -> std::result::Result<(), Rule> {
+    let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
+    if blank(value.first()) || blank(value.last()) { Err("value_space") } else { Ok(()) }
+}
+
+fn content_length<'a>(values: impl Iterator<Item = &'a [u8]>) -> std::result::Result<u64, Rule> {
+    let mut known = None;
+    for value in values {
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let text = std::str::from_utf8(value).ok().filter(|_| digits).ok_or("content_length_invalid")?;
+        let n: u64 = text.parse().map_err(|_| "content_length_too_large")?;
+        if n > weir_codecs::http1::MAX_BODY {
+            return Err("content_length_too_large");
+        }
+        if known.is_some_and(|known| known != n) {
+            return Err("content_length_conflict");
+        }
+        known = Some(n);
+    }
+    known.ok_or("content_length_invalid")
+}
+
+/// The fields as h2 wants them, values uncopied but for one allocation for all of them.
+pub fn header_map(fields: &Fields) -> Result<HeaderMap> {
+    let mut map = HeaderMap::with_capacity(fields.len() + 1);
+    for (name, value) in fields.shared() {
+        let name = HeaderName::from_bytes(name).map_err(|_| Broken::new(Reason::Malformed))?;
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| Broken::new(Reason::Malformed))?;
+        map.append(name, value);
+    }
+    Ok(map)
+}
+
+/// Write a request's head for a server. `secure`: the connection to it is TLS.
+pub fn write_request(from: &Request, secure: bool) -> Result<http::Request<()>> {
+    let malformed = |_| Broken::new(Reason::Malformed);
+    let mut map = header_map(&from.fields)?;
+    map.remove(http::header::HOST);
+    if let Length::Exact(n) = from.length {
+        map.insert(http::header::CONTENT_LENGTH, HeaderValue::from(n));
+    }
+    let mut uri = http::uri::Parts::default();
+    let authority = if from.authority.is_empty() {
+        from.fields.value(b"host").unwrap_or_default()
+    } else {
+        &from.authority
+    };
+    uri.authority = Some(authority.try_into().map_err(|_: http::uri::InvalidUri| malformed(()))?);
+    let tunnel = !from.upgrade.is_empty();
+    if from.method != Method::Connect || tunnel {
+        uri.scheme = Some(if secure { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP });
+        let target = from.target.as_slice();
+        uri.path_and_query = Some(target.try_into().map_err(|_: http::uri::InvalidUri| malformed(()))?);
+    }
+    let mut request = http::Request::new(());
+    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| malformed(()))?;
+    *request.method_mut() = if tunnel {
+        HttpMethod::CONNECT
+    } else {
+        HttpMethod::from_bytes(&from.method_text).map_err(|_| malformed(()))?
+    };
+    *request.version_mut() = http::Version::HTTP_2;
+    if tunnel {
+        let protocol = std::str::from_utf8(&from.upgrade).map_err(|_| malformed(()))?;
+        request.extensions_mut().insert(h2::ext::Protocol::from(protocol));
+    }
+    *request.headers_mut() = map;
+    Ok(request)
+}
+
+/// Take over a reply's head.
+pub fn read_reply(parts: &response::Parts, end: bool, head_only: bool, into: &mut Reply) -> Result<()> {
+    into.clear();
+    into.status = parts.status.as_u16();
+    let mut length = None;
+    for (name, value) in &parts.headers {
+        match Known::of(name.as_str().as_bytes()) {
+            Some(Known::ContentLength) => {
+                let all = parts.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+                let n = content_length(all)
+                    .map_err(|rule| Broken { rule: Some(rule), ..Broken::new(Reason::Malformed) })?;
+                length = Some(n);
+            }
+            Some(known) if known.is_hop_by_hop() || known == Known::TransferEncoding => {}
+            _ => into.fields.push(name.as_str().as_bytes(), value.as_bytes()),
+        }
+        into.head_bytes += (name.as_str().len() + value.len() + 4) as u64;
+    }
+    into.end = end || head_only || matches!(into.status, 204 | 304);
+    into.length = match (length, end) {
+        (Some(n), _) => Length::Exact(n),
+        (None, true) => Length::None,
+        (None, false) => Length::Unknown,
+    };
+    Ok(())
+}
+
+/// Write a reply's head for a client; also gives how large it is.
+pub fn write_reply(from: &Reply) -> Result<(http::Response<()>, usize)> {
+    let mut map = header_map(&from.fields)?;
+    // A CONNECT that was extended is answered by 200 where HTTP/1 says 101.
+    let status = if from.status == 101 { 200 } else { from.status };
+    if let Length::Exact(n) = from.length
+        && status != 204
+        && !from.is_interim()
+    {
+        map.insert(http::header::CONTENT_LENGTH, HeaderValue::from(n));
+    }
+    let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let mut response = http::Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| Broken::new(Reason::Malformed))?;
+    *response.headers_mut() = map;
+    Ok((response, bytes))
+}

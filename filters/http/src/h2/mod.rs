@@ -1,0 +1,138 @@
+//! HTTP/2 on both sides of an exchange, on the `h2` crate driven directly.
+//!
+//! [`serve`] accepts a client's streams and runs the exchange loop for each; [`down`] and [`up`] are the two sides as that loop
+//! sees them; [`head`] is the only place that knows `http`'s types; [`pool`] shares connections to servers.
+//!
+//! An early reply is ended by dropping the stream's handles, never by a reset, which would discard it; flow control is given
+//! back when the other side has taken the bytes, never before.
+
+pub mod down;
+pub mod head;
+pub mod pool;
+pub mod serve;
+pub mod up;
+
+pub use down::Down;
+pub use pool::Pool;
+
+use crate::fields::Fields;
+use crate::seam::{Broken, Part, Result};
+use bytes::Bytes;
+use h2::{Reason as Code, RecvStream, SendStream};
+use std::task::{Context, Poll, ready};
+use weir_decide::exchange::Reason;
+
+/// The most streams that a client may have open.
+pub const MAX_STREAMS: u32 = 100;
+/// The most bytes of a head, as RFC 9113 section 6.5.2 counts them.
+pub const MAX_HEADER_LIST: u32 = 64 * 1024;
+/// How much may come on one stream before it has been passed on.
+pub const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same for all streams of a client's connection together.
+pub const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// The same for a server's, which many clients share.
+pub const UPSTREAM_WINDOW: u32 = 16 * 1024 * 1024;
+/// How much may wait to be sent on one stream.
+pub const SEND_BUFFER: usize = 64 * 1024;
+/// What buffered small frames may cost beyond their payload. The crate's own default ends a connection with 2,251 unread
+/// messages of 20 bytes on one stream.
+pub const FRAME_BUDGET: usize = 8 * 1024 * 1024;
+
+/// What comes on a stream.
+pub struct In {
+    stream: Option<RecvStream>,
+    data_done: bool,
+    done: bool,
+}
+
+impl In {
+    /// Nothing yet.
+    pub fn none() -> In {
+        In { stream: None, data_done: false, done: false }
+    }
+
+    /// What comes on this stream.
+    pub fn new(stream: RecvStream) -> In {
+        In { stream: Some(stream), data_done: false, done: false }
+    }
+
+    pub fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        let Some(stream) = &mut self.stream else { return Poll::Pending };
+        if self.done {
+            return Poll::Ready(Ok(None));
+        }
+        while !self.data_done {
+            match ready!(stream.poll_data(cx)) {
+                // An empty frame that does not end anything says nothing.
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(Ok(data)) => return Poll::Ready(Ok(Some(Part::Data(data)))),
+                Some(Err(e)) => return Poll::Ready(Err(broken(&e))),
+                None => self.data_done = true,
+            }
+        }
+        let trailers = ready!(stream.poll_trailers(cx)).map_err(|e| broken(&e))?;
+        self.done = true;
+        Poll::Ready(Ok(trailers.map(|map| {
+            let mut fields = Fields::new();
+            head::take_fields(&map, &mut fields);
+            Part::Trailers(fields)
+        })))
+    }
+
+    pub fn consumed(&mut self, n: usize) {
+        if let Some(stream) = &mut self.stream {
+            // Fails only for more than was received.
+            stream.flow_control().release_capacity(n).ok();
+        }
+    }
+}
+
+/// What goes out on a stream.
+pub struct Out(pub Option<SendStream<Bytes>>);
+
+impl Out {
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize>> {
+        let Some(stream) = &mut self.0 else { return Poll::Pending };
+        stream.reserve_capacity(wanted.min(SEND_BUFFER));
+        loop {
+            let room = stream.capacity();
+            if room > 0 {
+                return Poll::Ready(Ok(room));
+            }
+            match ready!(stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(e)) => return Poll::Ready(Err(broken(&e))),
+                None => return Poll::Ready(Err(Broken::new(Reason::Reset))),
+            }
+        }
+    }
+
+    pub fn send(&mut self, data: Bytes) -> Result<()> {
+        self.0.as_mut().map_or(Ok(()), |stream| stream.send_data(data, false).map_err(|e| broken(&e)))
+    }
+
+    pub fn end(&mut self, trailers: Option<&Fields>) -> Result<()> {
+        let Some(stream) = &mut self.0 else { return Ok(()) };
+        match trailers {
+            Some(fields) => stream.send_trailers(head::header_map(fields)?),
+            None => stream.send_data(Bytes::new(), true),
+        }
+        .map_err(|e| broken(&e))
+    }
+}
+
+/// What h2 says, as the seam says it.
+pub fn broken(e: &h2::Error) -> Broken {
+    if let Some(io) = e.get_io() {
+        return Broken::io(io);
+    }
+    let code = e.reason();
+    let (reason, unprocessed) = match code {
+        _ if e.is_go_away() && e.is_remote() => (Reason::GoAway, true),
+        Some(Code::REFUSED_STREAM) if e.is_remote() => (Reason::RefusedStream, true),
+        Some(Code::ENHANCE_YOUR_CALM) if e.is_library() => (Reason::TooLarge, false),
+        _ if e.is_library() => (Reason::Malformed, false),
+        _ => (Reason::Reset, false),
+    };
+    Broken { reason, code: code.map(u32::from), unprocessed, rule: None }
+}

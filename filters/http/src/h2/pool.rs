@@ -1,0 +1,232 @@
+//! Shared connections to the servers of one cluster, on one worker: streams go to one that has room; when none has, another
+//! is opened within the cluster's limit, once for all who wait.
+
+use super::{FRAME_BUDGET, MAX_HEADER_LIST, SEND_BUFFER, STREAM_WINDOW, UPSTREAM_WINDOW};
+use crate::site::Site;
+use crate::timer::Timer;
+use bytes::Bytes;
+use h2::client::SendRequest;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use tokio::sync::Notify;
+use weir_decide::cluster::Pick;
+use weir_decide::exchange::{EndpointId, Fault, Now, Phase, Reason, Side};
+use weir_drive::{Alpn, Cluster, Connected, Offer, time};
+
+/// The most streams that are opened on one connection, whatever the server would take.
+const MAX_STREAMS: usize = 1024;
+
+/// Connections to a cluster.
+pub struct Pool {
+    cluster: Rc<Cluster>,
+    endpoints: RefCell<HashMap<EndpointId, Rc<Endpoint>>>,
+}
+
+/// Connections to one endpoint.
+#[derive(Default)]
+struct Endpoint {
+    open: RefCell<Vec<Rc<Shared>>>,
+    dialling: Cell<bool>,
+    /// How many dials have failed, and how the last one did.
+    failures: Cell<(u64, Option<Fault>)>,
+    /// A dial has ended, or a stream has.
+    changed: Notify,
+}
+
+/// A connection that streams share.
+pub struct Shared {
+    /// Opens streams.
+    pub send: RefCell<SendRequest<Bytes>>,
+    /// Whether it is TLS.
+    pub secure: bool,
+    active: Cell<usize>,
+    /// No new streams: it is going away, or gone.
+    closing: Cell<bool>,
+    endpoint: Weak<Endpoint>,
+    /// Since when it has had no stream.
+    idle_since: Cell<Now>,
+    /// Wakes its task when it has become idle, or is to close.
+    task: Cell<Option<Waker>>,
+}
+
+impl Pool {
+    /// No connection yet.
+    pub fn new(cluster: &Rc<Cluster>) -> Rc<Pool> {
+        Rc::new(Pool { cluster: Rc::clone(cluster), endpoints: RefCell::default() })
+    }
+
+    /// A connection to `pick` on which a stream can be opened now. It is counted: [`Shared::leave`].
+    pub async fn connection(&self, pick: &Pick, site: &Site) -> Result<Rc<Shared>, Fault> {
+        let endpoint = Rc::clone(self.endpoints.borrow_mut().entry(pick.id()).or_default());
+        if let Some(shared) = endpoint.with_room() {
+            return Ok(shared);
+        }
+        let _waits = self.cluster.view.cluster().pend()?;
+        let failed = endpoint.failures.get().0;
+        loop {
+            let mut changed = pin!(endpoint.changed.notified());
+            changed.as_mut().enable();
+            if let Some(shared) = endpoint.with_room() {
+                return Ok(shared);
+            }
+            match endpoint.failures.get() {
+                (count, Some(fault)) if count != failed => return Err(fault),
+                _ => {}
+            }
+            if !endpoint.dialling.replace(true) {
+                site.worker.spawn(dial(Rc::clone(&self.cluster), pick.clone(), Rc::clone(&endpoint)));
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Endpoint {
+    /// The first connection with room for a stream.
+    fn with_room(&self) -> Option<Rc<Shared>> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let open = self.open.borrow();
+        open.iter().find(|shared| shared.enter(&mut cx)).cloned()
+    }
+}
+
+impl Shared {
+    /// Count one more stream, if there is room for it.
+    fn enter(&self, cx: &mut Context<'_>) -> bool {
+        let mut send = self.send.borrow_mut();
+        let room = send.current_max_send_streams().min(MAX_STREAMS);
+        if self.closing.get() || self.active.get() >= room {
+            return false;
+        }
+        match send.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {
+                self.active.set(self.active.get() + 1);
+                true
+            }
+            Poll::Ready(Err(_)) => {
+                self.closing.set(true);
+                false
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    /// A stream has ended.
+    pub fn leave(&self) {
+        self.active.set(self.active.get().saturating_sub(1));
+        if self.active.get() == 0 {
+            self.idle_since.set(time::now());
+            self.wake();
+        }
+        if let Some(endpoint) = self.endpoint.upgrade() {
+            endpoint.changed.notify_waiters();
+        }
+    }
+
+    /// It takes no new streams.
+    pub fn close(&self) {
+        self.closing.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+}
+
+/// Open one more connection, and keep it going to its end.
+async fn dial(cluster: Rc<Cluster>, pick: Pick, endpoint: Rc<Endpoint>) {
+    let made = connect(&cluster, &pick).await;
+    endpoint.dialling.set(false);
+    let (send, connection, slot, secure) = match made {
+        Ok(made) => made,
+        Err(fault) => {
+            endpoint.failures.set((endpoint.failures.get().0 + 1, Some(fault)));
+            endpoint.changed.notify_waiters();
+            return;
+        }
+    };
+    let shared = Rc::new(Shared {
+        send: RefCell::new(send),
+        secure,
+        active: Cell::new(0),
+        closing: Cell::new(false),
+        endpoint: Rc::downgrade(&endpoint),
+        idle_since: Cell::new(time::now()),
+        task: Cell::new(None),
+    });
+    endpoint.open.borrow_mut().push(Rc::clone(&shared));
+    endpoint.changed.notify_waiters();
+    let weak = Rc::downgrade(&shared);
+    drop(shared);
+    drive(cluster, weak, endpoint, connection).await;
+    drop(slot);
+}
+
+type Connection = h2::client::Connection<weir_drive::Io, Bytes>;
+
+async fn connect(
+    cluster: &Cluster,
+    pick: &Pick,
+) -> Result<(SendRequest<Bytes>, Connection, weir_drive::Slot, bool), Fault> {
+    let Connected { io, alpn, slot } = cluster.connect(pick, Offer::H2, None).await?;
+    let secure = io.is_tls();
+    if secure && alpn != Some(Alpn::H2) {
+        return Err(Fault::new(Side::Network, Phase::Connecting, Reason::TlsFailed));
+    }
+    let mut builder = h2::client::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(UPSTREAM_WINDOW)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(FRAME_BUDGET)
+        .enable_push(false)
+        // A proxy cancels for a living: its own resets say nothing about the server.
+        .max_local_error_reset_streams(None)
+        .max_concurrent_reset_streams(1024);
+    let made = builder.handshake::<_, Bytes>(io).await;
+    let (send, connection) =
+        made.map_err(|e| Fault::new(Side::Network, Phase::Connecting, super::broken(&e).reason))?;
+    Ok((send, connection, slot, secure))
+}
+
+/// Read and write until the connection ends. Lets go of it when it takes no new streams, or was idle for too long; it then
+/// ends with its last stream.
+async fn drive(cluster: Rc<Cluster>, shared: Weak<Shared>, endpoint: Rc<Endpoint>, connection: Connection) {
+    let forget =
+        || endpoint.open.borrow_mut().retain(|open| !std::ptr::eq(Rc::as_ptr(open), shared.as_ptr()));
+    let mut connection = pin!(connection);
+    let mut timer = Timer::default();
+    poll_fn(|cx| {
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let Some(open) = shared.upgrade() else { return Poll::Pending };
+        open.task.set(Some(cx.waker().clone()));
+        if open.closing.get() {
+            forget();
+            return Poll::Pending;
+        }
+        if open.active.get() == 0 {
+            let until = open.idle_since.get().after(cluster.config().idle_timeout);
+            if timer.poll(cx, until).is_ready() {
+                open.closing.set(true);
+                forget();
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    if let Some(open) = shared.upgrade() {
+        open.closing.set(true);
+    }
+    forget();
+    endpoint.changed.notify_waiters();
+}

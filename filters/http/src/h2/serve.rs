@@ -1,0 +1,266 @@
+//! A client's HTTP/2 connection: its streams are accepted here and served by one exchange loop each; budgets for what a client
+//! may do to us are kept here.
+
+use super::{
+    CONNECTION_WINDOW, Down, FRAME_BUDGET, MAX_HEADER_LIST, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW, head,
+};
+use crate::exchange::Exchange;
+use crate::seam::{Reply, Request};
+use crate::service::HttpService;
+use crate::site::Peer;
+use crate::timer::Timer;
+use bytes::{Buf, Bytes, BytesMut};
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason as Code, RecvStream};
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use weir_decide::exchange::{Now, Reason};
+use weir_drive::{Drain, Io, time};
+
+/// Streams that a client may reset before their reply in one go, and how many more each second (CVE-2023-44487).
+const RESETS: u32 = 200;
+const RESETS_PER_SECOND: u64 = 20;
+
+/// Streams that were reset and that the application has not seen yet.
+const PENDING_RESETS: usize = 50;
+
+/// What the streams of one connection share.
+struct Conn {
+    service: Rc<HttpService>,
+    peer: Peer,
+    active: Cell<u32>,
+    budget: Cell<Budget>,
+    /// The client has used up its resets.
+    spent: Cell<bool>,
+    task: Cell<Option<Waker>>,
+    /// Heads and their buffers, for the next stream.
+    spare: RefCell<Vec<Box<Heads>>>,
+}
+
+#[derive(Default)]
+struct Heads {
+    request: Request,
+    reply: Reply,
+    scratch: Vec<u8>,
+}
+
+/// A token bucket.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    left: u32,
+    filled: Now,
+}
+
+impl Budget {
+    /// Take one; `false`: there is none.
+    fn take(&mut self, now: Now) -> bool {
+        let more = now.since(self.filled) * RESETS_PER_SECOND / 1_000_000_000;
+        if more > 0 {
+            self.left = RESETS.min(self.left.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)));
+            self.filled = now;
+        }
+        let there = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        there
+    }
+}
+
+type Server = Connection<Rewind, Bytes>;
+
+/// Serve a connection to its end. `read`: bytes that were read to find out that it is HTTP/2.
+pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer, drain: Rc<Drain>) {
+    let site = service.site();
+    let late = time::deadline(time::now().after(site.head_timeout));
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(FRAME_BUDGET)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .enable_connect_protocol();
+    let handshake = builder.handshake::<_, Bytes>(Rewind { read, io });
+    let Ok(Ok(mut connection)) = tokio::time::timeout_at(late, handshake).await else { return };
+    let conn = Rc::new(Conn {
+        peer,
+        active: Cell::new(0),
+        budget: Cell::new(Budget { left: RESETS, filled: time::now() }),
+        spent: Cell::new(false),
+        task: Cell::new(None),
+        spare: RefCell::default(),
+        service: Rc::clone(&service),
+    });
+    drop(site);
+    accept(&conn, &mut connection, &drain).await;
+}
+
+async fn accept(conn: &Rc<Conn>, connection: &mut Server, drain: &Drain) {
+    let mut draining = pin!(drain.wait());
+    let mut going = false;
+    let mut timer = Timer::default();
+    let mut idle_since = time::now();
+    let mut was_active = false;
+    poll_fn(|cx| {
+        conn.task.set(Some(cx.waker().clone()));
+        loop {
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => conn.begin(request, respond),
+                // The connection's own task is this one: an error here is its end.
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        if conn.spent.replace(false) {
+            conn.service.site().numbers.rapid_resets.inc();
+            connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
+            cx.waker().wake_by_ref();
+        }
+        if !going && draining.as_mut().poll(cx).is_ready() {
+            going = true;
+            // GOAWAY in two steps: first without a limit, then, when the client has seen it, with the last stream's number.
+            connection.graceful_shutdown();
+            cx.waker().wake_by_ref();
+        }
+        let active = conn.active.get() > 0;
+        if std::mem::replace(&mut was_active, active) && !active {
+            idle_since = time::now();
+        }
+        if !active && !going {
+            let until = idle_since.after(conn.service.site().keep_alive);
+            if timer.poll(cx, until).is_ready() {
+                going = true;
+                connection.graceful_shutdown();
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+impl Conn {
+    fn begin(self: &Rc<Self>, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+        self.active.set(self.active.get() + 1);
+        let began = time::now();
+        let worker = Rc::clone(&self.service.site().worker);
+        worker.spawn(stream(Active(Rc::clone(self)), request, respond, began));
+    }
+
+    /// The client reset a stream that had not been answered.
+    fn was_reset(&self) {
+        let mut budget = self.budget.get();
+        let there = budget.take(time::now());
+        self.budget.set(budget);
+        if !there {
+            self.spent.set(true);
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+}
+
+/// A stream under way.
+struct Active(Rc<Conn>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get().saturating_sub(1));
+        if self.0.active.get() == 0 {
+            self.0.wake();
+        }
+    }
+}
+
+async fn stream(
+    active: Active,
+    request: http::Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    began: Now,
+) {
+    let conn = &active.0;
+    let site = conn.service.site();
+    let mut heads = conn.spare.borrow_mut().pop().unwrap_or_default();
+    let (parts, body) = request.into_parts();
+    let end = body.is_end_stream();
+    let Heads { request, reply, scratch } = &mut *heads;
+    let read = head::read_request(&parts, end, conn.peer.secure, scratch, request);
+    drop(parts);
+    let mut down = Down::new(body, respond);
+    let mut timer = Timer::default();
+    let mut exchange =
+        Exchange { site: &site, peer: &conn.peer, down: &mut down, request, reply, timer: &mut timer, began };
+    match read {
+        Ok(()) => exchange.run().await,
+        Err(rule) => {
+            site.numbers.rejected(rule);
+            exchange.reject(&site, 400, rule, Reason::Malformed, site.nowhere).await;
+        }
+    }
+    if down.reset {
+        conn.was_reset();
+    }
+    let mut spare = conn.spare.borrow_mut();
+    if spare.len() < 16 {
+        spare.push(heads);
+    }
+}
+
+/// A stream of bytes some of which have been read already.
+struct Rewind {
+    read: BytesMut,
+    io: Io,
+}
+
+impl AsyncRead for Rewind {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.read.is_empty() {
+            return Pin::new(&mut this.io).poll_read(cx, buf);
+        }
+        let n = this.read.len().min(buf.remaining());
+        buf.put_slice(this.read.get(..n).unwrap_or_default());
+        this.read.advance(n);
+        if this.read.is_empty() {
+            this.read = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Rewind {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,134 @@
+//! One try on an HTTP/2 server: a stream of a shared connection.
+
+use super::pool::{Pool, Shared};
+use super::{In, Out, broken, head};
+use crate::exchange::{Open, Opening};
+use crate::fields::Fields;
+use crate::seam::{Broken, Part, Recv, Reply, Request, Result, Sink, Upstream};
+use crate::site::Site;
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use weir_codecs::http1::Method;
+use weir_decide::cluster::Pick;
+use weir_decide::exchange::Now;
+
+/// A stream while it serves one exchange. Dropping it before its end resets it, which cancels the server's work.
+pub struct Up {
+    response: ResponseFuture,
+    incoming: In,
+    outgoing: Out,
+    /// Our direction has ended.
+    ended: bool,
+    /// The request was an extended CONNECT: 200 means what 101 does in HTTP/1.
+    extended: bool,
+    head_only: bool,
+    _shared: Held,
+}
+
+/// Counts a stream on its connection for as long as it lives.
+struct Held(Rc<Shared>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl Open for Rc<Pool> {
+    type Up = Up;
+
+    async fn open(
+        &self,
+        pick: &Pick,
+        request: &Request,
+        _fresh: bool,
+        _deadline: Option<Now>,
+        site: &Site,
+    ) -> std::result::Result<Up, Opening> {
+        let shared = self.connection(pick, site).await.map_err(Opening::Failed)?;
+        let held = Held(Rc::clone(&shared));
+        let extended = !request.upgrade.is_empty();
+        let head = head::write_request(request, shared.secure).map_err(Opening::Broken)?;
+        let end = request.end && !extended && request.method != Method::Connect;
+        let sent = shared.send.borrow_mut().send_request(head, end);
+        let (response, stream) = sent.map_err(|e| {
+            // Nothing of it has been sent: another connection may take it.
+            shared.close();
+            Opening::Broken(Broken { unprocessed: true, ..broken(&e) })
+        })?;
+        Ok(Up {
+            response,
+            incoming: In::none(),
+            outgoing: Out(Some(stream)),
+            ended: end,
+            extended,
+            head_only: request.method == Method::Head,
+            _shared: held,
+        })
+    }
+}
+
+impl Recv for Up {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        self.incoming.poll_part(cx)
+    }
+
+    fn consumed(&mut self, n: usize) {
+        self.incoming.consumed(n);
+    }
+}
+
+impl Sink for Up {
+    fn poll_ready(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize>> {
+        self.outgoing.poll_ready(cx, wanted)
+    }
+
+    fn send(&mut self, data: Bytes) -> Result<()> {
+        self.outgoing.send(data)
+    }
+
+    fn end(&mut self, trailers: Option<&Fields>) -> Result<()> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
+        }
+        self.outgoing.end(trailers)
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Upstream for Up {
+    fn poll_head(&mut self, cx: &mut Context<'_>, reply: &mut Reply) -> Poll<Result<()>> {
+        if let Poll::Ready(Some(interim)) = self.response.poll_informational(cx) {
+            let (parts, ()) = interim.map_err(|e| broken(&e))?.into_parts();
+            return Poll::Ready(head::read_reply(&parts, false, false, reply));
+        }
+        let response = ready!(Pin::new(&mut self.response).poll(cx)).map_err(|e| broken(&e))?;
+        let (parts, body) = response.into_parts();
+        let end = body.is_end_stream();
+        head::read_reply(&parts, end, self.head_only, reply)?;
+        if self.extended && (200..300).contains(&reply.status) {
+            reply.status = 101;
+            reply.end = false;
+        }
+        self.incoming = In::new(body);
+        Poll::Ready(Ok(()))
+    }
+
+    fn tunnel(&mut self) {
+        self.ended = false;
+    }
+
+    // A stream that was refused says so; one that was lost may have been seen.
+    fn stale(&self) -> bool {
+        false
+    }
+
+    fn release(self, _clean: bool) {}
+}

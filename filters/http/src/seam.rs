@@ -1,0 +1,287 @@
+//! The seam between the exchange loop and the two versions of HTTP: what a request and a reply are, and how their bodies
+//! come and go. None of `http`'s or `h2`'s types are here, so that HTTP/1 to HTTP/1 stays byte-exact and a version of our
+//! own can take h2's place.
+//!
+//! Nothing here waits. `poll_*` follow the rules of `Future::poll`; everything else takes effect in memory and reaches the
+//! peer with the next [`Sink::poll_flush`].
+
+use crate::fields::Fields;
+use bytes::Bytes;
+use std::task::{Context, Poll};
+use weir_codecs::http1::{Method, ResponseHead};
+use weir_decide::exchange::Reason;
+
+/// What is said about the length of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// There is no body, and nothing announces one.
+    None,
+    /// So many bytes, possibly none.
+    Exact(u64),
+    /// It ends where it ends.
+    Unknown,
+}
+
+/// The versions of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+    /// HTTP/2
+    Http2,
+}
+
+impl Version {
+    /// As `Via` says it.
+    pub fn via(self) -> &'static [u8] {
+        match self {
+            Version::Http10 => b"1.0 weir",
+            Version::Http11 => b"1.1 weir",
+            Version::Http2 => b"2.0 weir",
+        }
+    }
+
+    /// As a dialect is told it.
+    pub fn number(self) -> u8 {
+        match self {
+            Version::Http10 | Version::Http11 => 11,
+            Version::Http2 => 20,
+        }
+    }
+}
+
+/// A request's head: validated, hop-by-hop fields removed. Reused from request to request.
+#[derive(Debug)]
+pub struct Request {
+    /// The version in which it came.
+    pub version: Version,
+    /// The method, if it is a usual one.
+    pub method: Method,
+    /// The method's bytes.
+    pub method_text: Vec<u8>,
+    /// Whether the client spoke TLS with Weir.
+    pub secure: bool,
+    /// Host and port as given; empty where there is none (1.0).
+    pub authority: Vec<u8>,
+    /// The path, normalised, and the query with its `?`.
+    pub target: Vec<u8>,
+    /// How much of `target` is the path.
+    pub path_len: usize,
+    /// The fields. Has a `host` equal to `authority` exactly where there is one; has no framing.
+    pub fields: Fields,
+    /// What is announced about the body.
+    pub length: Length,
+    /// No body and no trailers follow.
+    pub end: bool,
+    /// The client waits for a 100 before it sends the body.
+    pub expects_continue: bool,
+    /// The protocol that the client would switch to (`Upgrade`, or `:protocol` of an extended CONNECT); empty: none.
+    pub upgrade: Vec<u8>,
+    /// How many bytes the head had (in HTTP/2: would have had as lines).
+    pub head_bytes: u64,
+}
+
+impl Default for Request {
+    fn default() -> Request {
+        Request {
+            version: Version::Http11,
+            method: Method::Other,
+            method_text: Vec::new(),
+            secure: false,
+            authority: Vec::new(),
+            target: Vec::new(),
+            path_len: 0,
+            fields: Fields::new(),
+            length: Length::None,
+            end: true,
+            expects_continue: false,
+            upgrade: Vec::new(),
+            head_bytes: 0,
+        }
+    }
+}
+
+impl Request {
+    /// Forget everything, keep the buffers.
+    pub fn clear(&mut self) {
+        self.method_text.clear();
+        self.authority.clear();
+        self.target.clear();
+        self.path_len = 0;
+        self.fields.clear();
+        self.length = Length::None;
+        self.end = true;
+        self.expects_continue = false;
+        self.upgrade.clear();
+        self.head_bytes = 0;
+    }
+
+    /// The path without the query.
+    pub fn path(&self) -> &[u8] {
+        self.target.get(..self.path_len).unwrap_or_default()
+    }
+
+    /// What follows the `?`.
+    pub fn query(&self) -> Option<&[u8]> {
+        self.target.get(self.path_len + 1..)
+    }
+}
+
+/// A reply's head: validated, hop-by-hop fields removed. Reused from reply to reply.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status, 100 to 999.
+    pub status: u16,
+    /// HTTP/1's reason phrase; empty: the usual one.
+    pub phrase: Vec<u8>,
+    /// The fields, without framing.
+    pub fields: Fields,
+    /// What is announced about the body; for HEAD and 304 about a body that does not come.
+    pub length: Length,
+    /// No body and no trailers follow.
+    pub end: bool,
+    /// The protocol that a 101 switches to.
+    pub upgrade: Vec<u8>,
+    /// How many bytes the head had.
+    pub head_bytes: u64,
+    /// Where HTTP/1 parses into.
+    pub(crate) parsed: ResponseHead,
+}
+
+impl Default for Reply {
+    fn default() -> Reply {
+        Reply {
+            status: 0,
+            phrase: Vec::new(),
+            fields: Fields::new(),
+            length: Length::None,
+            end: true,
+            upgrade: Vec::new(),
+            head_bytes: 0,
+            parsed: ResponseHead::new(),
+        }
+    }
+}
+
+impl Reply {
+    /// Forget everything, keep the buffers.
+    pub fn clear(&mut self) {
+        self.status = 0;
+        self.phrase.clear();
+        self.fields.clear();
+        self.length = Length::None;
+        self.end = true;
+        self.upgrade.clear();
+        self.head_bytes = 0;
+    }
+
+    /// Whether another reply to the same request follows.
+    pub fn is_interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+}
+
+/// A part of a message after its head.
+#[derive(Debug)]
+pub enum Part {
+    /// A run of the body, not empty.
+    Data(Bytes),
+    /// The trailers; the message ends with them.
+    Trailers(Fields),
+}
+
+/// One side of an exchange cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken {
+    /// Why.
+    pub reason: Reason,
+    /// The HTTP/2 error code that the peer gave.
+    pub code: Option<u32>,
+    /// The peer has said, or it is certain, that it did not look at the request.
+    pub unprocessed: bool,
+    /// The rule that the peer's bytes broke.
+    pub rule: Option<&'static str>,
+}
+
+impl Broken {
+    /// Of this reason, and nothing more is known.
+    pub fn new(reason: Reason) -> Broken {
+        Broken { reason, code: None, unprocessed: false, rule: None }
+    }
+
+    /// From an IO error.
+    pub fn io(e: &std::io::Error) -> Broken {
+        Broken::new(match e.kind() {
+            std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::WriteZero => Reason::Closed,
+            std::io::ErrorKind::TimedOut => Reason::Timeout,
+            _ => Reason::Reset,
+        })
+    }
+}
+
+/// The result of everything on the seam.
+pub type Result<T> = std::result::Result<T, Broken>;
+
+/// One direction in.
+pub trait Recv {
+    /// The next part; `None` after the last, the message having ended cleanly.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>>;
+
+    /// The other side has taken `n` bytes of body: flow control for so many may be given back.
+    fn consumed(&mut self, n: usize);
+}
+
+/// One direction out.
+pub trait Sink {
+    /// How many bytes may be sent now, at least one, where `wanted` are there: the back-pressure. Pushes on what waits.
+    fn poll_ready(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize>>;
+
+    /// Send a run of the body, no more than `poll_ready` gave.
+    fn send(&mut self, data: Bytes) -> Result<()>;
+
+    /// The message ends, with these trailers.
+    fn end(&mut self, trailers: Option<&Fields>) -> Result<()>;
+
+    /// Get everything sent so far on its way. Ready when nothing waits for the peer to read.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>;
+}
+
+/// The client's side of one exchange; its request's head was given with it.
+pub trait Downstream: Recv + Sink {
+    /// Send a 1xx.
+    fn inform(&mut self, head: &Reply) -> Result<()>;
+
+    /// Send the final head; gives its length. `head.end`: no body and no trailers follow, and the reply has ended.
+    fn respond(&mut self, head: &Reply) -> Result<usize>;
+
+    /// What is left of the request will not be read. To be said before `respond`.
+    fn abandon(&mut self);
+
+    /// Both directions stop being HTTP after the head just sent.
+    fn tunnel(&mut self);
+
+    /// Ready when the client has gone, or has given the exchange up. Never takes anything that `poll_part` would give.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken>;
+
+    /// The reply cannot be completed: let the client see it.
+    fn abort(&mut self);
+}
+
+/// One try on a server.
+pub trait Upstream: Recv + Sink {
+    /// Each 1xx, then the final head, while the request may still be being sent.
+    fn poll_head(&mut self, cx: &mut Context<'_>, head: &mut Reply) -> Poll<Result<()>>;
+
+    /// Both directions stop being HTTP.
+    fn tunnel(&mut self);
+
+    /// Whether it is safe to say that the server closed the connection without having seen this request: it had served
+    /// another before, and not a byte of a reply came.
+    fn stale(&self) -> bool;
+
+    /// The exchange has ended, cleanly in both directions if `clean`: the connection may serve another if it can. Not
+    /// called: the try is cancelled.
+    fn release(self, clean: bool);
+}

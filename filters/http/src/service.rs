@@ -1,0 +1,279 @@
+//! The filter and its services: one per listener and worker, which keeps the present [`Site`] and tells HTTP/2 from HTTP/1.
+
+use crate::config;
+use crate::dialect::Dialect;
+use crate::h1;
+use crate::h2;
+use crate::plain::Vocabulary;
+use crate::site::{Action, Numbers, Peer, Route, Site, Target};
+use bytes::BytesMut;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use weir_codecs::http1::Limits;
+use weir_config::{Listener, Node, Section, Settings, Table, Walk};
+use weir_decide::exchange::NameKind;
+use weir_decide::route::RouteTable;
+use weir_drive::{Accepted, Alpn, BuildError, Filter, Io, Pool, Service, Worker, time};
+
+/// Makes a dialect's instances.
+pub trait DialectFactory: Sync {
+    /// Its name in `dialect:` and in the `protocol` label.
+    fn name(&self) -> &'static str;
+
+    /// One instance for a listener on a worker.
+    fn dialect(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Rc<dyn Dialect>;
+}
+
+/// A kind of HTTP listener: `http:` itself, or one whose routes all have a dialect.
+pub struct HttpSection {
+    /// The key of the section.
+    pub key: &'static str,
+    /// Its table: [`config::HTTP`], or one made by [`config::table`].
+    pub table: &'static Table,
+    /// The dialect of routes that name none.
+    pub dialect: Option<&'static dyn DialectFactory>,
+    /// The dialects that routes may name.
+    pub dialects: &'static [&'static dyn DialectFactory],
+}
+
+impl HttpSection {
+    fn factories(&self) -> impl Iterator<Item = &'static dyn DialectFactory> {
+        self.dialect.into_iter().chain(self.dialects.iter().copied())
+    }
+}
+
+impl Section for HttpSection {
+    fn key(&self) -> &'static str {
+        self.key
+    }
+
+    fn table(&self) -> &'static Table {
+        self.table
+    }
+
+    fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings> {
+        let mut names: Vec<&str> = self.factories().map(|factory| factory.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        config::read(walk, node, self.table, &names, self.dialect.map(|dialect| dialect.name()))
+    }
+}
+
+/// The filter of one kind of HTTP listener.
+pub struct Http(pub &'static HttpSection);
+
+impl Filter for Http {
+    fn section(&self) -> &'static dyn Section {
+        self.0
+    }
+
+    fn alpn(&self) -> &'static [Alpn] {
+        &[Alpn::H2, Alpn::Http1]
+    }
+
+    fn service(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Rc<dyn Service>, BuildError> {
+        let mut names = worker.measure().names();
+        let parts = Parts {
+            section: self.0,
+            words: Rc::new(Vocabulary::new(&mut names)),
+            numbers: Rc::new(Numbers::new(worker.measure().measure(), &listener.name)),
+        };
+        let site = parts.site(listener, worker, &HashMap::new())?;
+        Ok(Rc::new(HttpService { parts, site: RefCell::new(Rc::new(site)) }))
+    }
+}
+
+/// What outlives a reload.
+struct Parts {
+    section: &'static HttpSection,
+    words: Rc<Vocabulary>,
+    numbers: Rc<Numbers>,
+}
+
+/// A listener's service on one worker.
+pub struct HttpService {
+    parts: Parts,
+    site: RefCell<Rc<Site>>,
+}
+
+impl HttpService {
+    /// The settings by now. Hold them for one exchange, not longer.
+    pub fn site(&self) -> Rc<Site> {
+        Rc::clone(&self.site.borrow())
+    }
+}
+
+impl Service for HttpService {
+    fn serve(self: Rc<Self>, connection: Accepted) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(serve(self, connection))
+    }
+
+    fn reload(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<(), BuildError> {
+        let known = self.site().targets.clone();
+        let site = self.parts.site(listener, worker, &known)?;
+        *self.site.borrow_mut() = Rc::new(site);
+        Ok(())
+    }
+}
+
+impl Parts {
+    fn site(
+        &self,
+        listener: &Arc<Listener>,
+        worker: &Rc<Worker>,
+        known: &HashMap<Arc<str>, Rc<Target>>,
+    ) -> Result<Site, BuildError> {
+        let settings = listener.settings.downcast_ref::<config::Http>();
+        let settings = settings.ok_or_else(|| BuildError::new(listener, "its settings are not of http"))?;
+        let mut targets = HashMap::new();
+        let mut dialects: HashMap<&'static str, Rc<dyn Dialect>> = HashMap::new();
+        let mut routes = Vec::with_capacity(settings.routes.len());
+        for route in &settings.routes {
+            routes.push(self.route(listener, worker, route, known, &mut targets, &mut dialects)?);
+        }
+        let protocol = self.section.dialect.map_or("http", |dialect| dialect.name());
+        let nowhere = worker.measure().measure().place(&listener.name, "", protocol);
+        Ok(Site {
+            worker: Rc::clone(worker),
+            words: Rc::clone(&self.words),
+            numbers: Rc::clone(&self.numbers),
+            table: RouteTable::new(settings.routes.iter().map(|route| route.spec.clone()).collect()),
+            routes,
+            targets,
+            limits: Limits::default(),
+            head_timeout: settings.head_timeout,
+            keep_alive: settings.keep_alive,
+            idle_timeout: listener.idle_timeout,
+            nowhere,
+        })
+    }
+
+    fn route(
+        &self,
+        listener: &Arc<Listener>,
+        worker: &Rc<Worker>,
+        route: &config::Route,
+        known: &HashMap<Arc<str>, Rc<Target>>,
+        targets: &mut HashMap<Arc<str>, Rc<Target>>,
+        dialects: &mut HashMap<&'static str, Rc<dyn Dialect>>,
+    ) -> Result<Route, BuildError> {
+        let (action, cluster) = match &route.action {
+            config::Action::Redirect(redirect) => (Action::Redirect(Arc::clone(redirect)), ""),
+            config::Action::Direct(direct) => (Action::Direct(Arc::clone(direct)), ""),
+            config::Action::Cluster(name) => {
+                let cluster = worker.cluster(name).ok_or_else(|| BuildError::no_cluster(listener, name))?;
+                let same = |target: &&Rc<Target>| Rc::ptr_eq(&target.cluster, &cluster);
+                let target = targets.get(name).or(known.get(name)).filter(same).cloned();
+                let target = target.unwrap_or_else(|| {
+                    Rc::new(Target {
+                        h1: Pool::new(&cluster),
+                        h2: h2::Pool::new(&cluster),
+                        cluster: Rc::clone(&cluster),
+                    })
+                });
+                targets.insert(Arc::clone(name), Rc::clone(&target));
+                (Action::Forward(target), &**name)
+            }
+        };
+        let factory =
+            route.dialect.as_deref().and_then(|name| self.section.factories().find(|f| f.name() == name));
+        let dialect = factory.map(|factory| {
+            let made = dialects.entry(factory.name());
+            Rc::clone(made.or_insert_with(|| factory.dialect(listener, worker)))
+        });
+        let measure = worker.measure();
+        let place = |protocol| measure.measure().place(&listener.name, cluster, protocol);
+        Ok(Route {
+            label: measure.intern(NameKind::Resource, &[route.name.as_bytes()]),
+            action,
+            timeout: route.timeout,
+            per_try_timeout: route.retry.as_ref().and_then(|retry| retry.per_try_timeout),
+            policy: route.retry.as_ref().map(|retry| retry.policy.clone()),
+            replay_limit: route.retry.as_ref().map_or(crate::exchange::REPLAY_LIMIT, |retry| retry.buffer),
+            place: place("http"),
+            dialect_place: dialect.as_ref().map_or_else(|| place("http"), |dialect| place(dialect.name())),
+            dialect,
+        })
+    }
+}
+
+/// The first bytes of an HTTP/2 connection (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What the first bytes say.
+enum Speaks {
+    Http1(BytesMut),
+    Http2(BytesMut),
+    Nothing,
+}
+
+async fn serve(service: Rc<HttpService>, connection: Accepted) {
+    let Accepted { mut io, peer, alpn, drain, held, .. } = connection;
+    let peer = Peer::new(peer, io.is_tls());
+    let speaks = match alpn {
+        Some(Alpn::H2) => Speaks::Http2(BytesMut::new()),
+        Some(Alpn::Http1) => Speaks::Http1(BytesMut::new()),
+        None => sniff(&service, &mut io, &drain).await,
+    };
+    match speaks {
+        Speaks::Http1(read) => h1::serve::serve(service, io, read, peer, drain).await,
+        Speaks::Http2(read) => Box::pin(h2::serve::serve(service, io, read, peer, drain)).await,
+        Speaks::Nothing => {}
+    }
+    drop(held);
+}
+
+/// Read until it is clear which version the client speaks: HTTP/2 with prior knowledge begins with a preface that no HTTP/1
+/// request begins with.
+async fn sniff(service: &HttpService, io: &mut Io, drain: &weir_drive::Drain) -> Speaks {
+    let site = service.site();
+    let until = time::deadline(time::now().after(site.keep_alive));
+    let mut read = BytesMut::new();
+    let known = poll_fn(|cx| {
+        loop {
+            if read.capacity() == 0 {
+                match io.poll_readable(cx) {
+                    Poll::Ready(Ok(())) => read = site.worker.buffers().take(),
+                    Poll::Ready(Err(_)) => return Poll::Ready(None),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            match io.poll_read_buf(cx, &mut read) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Pending => {
+                    if read.is_empty() {
+                        site.worker.buffers().give(std::mem::take(&mut read));
+                    }
+                    return Poll::Pending;
+                }
+            }
+            let common = read.iter().zip(PREFACE).take_while(|(a, b)| a == b).count();
+            if common == PREFACE.len() {
+                return Poll::Ready(Some(true));
+            }
+            if common < read.len() {
+                return Poll::Ready(Some(false));
+            }
+        }
+    });
+    let known = tokio::select! {
+        biased;
+        known = known => known,
+        () = drain.wait() => None,
+        () = tokio::time::sleep_until(until) => None,
+    };
+    match known {
+        Some(true) => Speaks::Http2(read),
+        Some(false) => Speaks::Http1(read),
+        None => {
+            site.worker.buffers().give(read);
+            Speaks::Nothing
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! One timer for everything that a task may be waiting for. It is armed for the earliest moment that was asked for and left
+//! alone while later ones are: a connection that serves a thousand requests a second arms it about once a second.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::time::Sleep;
+use weir_decide::exchange::Now;
+use weir_drive::time;
+
+/// Never.
+pub const NEVER: Now = Now(u64::MAX);
+
+/// A lazily armed timer. To be polled by one task only.
+#[derive(Default)]
+pub struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    armed: u64,
+}
+
+impl Timer {
+    /// Ready when it is `at` or later.
+    pub fn poll(&mut self, cx: &mut Context<'_>, at: Now) -> Poll<Now> {
+        if at == NEVER {
+            return Poll::Pending;
+        }
+        if let Some(sleep) = &self.sleep
+            && self.armed <= at.0
+            && !sleep.is_elapsed()
+        {
+            return Poll::Pending;
+        }
+        let now = time::now();
+        if now >= at {
+            return Poll::Ready(now);
+        }
+        self.armed = at.0;
+        let deadline = time::deadline(at);
+        let sleep = match &mut self.sleep {
+            Some(sleep) => {
+                sleep.as_mut().reset(deadline);
+                sleep
+            }
+            None => self.sleep.insert(Box::pin(tokio::time::sleep_until(deadline))),
+        };
+        match sleep.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => Poll::Ready(time::now()),
+        }
+    }
+}

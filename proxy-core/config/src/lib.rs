@@ -78,7 +78,9 @@ pub trait Section: Sync {
     /// What the section may hold.
     fn table(&self) -> &'static Table;
 
-    /// Reads the section. `None` only when an error was recorded in the walk.
+    /// Reads the section. `None` only when an error was recorded in the walk. Every key of the table has to be asked for, by
+    /// [`Fields`] or [`Node::child`], whenever it is there: builds with debug assertions panic at a key that a table knows
+    /// and nobody asks for, since it would be an option without an effect.
     fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings>;
 }
 

@@ -14,7 +14,7 @@ pub mod server;
 mod shapes;
 
 pub use routes::ENDPOINTS;
-pub use server::{Console, Settings, StartError};
+pub use server::{Bounds, Console, Settings, StartError};
 
 use std::sync::Arc;
 use weir_config::Config;

@@ -9,7 +9,7 @@ use hyper::header::{
     RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Request, Response, StatusCode};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use weir_measure::{Format, names};
@@ -105,15 +105,15 @@ impl Routes {
             "/operations" => self.operations(request.uri().query().unwrap_or_default()),
             "/clusters" => {
                 let process = status.process().ok_or(Problem::Starting)?;
-                Ok(json_of(StatusCode::OK, &shapes::clusters(&process, weir_drive::time::now())))
+                Ok(json_of(StatusCode::OK, &shapes::Clusters::of(&process, weir_drive::time::now())))
             }
             "/listeners" => {
                 let process = status.process().ok_or(Problem::Starting)?;
-                Ok(json_of(StatusCode::OK, &shapes::listeners(&process)))
+                Ok(json_of(StatusCode::OK, &shapes::Listeners::of(&process)))
             }
             "/config" => {
                 let config = status.config().ok_or(Problem::Starting)?;
-                Ok(whole(StatusCode::OK, JSON, shapes::config(&config)))
+                Ok(whole(StatusCode::OK, JSON, config.to_json() + "\n"))
             }
             "/ready" => {
                 let phase = status.phase();
@@ -121,23 +121,20 @@ impl Routes {
                     Phase::Ready => StatusCode::OK,
                     Phase::Starting | Phase::Draining => StatusCode::SERVICE_UNAVAILABLE,
                 };
-                Ok(json_of(code, &json!({ "status": phase.label() })))
+                Ok(json_of(code, &shapes::Health { status: phase.label() }))
             }
-            "/live" => Ok(json_of(StatusCode::OK, &json!({ "status": "live" }))),
-            "/version" => {
-                Ok(json_of(StatusCode::OK, &json!({ "version": self.version, "protocols": self.protocols })))
-            }
+            "/live" => Ok(json_of(StatusCode::OK, &shapes::Health { status: "live" })),
+            "/version" => Ok(json_of(
+                StatusCode::OK,
+                &shapes::Version { version: self.version, protocols: &self.protocols },
+            )),
             _ => Err(Problem::NotFound),
         }
     }
 
-    fn index(&self) -> Value {
-        let endpoint = |(path, what): &(&str, &str)| json!({ "path": path, "what": what });
-        json!({
-            "weir": self.version,
-            "status": self.state.status.phase().label(),
-            "endpoints": ENDPOINTS.iter().map(endpoint).collect::<Vec<_>>(),
-        })
+    fn index(&self) -> shapes::Index {
+        let endpoints = ENDPOINTS.map(|(path, what)| shapes::Endpoint { path, what });
+        shapes::Index { weir: self.version, status: self.state.status.phase().label(), endpoints }
     }
 
     fn metrics<B>(&self, request: &Request<B>) -> Result<Response<Content>, Problem> {
@@ -181,8 +178,9 @@ impl Routes {
 
 fn refuse(problem: &Problem) -> Response<Content> {
     let status = problem.status();
-    let mut response =
-        json_of(status, &json!({ "error": { "status": status.as_u16(), "message": problem.to_string() } }));
+    let message = problem.to_string();
+    let error = shapes::Error { status: status.as_u16(), message: &message };
+    let mut response = json_of(status, &shapes::Failed { error });
     let headers = response.headers_mut();
     match problem {
         Problem::Refused(Refusal::Method) => {
@@ -198,8 +196,11 @@ fn refuse(problem: &Problem) -> Response<Content> {
     response
 }
 
-fn json_of(status: StatusCode, value: &Value) -> Response<Content> {
-    whole(status, JSON, format!("{value:#}\n"))
+fn json_of<T: Serialize>(status: StatusCode, value: &T) -> Response<Content> {
+    // The shapes are plain data, which always has a JSON form.
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    whole(status, JSON, text)
 }
 
 fn whole(status: StatusCode, content_type: &'static str, text: String) -> Response<Content> {

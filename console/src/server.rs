@@ -21,16 +21,31 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use weir_measure::{Counter, names};
 
-/// Connections at a time; further ones are closed at once and counted.
-pub const MAX_CONNECTIONS: usize = 64;
-/// How long a request's head may take, from the first moment it is waited for: also how long a connection may idle.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a reader may take none of an answer that is ready for it.
-pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest head of a request, in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
 /// How long answers under way may still take once the console stops.
 pub const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What clients may take of the admin API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections at a time; further ones are closed at once and counted.
+    pub max_connections: usize,
+    /// How long a request's head may take, from the first moment it is waited for: also how long a connection may idle.
+    pub head_timeout: Duration,
+    /// How long a reader may take none of an answer that is ready for it.
+    pub stall_timeout: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            max_connections: 64,
+            head_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(10),
+        }
+    }
+}
 
 /// What the admin API is to be.
 #[derive(Debug, Clone)]
@@ -43,6 +58,8 @@ pub struct Settings {
     pub version: &'static str,
     /// The protocols of this binary.
     pub protocols: Vec<&'static str>,
+    /// What clients may take of it.
+    pub bounds: Bounds,
 }
 
 /// Why there is no admin API.
@@ -93,8 +110,9 @@ impl Console {
         let refused = state.measure.counter(&names::ADMIN_CONNECTIONS_REFUSED, &[]);
         let guard = Guard::new(address, &settings.hosts);
         let routes = Arc::new(Routes::new(state, guard, settings.version, settings.protocols));
+        let bounds = settings.bounds;
         let serve = move || {
-            runtime.block_on(accept(listener, routes, refused, stopped));
+            runtime.block_on(accept(listener, routes, refused, bounds, stopped));
             // Nobody may wait for it any more.
             end.send(()).ok();
         };
@@ -124,6 +142,7 @@ async fn accept(
     listener: TcpListener,
     routes: Arc<Routes>,
     refused: Counter,
+    bounds: Bounds,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
@@ -132,9 +151,9 @@ async fn accept(
             () = told(&mut stopped) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
-                Ok(_) if connections.len() >= MAX_CONNECTIONS => refused.inc(),
+                Ok(_) if connections.len() >= bounds.max_connections => refused.inc(),
                 Ok((stream, _)) => {
-                    connections.spawn(serve(stream, Arc::clone(&routes), stopped.clone()));
+                    connections.spawn(serve(stream, Arc::clone(&routes), bounds, stopped.clone()));
                 }
                 Err(error) => {
                     // Most often there are no descriptors left; trying at once again would only turn in circles.
@@ -152,15 +171,15 @@ async fn accept(
 }
 
 /// One connection, until it ends or the console stops; an answer under way is finished first.
-async fn serve(stream: TcpStream, routes: Arc<Routes>, mut stopped: watch::Receiver<bool>) {
+async fn serve(stream: TcpStream, routes: Arc<Routes>, bounds: Bounds, mut stopped: watch::Receiver<bool>) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let response = routes.answer(&request);
         async move { Ok::<_, Infallible>(response) }
     });
-    let io = TokioIo::new(Impatient { stream, stalled: None });
+    let io = TokioIo::new(Impatient { stream, patience: bounds.stall_timeout, stalled: None });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(bounds.head_timeout)
         .max_buf_size(MAX_HEAD)
         .serve_connection(io, service);
     let mut connection = std::pin::pin!(connection);
@@ -176,10 +195,11 @@ async fn serve(stream: TcpStream, routes: Arc<Routes>, mut stopped: watch::Recei
     }
 }
 
-/// A stream whose writes fail once the other side has taken nothing for [`STALL_TIMEOUT`], so that a reader that has gone to
+/// A stream whose writes fail once the other side has taken nothing for so long, so that a reader that has gone to
 /// sleep does not hold a scrape in memory.
 struct Impatient {
     stream: TcpStream,
+    patience: Duration,
     stalled: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
@@ -189,7 +209,8 @@ impl Impatient {
             self.stalled = None;
             return written;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_TIMEOUT)));
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         match stalled.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,

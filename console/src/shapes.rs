@@ -1,43 +1,140 @@
 //! The JSON of each endpoint. Names and units are those of the metrics: seconds and bytes.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::io::Write as _;
-use weir_config::{Balance, Config, Source, Upstream};
-use weir_decide::cluster::{EndpointStats, Totals};
+use weir_config::{Balance, Source, Upstream};
+use weir_decide::cluster::{ClusterStats, EndpointStats, Totals};
 use weir_decide::exchange::Now;
 use weir_drive::Status;
 use weir_drive::server::{ClusterStatus, ListenerStatus};
 use weir_measure::OperationRow;
 use weir_measure::histogram::Distribution;
 
-/// One operation on one resource, as a JSON object on a line of its own.
-pub(crate) fn operation(row: &OperationRow, out: &mut Vec<u8>) {
-    let outcome =
-        |o: &weir_measure::OutcomeRow| json!({ "result": *o.result, "code": *o.code, "count": o.count });
-    let value = json!({
-        "listener": *row.listener,
-        "cluster": *row.cluster,
-        "protocol": *row.protocol,
-        "operation": *row.operation,
-        "resource": *row.resource,
-        "count": row.total(),
-        "ok": row.ok(),
-        "outcomes": row.outcomes.iter().map(outcome).collect::<Vec<_>>(),
-        "request_bytes": row.request_bytes,
-        "reply_bytes": row.reply_bytes,
-        "duration": distribution(&row.duration),
-        "first_byte": distribution(&row.first_byte),
-    });
-    // Writing to a vector does not fail.
-    let _ = write!(out, "{value}");
+/// `/`.
+#[derive(Serialize)]
+pub(crate) struct Index {
+    pub(crate) weir: &'static str,
+    pub(crate) status: &'static str,
+    pub(crate) endpoints: [Endpoint; crate::ENDPOINTS.len()],
 }
 
-/// The same as a line of text, fields separated by tabs.
+/// One of the API's endpoints.
+#[derive(Serialize)]
+pub(crate) struct Endpoint {
+    pub(crate) path: &'static str,
+    pub(crate) what: &'static str,
+}
+
+/// `/ready` and `/live`.
+#[derive(Serialize)]
+pub(crate) struct Health {
+    pub(crate) status: &'static str,
+}
+
+/// `/version`.
+#[derive(Serialize)]
+pub(crate) struct Version<'a> {
+    pub(crate) version: &'static str,
+    pub(crate) protocols: &'a [&'static str],
+}
+
+/// Any answer that is none.
+#[derive(Serialize)]
+pub(crate) struct Failed<'a> {
+    pub(crate) error: Error<'a>,
+}
+
+/// Why.
+#[derive(Serialize)]
+pub(crate) struct Error<'a> {
+    pub(crate) status: u16,
+    pub(crate) message: &'a str,
+}
+
+/// One operation on one resource.
+#[derive(Serialize)]
+struct Operation<'a> {
+    listener: &'a str,
+    cluster: &'a str,
+    protocol: &'a str,
+    operation: &'a str,
+    resource: &'a str,
+    count: u64,
+    ok: u64,
+    outcomes: Vec<Outcome<'a>>,
+    request_bytes: u64,
+    reply_bytes: u64,
+    duration: Option<Latency>,
+    first_byte: Option<Latency>,
+}
+
+#[derive(Serialize)]
+struct Outcome<'a> {
+    result: &'a str,
+    code: &'a str,
+    count: u64,
+}
+
+/// Seconds; percentiles are estimates.
+#[derive(Serialize)]
+struct Latency {
+    count: u64,
+    mean: f64,
+    p50: Option<f64>,
+    p90: Option<f64>,
+    p99: Option<f64>,
+}
+
+impl Latency {
+    /// `None` where nothing was measured.
+    fn of(numbers: &Distribution) -> Option<Latency> {
+        let count = numbers.count();
+        let at = |share| numbers.percentile(share).map(seconds);
+        (count > 0).then(|| Latency {
+            count,
+            mean: seconds(numbers.sum() / count),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+        })
+    }
+}
+
+/// Appends a row of `/operations` as JSON on a line of its own.
+pub(crate) fn operation(row: &OperationRow, out: &mut Vec<u8>) {
+    let outcomes = row.outcomes.iter();
+    let shape = Operation {
+        listener: &row.listener,
+        cluster: &row.cluster,
+        protocol: &row.protocol,
+        operation: &row.operation,
+        resource: &row.resource,
+        count: row.total(),
+        ok: row.ok(),
+        outcomes: outcomes.map(|o| Outcome { result: &o.result, code: &o.code, count: o.count }).collect(),
+        request_bytes: row.request_bytes,
+        reply_bytes: row.reply_bytes,
+        duration: Latency::of(&row.duration),
+        first_byte: Latency::of(&row.first_byte),
+    };
+    // Plain data always has a JSON form, and a vector takes it.
+    serde_json::to_writer(out, &shape).ok();
+}
+
+/// The headings of [`operation_line`].
+pub(crate) const OPERATION_HEADINGS: &str = "listener\tcluster\tprotocol\toperation\tresource\tcount\tnot_ok\tp50_ms\tp99_ms\trequest_bytes\treply_bytes\n";
+
+/// Appends a row of `/operations` as a line of text: fields separated by tabs, which names never hold. `-` where nothing was
+/// measured.
 pub(crate) fn operation_line(row: &OperationRow, out: &mut Vec<u8>) {
-    let millis = |of| row.duration.percentile(of).map_or(f64::NAN, |nanos| nanos as f64 / 1e6);
-    let _ = writeln!(
+    let millis = |of| match row.duration.percentile(of) {
+        Some(nanos) => format!("{:.3}", nanos as f64 / 1e6),
+        None => "-".into(),
+    };
+    // A vector takes anything.
+    writeln!(
         out,
-        "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{:.3}\t{:.3}\t{}\t{}",
+        "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
         row.listener,
         row.cluster,
         row.protocol,
@@ -49,26 +146,8 @@ pub(crate) fn operation_line(row: &OperationRow, out: &mut Vec<u8>) {
         millis(0.99),
         row.request_bytes,
         row.reply_bytes
-    );
-}
-
-/// The headings of [`operation_line`].
-pub(crate) const OPERATION_HEADINGS: &str = "listener\tcluster\tprotocol\toperation\tresource\tcount\tnot_ok\tp50_ms\tp99_ms\trequest_bytes\treply_bytes\n";
-
-/// `null` where nothing was measured; otherwise seconds, percentiles estimated.
-fn distribution(of: &Distribution) -> Value {
-    let count = of.count();
-    if count == 0 {
-        return Value::Null;
-    }
-    let at = |share| of.percentile(share).map(seconds);
-    json!({
-        "count": count,
-        "mean": seconds(of.sum() / count),
-        "p50": at(0.5),
-        "p90": at(0.9),
-        "p99": at(0.99),
-    })
+    )
+    .ok();
 }
 
 fn seconds(nanos: u64) -> f64 {
@@ -76,96 +155,210 @@ fn seconds(nanos: u64) -> f64 {
 }
 
 /// `/clusters`.
-pub(crate) fn clusters(status: &Status, now: Now) -> Value {
-    json!({ "clusters": status.clusters.iter().map(|c| cluster(c, now)).collect::<Vec<_>>() })
+#[derive(Serialize)]
+pub(crate) struct Clusters<'a> {
+    clusters: Vec<Cluster<'a>>,
 }
 
-fn cluster(cluster: &ClusterStatus, now: Now) -> Value {
-    let ClusterStatus { config, stats } = cluster;
-    let (limits, met) = (&stats.settings.limits, &stats.overflows);
-    let limit = |most: u32, used: u32, met: u64| json!({ "limit": most, "used": used, "met": met });
-    json!({
-        "name": *config.name,
-        "source": match &config.source {
-            Source::Endpoints(_) => "endpoints",
-            Source::Dns { .. } => "dns",
-        },
-        "protocol": match config.protocol {
-            Upstream::Http1 => "http1",
-            Upstream::Http2 => "http2",
-        },
-        "tls": config.tls.is_some(),
-        "balance": match config.balance {
-            Balance::RoundRobin => "round_robin",
-            Balance::LeastRequest => "least_request",
-        },
-        "circuit_breaker": {
-            "max_connections": limit(limits.max_connections, stats.connections, met.connections),
-            "max_pending": limit(limits.max_pending, stats.pending, met.pending),
-            "max_requests": limit(limits.max_requests, stats.active, met.requests),
-            "max_retries": limit(limits.max_retries, stats.retrying, met.retries),
-            "max_parked": limit(limits.max_parked, stats.parked, met.parked),
-        },
-        "attempts": attempts(&stats.totals),
-        "retries": stats.retries,
-        "no_endpoint": stats.no_endpoint,
-        "connections": connections(stats.connections, &stats.totals),
-        "ejections": { "ejected": stats.ejected, "total": stats.totals.ejections, "withheld": stats.ejections_withheld },
-        "endpoints": stats.endpoints.iter().map(|e| endpoint(e, now)).collect::<Vec<_>>(),
-    })
+#[derive(Serialize)]
+struct Cluster<'a> {
+    name: &'a str,
+    source: &'static str,
+    protocol: &'static str,
+    tls: bool,
+    balance: &'static str,
+    circuit_breaker: Breaker,
+    attempts: Attempts,
+    retries: u64,
+    no_endpoint: u64,
+    connections: Connections,
+    ejections: Ejections,
+    endpoints: Vec<Upstreams<'a>>,
 }
 
-fn endpoint(endpoint: &EndpointStats, now: Now) -> Value {
-    let left = endpoint.ejected_until.map(|until| seconds(until.since(now)));
-    json!({
-        "address": *endpoint.address,
-        "weight": endpoint.weight,
-        "state": if left.is_some() { "ejected" } else { "available" },
-        "ejected_for_seconds": left,
-        "active": endpoint.active,
-        "parked": endpoint.parked,
-        "consecutive_errors": endpoint.consecutive_errors,
-        "ejections": endpoint.totals.ejections,
-        "attempts": attempts(&endpoint.totals),
-        "connections": connections(endpoint.connections, &endpoint.totals),
-    })
+/// The limits, by the names they have in the configuration.
+#[derive(Serialize)]
+struct Breaker {
+    max_connections: Limit,
+    max_pending: Limit,
+    max_requests: Limit,
+    max_retries: Limit,
+    max_parked: Limit,
 }
 
-fn attempts(totals: &Totals) -> Value {
-    json!({
-        "total": totals.attempts(),
-        "success": totals.success,
-        "rejected": totals.rejected,
-        "failed": totals.failed,
-        "cancelled": totals.cancelled,
-        "refused": totals.refused,
-    })
+/// How much there may be, how much there is, how often there would have been more.
+#[derive(Serialize)]
+struct Limit {
+    limit: u32,
+    used: u32,
+    met: u64,
 }
 
-fn connections(open: u32, totals: &Totals) -> Value {
-    json!({ "open": open, "total": totals.connections, "failed": totals.connect_failures })
+#[derive(Serialize)]
+struct Attempts {
+    total: u64,
+    success: u64,
+    rejected: u64,
+    failed: u64,
+    cancelled: u64,
+    refused: u64,
+}
+
+impl Attempts {
+    fn of(totals: &Totals) -> Attempts {
+        let Totals { success, rejected, failed, cancelled, refused, .. } = *totals;
+        Attempts { total: totals.attempts(), success, rejected, failed, cancelled, refused }
+    }
+}
+
+#[derive(Serialize)]
+struct Connections {
+    open: u32,
+    total: u64,
+    failed: u64,
+}
+
+impl Connections {
+    fn of(open: u32, totals: &Totals) -> Connections {
+        Connections { open, total: totals.connections, failed: totals.connect_failures }
+    }
+}
+
+#[derive(Serialize)]
+struct Ejections {
+    ejected: usize,
+    total: u64,
+    withheld: u64,
+}
+
+/// An endpoint of a cluster.
+#[derive(Serialize)]
+struct Upstreams<'a> {
+    address: &'a str,
+    weight: u32,
+    state: &'static str,
+    ejected_for_seconds: Option<f64>,
+    consecutive_errors: u32,
+    ejections: u64,
+    active: u32,
+    parked: u32,
+    attempts: Attempts,
+    connections: Connections,
+}
+
+impl Clusters<'_> {
+    pub(crate) fn of(status: &Status, now: Now) -> Clusters<'_> {
+        Clusters { clusters: status.clusters.iter().map(|cluster| Cluster::of(cluster, now)).collect() }
+    }
+}
+
+impl Cluster<'_> {
+    fn of(cluster: &ClusterStatus, now: Now) -> Cluster<'_> {
+        let ClusterStatus { config, stats } = cluster;
+        Cluster {
+            name: &config.name,
+            source: match &config.source {
+                Source::Endpoints(_) => "endpoints",
+                Source::Dns { .. } => "dns",
+            },
+            protocol: match config.protocol {
+                Upstream::Http1 => "http1",
+                Upstream::Http2 => "http2",
+            },
+            tls: config.tls.is_some(),
+            balance: match config.balance {
+                Balance::RoundRobin => "round_robin",
+                Balance::LeastRequest => "least_request",
+            },
+            circuit_breaker: Breaker::of(stats),
+            attempts: Attempts::of(&stats.totals),
+            retries: stats.retries,
+            no_endpoint: stats.no_endpoint,
+            connections: Connections::of(stats.connections, &stats.totals),
+            ejections: Ejections {
+                ejected: stats.ejected,
+                total: stats.totals.ejections,
+                withheld: stats.ejections_withheld,
+            },
+            endpoints: stats.endpoints.iter().map(|endpoint| Upstreams::of(endpoint, now)).collect(),
+        }
+    }
+}
+
+impl Breaker {
+    fn of(stats: &ClusterStats) -> Breaker {
+        let (limits, met) = (&stats.settings.limits, &stats.overflows);
+        let limit = |limit, used, met| Limit { limit, used, met };
+        Breaker {
+            max_connections: limit(limits.max_connections, stats.connections, met.connections),
+            max_pending: limit(limits.max_pending, stats.pending, met.pending),
+            max_requests: limit(limits.max_requests, stats.active, met.requests),
+            max_retries: limit(limits.max_retries, stats.retrying, met.retries),
+            max_parked: limit(limits.max_parked, stats.parked, met.parked),
+        }
+    }
+}
+
+impl Upstreams<'_> {
+    fn of(endpoint: &EndpointStats, now: Now) -> Upstreams<'_> {
+        let left = endpoint.ejected_until.map(|until| seconds(until.since(now)));
+        Upstreams {
+            address: &endpoint.address,
+            weight: endpoint.weight,
+            state: if left.is_some() { "ejected" } else { "available" },
+            ejected_for_seconds: left,
+            consecutive_errors: endpoint.consecutive_errors,
+            ejections: endpoint.totals.ejections,
+            active: endpoint.active,
+            parked: endpoint.parked,
+            attempts: Attempts::of(&endpoint.totals),
+            connections: Connections::of(endpoint.connections, &endpoint.totals),
+        }
+    }
 }
 
 /// `/listeners`.
-pub(crate) fn listeners(status: &Status) -> Value {
-    let listener = |listener: &ListenerStatus| {
-        json!({
-            "name": *listener.config.name,
-            "protocol": listener.config.protocol,
-            "address": listener.address.to_string(),
-            "tls": listener.config.tls.is_some(),
-            "connections": listener.connections,
-            "max_connections": listener.config.max_connections,
-        })
-    };
-    json!({
-        "listeners": status.listeners.iter().map(listener).collect::<Vec<_>>(),
-        "connections": status.connections,
-        "workers": status.worker_connections.iter().map(|n| json!({ "connections": n })).collect::<Vec<_>>(),
-    })
+#[derive(Serialize)]
+pub(crate) struct Listeners<'a> {
+    listeners: Vec<Listener<'a>>,
+    connections: u32,
+    workers: Vec<Worker>,
 }
 
-/// `/config`: as it was written, `${..}` not replaced.
-pub(crate) fn config(config: &Config) -> String {
-    config.to_json()
+#[derive(Serialize)]
+struct Listener<'a> {
+    name: &'a str,
+    protocol: &'static str,
+    address: String,
+    tls: bool,
+    connections: u32,
+    max_connections: u32,
+}
+
+#[derive(Serialize)]
+struct Worker {
+    connections: u32,
+}
+
+impl Listeners<'_> {
+    pub(crate) fn of(status: &Status) -> Listeners<'_> {
+        Listeners {
+            listeners: status.listeners.iter().map(Listener::of).collect(),
+            connections: status.connections,
+            workers: status.worker_connections.iter().map(|n| Worker { connections: *n }).collect(),
+        }
+    }
+}
+
+impl Listener<'_> {
+    fn of(listener: &ListenerStatus) -> Listener<'_> {
+        Listener {
+            name: &listener.config.name,
+            protocol: listener.config.protocol,
+            address: listener.address.to_string(),
+            tls: listener.config.tls.is_some(),
+            connections: listener.connections,
+            max_connections: listener.config.max_connections,
+        }
+    }
 }

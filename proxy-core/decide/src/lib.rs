@@ -10,3 +10,14 @@ pub mod exchange;
 pub mod policy;
 pub mod protocol;
 pub mod route;
+
+// The loom model shares its short words with the tests from outside, which call this crate by its name.
+#[cfg(all(loom, test))]
+extern crate self as weir_decide;
+#[cfg(all(loom, test))]
+#[path = "../tests/decide/common.rs"]
+#[allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing)]
+mod common;
+#[cfg(all(loom, test))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+mod loom_model;

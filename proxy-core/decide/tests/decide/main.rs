@@ -1,6 +1,7 @@
-//! Clusters and routes from outside: tables, seeded simulation, threads that hammer one cluster, allocations, and (with
-//! `RUSTFLAGS="--cfg loom"`) a model of what workers share.
+//! Clusters and routes from outside: tables, seeded simulation, threads that hammer one cluster, allocations.
+//! (The loom model of what workers share is the library's, in src/loom_model.rs: it uses `common` too.)
 
+#![cfg(not(loom))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,26 +10,14 @@
     clippy::print_stderr
 )]
 
-#[cfg(not(loom))]
 #[path = "../../../../codecs/tests/codecs/alloc.rs"]
 mod alloc;
-#[cfg(not(loom))]
 mod balance;
-#[cfg_attr(loom, allow(dead_code))]
 mod common;
-#[cfg(not(loom))]
 mod ejection;
-#[cfg(not(loom))]
 mod limits;
-#[cfg(loom)]
-mod model;
-#[cfg(not(loom))]
 mod retries;
-#[cfg(not(loom))]
 mod routes;
-#[cfg(not(loom))]
 mod simulation;
-#[cfg(not(loom))]
 mod steady;
-#[cfg(not(loom))]
 mod threads;

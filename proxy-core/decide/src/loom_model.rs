@@ -1,5 +1,5 @@
 //! What workers share, under every interleaving that loom can think of (up to two preemptions):
-//! `RUSTFLAGS="--cfg loom" cargo test -p weir-decide --release --test decide`.
+//! `RUSTFLAGS="--cfg loom" cargo test -p weir-decide --release --lib`.
 
 use crate::common::*;
 use loom::sync::atomic::{AtomicU32, Ordering::SeqCst};

@@ -21,6 +21,7 @@
 //! | `body` | bodies: runs of data, chunks, trailers |
 //! | `encode` | writing start lines, fields, chunks |
 //! | `path` | normal paths, for routing |
+//! | `face` | the codec as a `tokio_util` decoder, with the feature of that name |
 //! | `reject` | one rule for each way to be wrong |
 //!
 //! The first byte that breaks a rule ends the connection: whoever gets a [`Reject`] answers, closes, and forgets what
@@ -39,6 +40,8 @@ pub mod token;
 
 pub mod body;
 pub mod encode;
+#[cfg(feature = "tokio-util")]
+pub mod face;
 pub mod path;
 
 pub use authority::Authority;

@@ -15,6 +15,7 @@
 mod allocations;
 mod cases;
 mod differential;
+mod face;
 mod facts;
 mod oracles;
 mod properties;

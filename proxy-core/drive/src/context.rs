@@ -1,8 +1,11 @@
 //! What the connections of a listener that goes to one cluster have in common, and how such a connection gets its upstream one.
 
 use crate::cluster::{Cluster, Connected, Offer};
+use crate::message::Numbers;
 use crate::worker::Worker;
+use std::cell::OnceCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use weir_config::Listener;
 use weir_decide::cluster::{Ticket, Tries};
@@ -22,6 +25,9 @@ pub struct Context {
     pub retry: RetryPolicy,
     /// A connection on which nothing moved for so long is closed.
     pub idle_timeout: Option<Duration>,
+    pub(crate) listener: Arc<str>,
+    messages: OnceCell<Numbers>,
+    protocol: &'static str,
 }
 
 impl Context {
@@ -35,7 +41,16 @@ impl Context {
             cluster: Rc::clone(cluster),
             retry: RetryPolicy { max_retries: 2, ..RetryPolicy::on(RetryOn::CONNECT_FAILURE) },
             idle_timeout: listener.idle_timeout,
+            listener: Arc::clone(&listener.name),
+            messages: OnceCell::new(),
+            protocol: listener.protocol,
         })
+    }
+
+    /// The numbers of message connections; made when the first one asks.
+    pub(crate) fn messages(&self) -> &Numbers {
+        let measure = self.worker.measure().measure();
+        self.messages.get_or_init(|| Numbers::new(measure, &self.listener, self.protocol))
     }
 
     /// Admits `op`, picks an endpoint and connects to it; tries again as the policy says, since nothing has been sent yet.

@@ -14,6 +14,8 @@ pub(crate) struct Idle {
     timer: Option<Pin<Box<Sleep>>>,
     timeout: Duration,
     moved: Now,
+    /// The timer knows whom to wake.
+    armed: bool,
 }
 
 impl Idle {
@@ -24,6 +26,7 @@ impl Idle {
             timer: timeout.map(|timeout| Box::pin(tokio::time::sleep_until(at(timeout)))),
             timeout: timeout.unwrap_or_default(),
             moved: now,
+            armed: false,
         }
     }
 
@@ -35,6 +38,10 @@ impl Idle {
     /// Ready when nothing has moved for the whole timeout.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(timer) = &mut self.timer else { return Poll::Pending };
+        // Once armed it wakes this task when it fires; until then a look at it is enough.
+        if self.armed && !timer.is_elapsed() {
+            return Poll::Pending;
+        }
         while timer.as_mut().poll(cx).is_ready() {
             let due = self.moved.after(self.timeout);
             if time::now() >= due {
@@ -43,6 +50,7 @@ impl Idle {
             // Timers tick in milliseconds: never sooner than due.
             timer.as_mut().reset(time::deadline(due) + Duration::from_millis(1));
         }
+        self.armed = true;
         Poll::Pending
     }
 }

@@ -201,25 +201,26 @@ fn reason(error: &io::Error) -> Reason {
 }
 
 /// Which end of a direction broke.
-enum Broken {
+pub(crate) enum Broken {
     Read(io::Error),
     Write(io::Error),
 }
 
 /// One direction.
 #[derive(Default)]
-struct Half {
+pub(crate) struct Half {
     /// What has been read and not yet written: never empty.
     in_hand: Option<BytesMut>,
     unflushed: bool,
     ended: bool,
     closed: bool,
-    bytes: u64,
+    /// Bytes that have been written.
+    pub(crate) bytes: u64,
 }
 
 impl Half {
     /// Moves bytes until one side has to be waited for. Ready when the direction has ended and that has been passed on.
-    fn poll(
+    pub(crate) fn poll(
         &mut self,
         from: &mut Io,
         to: &mut Io,

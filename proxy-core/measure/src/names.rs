@@ -111,6 +111,18 @@ families! {
     WORKERS_LOST = Counter "weir_workers_lost_total" []:
         "Workers that have ended by a bug.";
 
+    // Connections of message protocols.
+    MALFORMED = Counter "weir_malformed_total" ["listener", "protocol", "side", "reason"]:
+        "Times that bytes came from a client or an upstream that are no message of the protocol.";
+    MESSAGE_DEGRADED = Counter "weir_connections_degraded_total" ["listener", "protocol"]:
+        "Connections that went on as bytes, because a message on them could not be read.";
+    MESSAGE_DEGRADED_OPEN = Gauge "weir_connections_degraded_open" ["listener", "protocol"]:
+        "Connections that go on as bytes.";
+    MESSAGE_UNMATCHED = Counter "weir_replies_unmatched_total" ["listener", "protocol"]:
+        "Replies that answer no operation under way; they were passed on.";
+    MESSAGE_LIMITS = Counter "weir_message_limits_total" ["listener", "protocol", "limit"]:
+        "Times that a limit of a message connection was met: operations under way, a reply held back, a message to be rewritten.";
+
     // Clusters and their endpoints, read from the clusters at each scrape.
     CLUSTER_ATTEMPTS = Counter "weir_cluster_attempts_total" ["cluster", "outcome"]:
         "Attempts that have ended, retries included, by what they mean to the cluster: success, rejected, failed, cancelled, refused.";
@@ -197,6 +209,10 @@ families! {
     GRPC_BROKEN = Counter "weir_grpc_broken_streams_total" ["listener", "direction"]:
         "Directions of calls whose bytes are no gRPC messages, or ended inside one though the call was complete.";
 
+    // MongoDB listeners.
+    MONGO_AWAITED_CURSORS_FORGOTTEN = Counter "weir_mongo_awaited_cursors_forgotten_total" []:
+        "Cursors that wait for data and are no longer known to, because there are too many; their getMores may count in latencies.";
+
     // The admin API.
     ADMIN_REQUESTS = Counter "weir_admin_requests_total" ["endpoint", "status"]:
         "Requests to the admin API, by endpoint (`other`: none of them) and HTTP status.";
@@ -206,6 +222,8 @@ families! {
     // The process.
     BUILD_INFO = Info "weir_build_info" ["version"]:
         "Which Weir this is.";
+    RELOADS = Counter "weir_reloads_total" ["result"]:
+        "Reloads of the configuration, by whether they were applied or rejected.";
     WORKERS = Gauge "weir_workers" []:
         "Workers that have been started.";
     PROCESS_CPU = Counter "process_cpu_seconds_total" []:

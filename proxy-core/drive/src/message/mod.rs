@@ -1,10 +1,123 @@
 //! The message loop: serves one client connection of a message protocol (`weir_decide::protocol::Protocol`) over one upstream
 //! connection that it is pinned to.
 //!
-//! A filter's service makes one [`Context`] and calls, for each connection it is given:
-//! `message::serve(Rc<P>, Rc<Context>, Accepted) -> impl Future<Output = ()>`.
+//! The life of an operation:
+//!
+//! 1. Bytes come from the client ([`queue`]); the protocol's decoder cuts them into pieces of messages ([`requests`]).
+//! 2. With a message's head the protocol names the operation and says what is to be done. It is admitted by the cluster, joins the
+//!    operations under way ([`pending`]), and its pieces go on as they come. The first one makes the upstream connection
+//!    ([`serve`]); until there is one nothing has been sent, so another endpoint may be tried.
+//! 3. Bytes come from the upstream; the reply's head says which operation it answers, by tag or else the oldest ([`replies`]).
+//!    Its pieces go to the client as they come. With its last piece the protocol judges how it went.
+//! 4. When the reply's last byte has been written the operation is counted and its place in the cluster given back.
+//!
+//! Both directions run in one poll loop ([`exchange`]), without tasks or channels between them. Nothing is read from one side
+//! while something waits to be written to the other, so what is in hand is bounded by one read buffer per direction.
+//! The client is watched all the while: when it goes, the upstream connection is closed at once, which is how a server learns that
+//! nobody wants the answer. How things end otherwise is in [`ending`].
+
+mod ending;
+mod exchange;
+mod pending;
+mod queue;
+mod replies;
+mod requests;
 
 pub use crate::context::Context;
 
-/// The most operations under way on one connection; beyond it nothing more is read from the client until one has ended.
+use crate::cluster::Connected;
+use crate::filter::Accepted;
+use exchange::{Event, Exchange};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use weir_decide::cluster::{Ticket, Tries};
+use weir_decide::exchange::{Affinity, Fault, NameId, Operation};
+use weir_decide::protocol::Protocol;
+use weir_measure::{Counter, Gauge, Measure, names};
+
+/// The most operations under way on one connection; beyond it nothing more is read from the client until one has ended, and
+/// `weir_message_limits_total{limit="pending"}` moves.
 pub const MAX_PENDING: usize = 1024;
+
+/// The most bytes of a reply that are held back for its judgement; beyond it they go on as they come, and
+/// `weir_message_limits_total{limit="held_reply"}` moves.
+pub const MAX_HELD_REPLY: usize = 64 * 1024;
+
+/// Numbers of a listener's message connections.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    /// Connections that go on as bytes since a message could not be read.
+    pub(crate) degraded: Counter,
+    pub(crate) degraded_open: Gauge,
+    /// Replies to no operation under way.
+    pub(crate) unmatched: Counter,
+    pub(crate) limit_pending: Counter,
+    pub(crate) limit_held: Counter,
+    pub(crate) limit_rewrite: Counter,
+}
+
+impl Numbers {
+    pub(crate) fn new(measure: &Measure, listener: &str, protocol: &str) -> Numbers {
+        let limit = |limit| measure.counter(&names::MESSAGE_LIMITS, &[listener, protocol, limit]);
+        Numbers {
+            degraded: measure.counter(&names::MESSAGE_DEGRADED, &[listener, protocol]),
+            degraded_open: measure.gauge(&names::MESSAGE_DEGRADED_OPEN, &[listener, protocol]),
+            unmatched: measure.counter(&names::MESSAGE_UNMATCHED, &[listener, protocol]),
+            limit_pending: limit("pending"),
+            limit_held: limit("held_reply"),
+            limit_rewrite: limit("rewrite"),
+        }
+    }
+}
+
+/// Serves one connection to its end.
+pub async fn serve<P: Protocol>(protocol: Rc<P>, context: Rc<Context>, connection: Accepted) {
+    let Accepted { io, peer, drain, held: _held, .. } = connection;
+    let mut draining = pin!(drain.wait());
+    let mut watched = false;
+    let mut draining = |cx: &mut std::task::Context<'_>| {
+        // Polled once, it wakes this task when the time has come; after that a look at the flag is enough.
+        if !watched {
+            watched = true;
+            return draining.as_mut().poll(cx).is_ready();
+        }
+        drain.is_draining()
+    };
+    let mut exchange = Exchange::new(protocol, context, io, peer);
+    while let Event::Connect = poll_fn(|cx| exchange.poll(cx, &mut draining)).await {
+        let made = Box::pin(connect(&mut exchange)).await;
+        exchange.connected(made);
+    }
+    // Boxed, so that its size is only needed for as long as it lasts.
+    Box::pin(exchange.close()).await;
+}
+
+/// How the upstream connection came about, or why not; and how many times it was tried again.
+pub(crate) struct Made {
+    pub(crate) result: Result<(Ticket, Connected), Fault>,
+    pub(crate) retries: u32,
+}
+
+/// Makes the upstream connection for the operation that waits for it; `None` when the client went away meanwhile.
+async fn connect<P: Protocol>(exchange: &mut Exchange<P>) -> Option<Made> {
+    let context = Rc::clone(exchange.context());
+    let mut op = exchange.waiting_operation().unwrap_or(Operation::new(NameId::NONE, NameId::NONE));
+    // There is no connection to be pinned to yet: whatever the protocol says of later operations, this one may go anywhere.
+    if op.affinity == Affinity::Connection {
+        op.affinity = Affinity::Any;
+    }
+    let mut tries = Tries::new();
+    let result = {
+        let mut connecting = pin!(context.connect(&op, &mut tries));
+        poll_fn(|cx| {
+            if let Poll::Ready(made) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(Some(made));
+            }
+            exchange.poll_client_gone(cx).map(|()| None)
+        })
+        .await?
+    };
+    Some(Made { result, retries: tries.retries() })
+}

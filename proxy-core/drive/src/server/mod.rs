@@ -187,6 +187,12 @@ impl Server {
         Ok(server)
     }
 
+    /// Whether `config` could be started as far as can be told without listening: its protocols are part of this binary, and
+    /// its certificates, keys and roots are of use.
+    pub fn check(config: &Config, filters: &[&'static dyn Filter]) -> Result<(), StartError> {
+        plan::check(config, filters)
+    }
+
     /// Takes over another configuration: everywhere, or on an error nowhere. Sockets, connections, pools and what clusters
     /// know of their endpoints stay. Certificates are read anew.
     pub async fn reload(&self, config: Arc<Config>) -> Result<Diff, StartError> {

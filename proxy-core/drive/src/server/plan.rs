@@ -67,12 +67,7 @@ fn listener_of(
     measure: &Measure,
     workers: usize,
 ) -> Result<Planned, StartError> {
-    let filter =
-        filters.iter().find(|filter| filter.section().key() == config.protocol).ok_or_else(|| {
-            StartError::NoFilter { listener: Arc::clone(&config.name), protocol: config.protocol }
-        })?;
-    let tls = config.tls.as_ref().map(|files| tls::server::load(files, filter.alpn())).transpose();
-    let tls = tls.map_err(|error| StartError::ListenerTls { listener: Arc::clone(&config.name), error })?;
+    let (filter, tls) = served_by(config, filters)?;
     let (sockets, shared) = match known {
         Some(known) if known.config.bind == config.bind => {
             (Arc::clone(&known.sockets), Arc::clone(&known.shared))
@@ -93,7 +88,35 @@ fn listener_of(
             (Arc::new(sockets), shared)
         }
     };
-    Ok(Planned { config: Arc::clone(config), filter: *filter, shared, sockets, tls })
+    Ok(Planned { config: Arc::clone(config), filter, shared, sockets, tls })
+}
+
+/// What can be told of `config` without listening.
+pub(crate) fn check(config: &Config, filters: &[&'static dyn Filter]) -> Result<(), StartError> {
+    for listener in &config.listeners {
+        served_by(listener, filters)?;
+    }
+    config.clusters.iter().try_for_each(|cluster| secured_by(cluster).map(drop))
+}
+
+type ServedBy = (&'static dyn Filter, Option<Arc<rustls::ServerConfig>>);
+
+fn served_by(
+    config: &weir_config::Listener,
+    filters: &[&'static dyn Filter],
+) -> Result<ServedBy, StartError> {
+    let filter =
+        filters.iter().find(|filter| filter.section().key() == config.protocol).ok_or_else(|| {
+            StartError::NoFilter { listener: Arc::clone(&config.name), protocol: config.protocol }
+        })?;
+    let tls = config.tls.as_ref().map(|files| tls::server::load(files, filter.alpn())).transpose();
+    let tls = tls.map_err(|error| StartError::ListenerTls { listener: Arc::clone(&config.name), error })?;
+    Ok((*filter, tls))
+}
+
+fn secured_by(config: &weir_config::Cluster) -> Result<Option<Arc<tls::client::ClientTls>>, StartError> {
+    let tls = config.tls.as_ref().map(tls::client::ClientTls::load).transpose();
+    tls.map_err(|error| StartError::ClusterTls { cluster: Arc::clone(&config.name), error })
 }
 
 fn clusters(
@@ -110,9 +133,7 @@ fn clusters(
     let mut clusters = Vec::with_capacity(config.clusters.len());
     let mut changes = Vec::new();
     for config in &config.clusters {
-        let tls = config.tls.as_ref().map(tls::client::ClientTls::load).transpose();
-        let tls = tls.map_err(|error| StartError::ClusterTls { cluster: Arc::clone(&config.name), error })?;
-        let current = cluster::Current { config: Arc::clone(config), tls };
+        let current = cluster::Current { config: Arc::clone(config), tls: secured_by(config)? };
         clusters.push(match known.get(&*config.name) {
             None => cluster::Shared::new(measure, workers, current),
             Some(known) => {

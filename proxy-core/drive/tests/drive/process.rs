@@ -107,8 +107,9 @@ async fn a_reload_keeps_connections_and_sockets() {
     let house = House::start(&two(one.address(), &[("kept", "127.0.0.1:0"), ("gone", "127.0.0.1:0")])).await;
     let (kept, gone) = (house.address("kept"), house.address("gone"));
     let mut old = house.connect("kept").await;
+    let mut old_up = one.accept().await;
     let mut leaving = house.connect("gone").await;
-    let (mut old_up, mut leaving_up) = (one.accept().await, one.accept().await);
+    let mut leaving_up = one.accept().await;
 
     let next = two(other.address(), &[("kept", "127.0.0.1:0"), ("new", "127.0.0.1:0")]);
     let diff = house.server.reload(config(&next)).await.unwrap();

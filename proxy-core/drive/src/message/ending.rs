@@ -1,0 +1,270 @@
+//! How connections end: the client goes, the upstream goes, a message cannot be read, nothing moves.
+//!
+//! Whatever happens, every operation under way gets an outcome, every operation that is due an answer and has got no part of one
+//! gets a refusal in the protocol's words if the client is still there, and the upstream connection is closed as long as anything
+//! is under way on it.
+
+use super::exchange::{Event, Exchange, Opaque, State, reason};
+use super::pending::Answering;
+use super::requests::Inbound;
+use crate::relay::{Broken, Half};
+use bytes::BytesMut;
+use std::future::poll_fn;
+use std::task::{self, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use weir_decide::cluster::{Ticket, Tries};
+use weir_decide::exchange::{Class, Fault, NameId, Outcome, Reason, RetryOn, Side};
+use weir_decide::policy::{Replay, RetryPolicy};
+use weir_decide::protocol::{Malformed, Protocol};
+use weir_measure::names;
+
+/// How long the client may take to read the last words and to close its side.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+impl<P: Protocol> Exchange<P> {
+    /// Everything under way has failed with this reason. The upstream connection is closed at once; the client gets its
+    /// refusals, then is closed as well.
+    pub(super) fn fail(&mut self, side: Side, reason: Reason) {
+        let connected = self.drop_upstream();
+        // A refusal in the middle of a message would be read as part of it.
+        let mut sayable = !self.outbound.has_begun();
+        for pending in self.pending.iter_mut() {
+            match &mut pending.answer {
+                Answering::Judged(_) => {}
+                Answering::Local(bytes, outcome) => {
+                    let (bytes, outcome) = (std::mem::take(bytes), *outcome);
+                    if sayable {
+                        pending.reply_bytes = bytes.len() as u64;
+                        self.to_client.push(bytes);
+                    }
+                    pending.answer = Answering::Judged(outcome);
+                }
+                Answering::Awaited => {
+                    let fault = Fault::new(side, pending.phase(connected), reason);
+                    let mut out = BytesMut::new();
+                    let mut names = self.context.worker.measure().names();
+                    let mut outcome = self.protocol.refuse(
+                        &mut self.session,
+                        &mut names,
+                        &mut pending.op,
+                        &fault,
+                        &mut out,
+                    );
+                    outcome.fault = Some(fault);
+                    // A stream of replies that has begun is told to have ended by the connection's end alone.
+                    sayable &= pending.reply_bytes == 0;
+                    if sayable {
+                        pending.reply_bytes = out.len() as u64;
+                        self.to_client.push(out.freeze());
+                    }
+                    pending.answer = Answering::Judged(outcome);
+                }
+            }
+            pending.complete = true;
+        }
+        if self.state == State::Open {
+            self.state = State::Closing;
+        }
+    }
+
+    /// One operation has failed, and is not to be answered.
+    pub(super) fn judge_failed(&mut self, number: u64, fault: Fault) {
+        let Some(pending) = self.pending.find(number) else { return };
+        let mut names = self.context.worker.measure().names();
+        let mut unsaid = BytesMut::new();
+        let mut outcome =
+            self.protocol.refuse(&mut self.session, &mut names, &mut pending.op, &fault, &mut unsaid);
+        outcome.fault = Some(fault);
+        pending.answer = Answering::Judged(outcome);
+        pending.complete = true;
+    }
+
+    /// The client is gone: what it had under way is cancelled, by closing the upstream connection.
+    pub(super) fn client_lost(&mut self, reason: Reason) {
+        self.state = State::Gone;
+        let connected = self.drop_upstream();
+        let open: Vec<_> = self
+            .pending
+            .iter_mut()
+            .filter(|pending| !matches!(pending.answer, Answering::Judged(_)))
+            .map(|pending| (pending.number, Fault::new(Side::Client, pending.phase(connected), reason)))
+            .collect();
+        for (number, fault) in open {
+            self.judge_failed(number, fault);
+            if let Some(pending) = self.pending.find(number)
+                && let Answering::Judged(outcome) = &mut pending.answer
+            {
+                outcome.class = Class::Cancelled;
+            }
+        }
+        self.pending.iter_mut().for_each(|pending| pending.complete = true);
+        self.to_client.clear();
+    }
+
+    /// The client has sent its last byte. MongoDB drivers never half-close, so if something is under way nobody waits for it any
+    /// more; a request that nothing will answer is still delivered.
+    pub(super) fn client_ended(&mut self) {
+        let abandoned =
+            self.pending.iter_mut().any(|pending| pending.is_awaited() && !pending.is_unanswered());
+        if abandoned || !matches!(self.inbound, Inbound::Boundary) {
+            self.client_lost(Reason::Closed);
+        } else if self.pending.is_empty() && self.to_upstream.is_empty() {
+            self.state = State::Closing;
+        }
+    }
+
+    /// The upstream connection has ended.
+    pub(super) fn upstream_ended(&mut self, reason: Reason) {
+        self.fail(Side::Network, reason);
+    }
+
+    /// No upstream connection could be made. The client's stays: its next operation tries anew.
+    pub(super) fn unreachable(&mut self, fault: Fault) {
+        self.to_upstream.clear();
+        if self.opaque.is_some() {
+            tracing::debug!(peer = %self.peer, %fault, "no connection for bytes that are no message");
+            self.state = State::Closing;
+            return;
+        }
+        let waiting = self.pending.answered_by(None).map(|pending| (pending.number, pending.complete));
+        if let Some((number, complete)) = waiting {
+            self.swallow(number, fault, complete);
+            self.release_local();
+        }
+    }
+
+    /// Bytes came that are no message. Where everything is only observed they go on as bytes, and so does all that follows;
+    /// otherwise the connection ends.
+    pub(super) fn unreadable(&mut self, side: Side, malformed: Malformed) {
+        self.note_malformed(side, malformed);
+        let answers_itself =
+            self.pending.iter_mut().any(|pending| matches!(pending.answer, Answering::Local(..)))
+                || matches!(self.inbound, Inbound::Swallowing { .. });
+        if answers_itself || !self.protocol.degrades(&self.session) {
+            self.fail(side, Reason::Malformed);
+            return;
+        }
+        let connected = self.upstream.is_some();
+        let open: Vec<_> = self
+            .pending
+            .iter_mut()
+            .filter(|pending| pending.is_awaited())
+            .map(|pending| (pending.number, Fault::new(side, pending.phase(connected), Reason::Malformed)))
+            .collect();
+        // Nobody will be able to tell how they went.
+        open.into_iter().for_each(|(number, fault)| self.judge_failed(number, fault));
+        self.pending.iter_mut().for_each(|pending| pending.complete = true);
+        self.count_all();
+        let inbound = std::mem::replace(&mut self.inbound, Inbound::Boundary);
+        inbound.into_bytes().into_iter().for_each(|bytes| self.to_upstream.push(bytes));
+        let outbound = std::mem::replace(&mut self.outbound, super::replies::Outbound::Boundary);
+        outbound.into_bytes().into_iter().for_each(|bytes| self.to_client.push(bytes));
+        self.to_upstream.push(self.from_client.take());
+        self.to_client.push(self.from_upstream.take());
+        let messages = self.context.messages();
+        messages.degraded.inc();
+        let _counted = messages.degraded_open.hold();
+        self.opaque = Some(Box::new(Opaque { up: Half::default(), down: Half::default(), _counted }));
+    }
+
+    pub(super) fn note_malformed(&self, side: Side, malformed: Malformed) {
+        let context = &self.context;
+        let labels = [&*context.listener, P::NAME, side.label(), malformed.label()];
+        context.worker.measure().measure().counter(&names::MALFORMED, &labels).inc();
+        tracing::info!(
+            listener = %context.listener, peer = %self.peer, side = side.label(), %malformed,
+            "bytes came that are no message"
+        );
+    }
+
+    /// The upstream connection that was made for bytes that are no message has no operation to hold its place.
+    pub(super) fn settle(&mut self, ticket: Ticket) {
+        let outcome = Outcome {
+            class: Class::Success,
+            result: "ok",
+            code: NameId::NONE,
+            retryable: RetryOn::NONE,
+            fault: None,
+            latency: 0,
+        };
+        ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Impossible, &mut Tries::new(), self.now);
+    }
+
+    /// Bytes both ways.
+    pub(super) fn poll_opaque(&mut self, cx: &mut task::Context<'_>) -> Poll<Event> {
+        let (Some(opaque), Some(upstream)) = (&mut self.opaque, &mut self.upstream) else {
+            return Poll::Ready(Event::End);
+        };
+        let buffers = self.context.worker.buffers();
+        let before = opaque.up.bytes + opaque.down.bytes;
+        let up = match self.to_upstream.poll_write(&mut upstream.io, cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Broken::Write(error))),
+            Poll::Ready(Ok(())) => opaque.up.poll(&mut self.client, &mut upstream.io, buffers, cx),
+        };
+        let down = match self.to_client.poll_write(&mut self.client, cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Broken::Write(error))),
+            Poll::Ready(Ok(())) => opaque.down.poll(&mut upstream.io, &mut self.client, buffers, cx),
+        };
+        if opaque.up.bytes + opaque.down.bytes > before {
+            self.idle.moved(self.context.worker.now());
+        }
+        let over = matches!((&up, &down), (Poll::Ready(Ok(())), Poll::Ready(Ok(()))));
+        let broken = matches!(up, Poll::Ready(Err(_))) || matches!(down, Poll::Ready(Err(_)));
+        if over || broken || self.idle.poll(cx).is_ready() {
+            self.state = State::Gone;
+            return Poll::Ready(Event::End);
+        }
+        Poll::Pending
+    }
+
+    /// Closes the upstream connection; says whether there was one.
+    fn drop_upstream(&mut self) -> bool {
+        self.to_upstream.clear();
+        self.from_upstream.discard(self.context.worker.buffers());
+        self.upstream.take().is_some()
+    }
+
+    /// Counts all operations, which have all been judged.
+    fn count_all(&mut self) {
+        let now = self.context.worker.now();
+        let mut none = Tries::new();
+        let tries = self.upstream.as_mut().map_or(&mut none, |upstream| &mut upstream.tries);
+        self.pending.retire(&self.context, tries, now);
+    }
+
+    /// The farewell: the client gets what is queued for it, then the end, and may finish what it is sending; closing with unread
+    /// bytes would reset the connection and take the last words with it.
+    pub(super) async fn close(mut self) {
+        let mut idle_end = None;
+        if self.state == State::Closing {
+            let said = poll_fn(|cx| self.to_client.poll_write(&mut self.client, cx));
+            if let Ok(Err(error)) = tokio::time::timeout(FAREWELL, said).await {
+                idle_end = Some(reason(&error));
+            }
+        }
+        self.count_all();
+        if let Some(reason) = idle_end {
+            tracing::debug!(peer = %self.peer, reason = reason.label(), "the client went before its last answer");
+            return;
+        }
+        if self.state == State::Closing {
+            self.upstream = None;
+            tokio::time::timeout(FAREWELL, self.say_farewell()).await.ok();
+        }
+    }
+
+    async fn say_farewell(&mut self) {
+        if self.client.shutdown().await.is_err() || self.from_client.has_ended() {
+            return;
+        }
+        let buffers = self.context.worker.buffers();
+        let mut ignored = buffers.take();
+        while self.client.read_buf(&mut ignored).await.is_ok_and(|read| read > 0) {
+            ignored.clear();
+        }
+        buffers.give(ignored);
+    }
+}

@@ -1,0 +1,334 @@
+//! The loop itself: both directions of one connection, polled together.
+
+use super::pending::Queue;
+use super::queue::{Incoming, Outgoing, Read};
+use super::replies::Outbound;
+use super::requests::Inbound;
+use super::{MAX_PENDING, Made};
+use crate::cluster::{Connected, Slot};
+use crate::context::Context;
+use crate::idle::Idle;
+use crate::io::Io;
+use crate::relay::Half;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{self, Poll};
+use weir_decide::cluster::{Pick, Tries};
+use weir_decide::exchange::{Now, Operation, Reason, Side};
+use weir_decide::protocol::Protocol;
+
+/// What the loop stops for.
+pub(crate) enum Event {
+    /// An operation waits for the upstream connection to be made.
+    Connect,
+    /// Everything is over but for the farewell.
+    End,
+}
+
+/// One client connection, and the upstream connection it is pinned to once there is one.
+pub(crate) struct Exchange<P: Protocol> {
+    pub(super) protocol: Rc<P>,
+    pub(super) context: Rc<Context>,
+    pub(super) peer: SocketAddr,
+    pub(super) session: P::Session,
+    pub(super) requests: P::Request,
+    pub(super) replies: P::Reply,
+    pub(super) pending: Queue<P::Op>,
+    pub(super) client: Io,
+    pub(super) from_client: Incoming,
+    pub(super) to_client: Outgoing,
+    /// The request message that is coming in.
+    pub(super) inbound: Inbound<P>,
+    pub(super) upstream: Option<Upstream>,
+    pub(super) from_upstream: Incoming,
+    pub(super) to_upstream: Outgoing,
+    /// The reply message that is coming in.
+    pub(super) outbound: Outbound<P>,
+    /// Bytes both ways, since a message could not be read.
+    pub(super) opaque: Option<Box<Opaque>>,
+    pub(super) idle: Idle,
+    /// When the bytes at hand had come.
+    pub(super) now: Now,
+    pub(super) state: State,
+}
+
+/// The upstream connection.
+pub(super) struct Upstream {
+    pub(super) io: Io,
+    pub(super) pick: Pick,
+    /// For operations that go where the connection is pinned to.
+    pub(super) tries: Tries,
+    /// Nothing more can be written; what the server said before may still be read.
+    pub(super) broken: bool,
+    _slot: Slot,
+}
+
+/// Both directions as bytes.
+pub(super) struct Opaque {
+    pub(super) up: Half,
+    pub(super) down: Half,
+    pub(super) _counted: weir_measure::Held,
+}
+
+/// Where the connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Operations come and go.
+    Open,
+    /// It is over; what is queued for the client is still written, then the connection is closed in order.
+    Closing,
+    /// It is over and the client has gone.
+    Gone,
+}
+
+impl<P: Protocol> Exchange<P> {
+    pub(super) fn new(protocol: Rc<P>, context: Rc<Context>, client: Io, peer: SocketAddr) -> Exchange<P> {
+        let (session, requests, replies) = protocol.session();
+        let now = context.worker.now();
+        Exchange {
+            idle: Idle::new(context.idle_timeout, now),
+            protocol,
+            context,
+            peer,
+            session,
+            requests,
+            replies,
+            pending: Queue::new(),
+            client,
+            from_client: Incoming::default(),
+            to_client: Outgoing::default(),
+            inbound: Inbound::Boundary,
+            upstream: None,
+            from_upstream: Incoming::default(),
+            to_upstream: Outgoing::default(),
+            outbound: Outbound::Boundary,
+            opaque: None,
+            now,
+            state: State::Open,
+        }
+    }
+
+    pub(super) fn context(&self) -> &Rc<Context> {
+        &self.context
+    }
+
+    /// Moves everything that can be moved, then says what it stopped for, or waits.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut task::Context<'_>,
+        draining: &mut impl FnMut(&mut task::Context<'_>) -> bool,
+    ) -> Poll<Event> {
+        loop {
+            if self.opaque.is_some() && self.state == State::Open && self.upstream.is_some() {
+                return self.poll_opaque(cx);
+            }
+            // Replies first: what ends makes room for what begins.
+            let replied = self.poll_replies(cx);
+            let requested = self.poll_requests(cx);
+            self.retire(cx);
+            if self.from_client.has_ended() && self.from_client.fresh().is_none() {
+                self.client_ended();
+            }
+            if self.state != State::Open {
+                return Poll::Ready(Event::End);
+            }
+            if self.wants_upstream() {
+                return Poll::Ready(Event::Connect);
+            }
+            if !replied && !requested {
+                break;
+            }
+        }
+        if draining(cx) && self.is_at_rest() {
+            self.state = State::Closing;
+            return Poll::Ready(Event::End);
+        }
+        if self.idle.poll(cx).is_ready() {
+            self.fail(Side::Proxy, Reason::Idle);
+            return Poll::Ready(Event::End);
+        }
+        Poll::Pending
+    }
+
+    /// Upstream to client: writes what waits, then reads, if there is room. Says whether anything was read.
+    fn poll_replies(&mut self, cx: &mut task::Context<'_>) -> bool {
+        if !self.flush_client(cx) {
+            return false;
+        }
+        let Some(upstream) = &mut self.upstream else { return false };
+        let buffers = self.context.worker.buffers();
+        match self.from_upstream.poll_read(&mut upstream.io, buffers, cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(Read::More)) => {}
+            Poll::Ready(Ok(Read::End)) => {
+                self.upstream_ended(Reason::Closed);
+                return true;
+            }
+            Poll::Ready(Err(error)) => {
+                self.upstream_ended(reason(&error));
+                return true;
+            }
+        }
+        self.moved();
+        self.take_replies();
+        if self.flush_client(cx) {
+            self.from_upstream.release(self.context.worker.buffers());
+        }
+        true
+    }
+
+    /// Client to upstream: writes what waits, then looks at what is in hand or reads more, if there is room. Says whether
+    /// anything was read.
+    fn poll_requests(&mut self, cx: &mut task::Context<'_>) -> bool {
+        if self.state != State::Open || !self.flush_upstream(cx) || self.pending.len() >= MAX_PENDING {
+            return false;
+        }
+        if self.from_client.fresh().is_none() {
+            if self.from_client.has_ended() {
+                return false;
+            }
+            let buffers = self.context.worker.buffers();
+            self.from_client.release(buffers);
+            match self.from_client.poll_read(&mut self.client, buffers, cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(Read::More)) => self.moved(),
+                Poll::Ready(Ok(Read::End)) => return true,
+                Poll::Ready(Err(error)) => {
+                    self.client_lost(reason(&error));
+                    return true;
+                }
+            }
+        }
+        self.take_requests();
+        if self.flush_upstream(cx) {
+            self.from_client.release(self.context.worker.buffers());
+        }
+        true
+    }
+
+    /// Writes what waits for the client. Says whether all of it has gone.
+    fn flush_client(&mut self, cx: &mut task::Context<'_>) -> bool {
+        match self.to_client.poll_write(&mut self.client, cx) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(error)) => {
+                self.client_lost(reason(&error));
+                false
+            }
+        }
+    }
+
+    /// Writes what waits for the upstream. Says whether all of it has gone.
+    fn flush_upstream(&mut self, cx: &mut task::Context<'_>) -> bool {
+        let Some(upstream) = self.upstream.as_mut().filter(|upstream| !upstream.broken) else {
+            return self.to_upstream.is_empty();
+        };
+        match self.to_upstream.poll_write(&mut upstream.io, cx) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(())) => {
+                self.pending.judge_unanswered();
+                true
+            }
+            Poll::Ready(Err(_)) => {
+                // What the server said before it closed may still be there to be read; the reading side will tell the end.
+                upstream.broken = true;
+                false
+            }
+        }
+    }
+
+    /// Counts what has ended and whose last byte has been written.
+    fn retire(&mut self, cx: &mut task::Context<'_>) {
+        if !self.pending.has_done() || !self.flush_client(cx) {
+            return;
+        }
+        let now = self.context.worker.now();
+        let mut none = Tries::new();
+        let tries = self.upstream.as_mut().map_or(&mut none, |upstream| &mut upstream.tries);
+        self.pending.retire(&self.context, tries, now);
+    }
+
+    /// Whether an operation waits for an upstream connection to be made.
+    pub(super) fn wants_upstream(&mut self) -> bool {
+        self.upstream.is_none()
+            && (self.opaque.is_some() || self.pending.iter_mut().any(|pending| pending.is_awaited()))
+    }
+
+    /// The operation for which the upstream connection is to be made.
+    pub(super) fn waiting_operation(&mut self) -> Option<Operation> {
+        self.pending.answered_by(None).map(|pending| pending.op.as_ref().clone())
+    }
+
+    /// The upstream connection has been made, or not; `None`: the client went away meanwhile.
+    pub(super) fn connected(&mut self, made: Option<Made>) {
+        self.now = self.context.worker.now();
+        self.idle.moved(self.now);
+        let Some(Made { result, retries }) = made else {
+            self.client_lost(Reason::Closed);
+            return;
+        };
+        let waiting = self.pending.answered_by(None);
+        match result {
+            Ok((ticket, Connected { io, slot, .. })) => {
+                let pick = ticket.pick().clone();
+                let tries = Tries::pinned(pick.clone());
+                self.upstream = Some(Upstream { io, pick, tries, broken: false, _slot: slot });
+                match waiting {
+                    Some(waiting) => {
+                        waiting.ticket = Some(ticket);
+                        waiting.retries = retries;
+                        waiting.note_parking();
+                    }
+                    None => self.settle(ticket),
+                }
+            }
+            Err(fault) => {
+                if let Some(waiting) = waiting {
+                    waiting.retries = retries;
+                }
+                self.unreachable(fault);
+            }
+        }
+    }
+
+    /// Watches the client while the upstream connection is made; ready when it has gone.
+    pub(super) fn poll_client_gone(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
+        loop {
+            let buffers = self.context.worker.buffers();
+            match self.from_client.poll_read(&mut self.client, buffers, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Read::More)) => {}
+                // A request that nothing will answer is delivered though its client has gone.
+                Poll::Ready(Ok(Read::End)) if self.pending.iter_mut().all(|one| one.is_unanswered()) => {
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(Read::End) | Err(_)) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Whether the connection is between operations, with nothing in hand.
+    fn is_at_rest(&self) -> bool {
+        self.pending.is_empty()
+            && self.from_client.is_empty()
+            && self.to_client.is_empty()
+            && self.to_upstream.is_empty()
+            && matches!(self.inbound, Inbound::Boundary)
+            && matches!(self.outbound, Outbound::Boundary)
+    }
+
+    fn moved(&mut self) {
+        self.now = self.context.worker.now();
+        self.idle.moved(self.now);
+    }
+}
+
+/// Why a stream was lost.
+pub(super) fn reason(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Reason::Closed,
+        io::ErrorKind::InvalidData => Reason::TlsFailed,
+        _ => Reason::Reset,
+    }
+}

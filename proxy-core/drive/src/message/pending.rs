@@ -1,0 +1,188 @@
+//! The operations under way on one connection, in the order of their requests.
+
+use crate::context::Context;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use weir_decide::cluster::{Ticket, Tries};
+use weir_decide::exchange::{Class, NameId, Now, Operation, Outcome, Phase, Replies, RetryOn};
+use weir_decide::policy::{Replay, RetryPolicy};
+use weir_measure::{InFlight, Record};
+
+/// One operation under way.
+pub(crate) struct Pending<Op> {
+    pub(crate) op: Op,
+    /// Tells it from the others of this connection.
+    pub(crate) number: u64,
+    /// Its place in the cluster; none while there is no upstream connection, and for what Weir answers itself.
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) in_flight: InFlight,
+    /// When its first byte had come.
+    pub(crate) began: Now,
+    /// When the first byte of a reply had.
+    pub(crate) first_byte: Option<Now>,
+    pub(crate) request_bytes: u64,
+    pub(crate) reply_bytes: u64,
+    pub(crate) retries: u32,
+    /// The last of the request has come (and is queued for the upstream, or swallowed).
+    pub(crate) complete: bool,
+    pub(crate) answer: Answering,
+}
+
+/// Where its reply comes from, and how far that is.
+pub(crate) enum Answering {
+    /// From the upstream; not yet, or not yet all of it.
+    Awaited,
+    /// From Weir: these bytes, when its turn has come.
+    Local(Bytes, Outcome),
+    /// All of it is queued for the client (or there is none): this is how it went.
+    Judged(Outcome),
+}
+
+impl<Op: AsRef<Operation>> Pending<Op> {
+    /// Whether a reply of the upstream may be for it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        matches!(self.answer, Answering::Awaited)
+    }
+
+    /// How far it has got; `connected` says whether there is an upstream.
+    pub(crate) fn phase(&self, connected: bool) -> Phase {
+        match (connected, self.complete, self.first_byte.is_some()) {
+            (_, _, true) => Phase::Replying,
+            (false, ..) => Phase::Connecting,
+            (true, false, false) => Phase::Sending,
+            (true, true, false) => Phase::Waiting,
+        }
+    }
+
+    /// Whether nothing will answer it.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.op.as_ref().replies == Replies::None
+    }
+
+    /// It may have turned out to be a long poll.
+    pub(crate) fn note_parking(&mut self) {
+        if self.op.as_ref().parked {
+            self.in_flight.park();
+            if let Some(ticket) = &mut self.ticket {
+                ticket.park();
+            }
+        }
+    }
+}
+
+/// The operations under way, oldest first.
+pub(crate) struct Queue<Op> {
+    list: VecDeque<Pending<Op>>,
+    next: u64,
+}
+
+impl<Op: AsRef<Operation>> Queue<Op> {
+    pub(crate) fn new() -> Queue<Op> {
+        Queue { list: VecDeque::new(), next: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Pending<Op>> {
+        self.list.iter_mut()
+    }
+
+    /// A number for the next operation.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(crate) fn push(&mut self, pending: Pending<Op>) {
+        self.list.push_back(pending);
+    }
+
+    /// The operation with this number.
+    pub(crate) fn find(&mut self, number: u64) -> Option<&mut Pending<Op>> {
+        self.list.iter_mut().find(|pending| pending.number == number)
+    }
+
+    /// The operation that a reply with this tag is for; without a tag the oldest.
+    pub(crate) fn answered_by(&mut self, tag: Option<u64>) -> Option<&mut Pending<Op>> {
+        self.list
+            .iter_mut()
+            .find(|pending| pending.is_awaited() && tag.is_none_or(|tag| pending.op.as_ref().tag == tag))
+    }
+
+    /// The oldest that has not been judged.
+    pub(crate) fn oldest_open(&mut self) -> Option<&mut Pending<Op>> {
+        self.list.iter_mut().find(|pending| !matches!(pending.answer, Answering::Judged(_)))
+    }
+
+    /// Whether any has come to its end, but for its last bytes to be written.
+    pub(crate) fn has_done(&self) -> bool {
+        self.list.iter().any(|pending| pending.complete && matches!(pending.answer, Answering::Judged(_)))
+    }
+
+    /// Everything queued for the upstream has been written: what nothing will answer is done.
+    pub(crate) fn judge_unanswered(&mut self) {
+        for pending in &mut self.list {
+            if pending.complete && pending.is_awaited() && pending.is_unanswered() {
+                pending.answer = Answering::Judged(Outcome {
+                    class: Class::Success,
+                    result: "ok",
+                    code: NameId::NONE,
+                    retryable: RetryOn::NONE,
+                    fault: None,
+                    latency: 0,
+                });
+            }
+        }
+    }
+
+    /// Everything queued for the client has been written: counts and forgets those that are judged and complete.
+    pub(crate) fn retire(&mut self, context: &Context, tries: &mut Tries, now: Now) {
+        let mut at = 0;
+        while let Some(pending) = self.list.get(at) {
+            match pending.answer {
+                Answering::Judged(outcome) if pending.complete => {
+                    if let Some(pending) = self.list.remove(at) {
+                        count(pending, outcome, context, tries, now);
+                    }
+                }
+                _ => at += 1,
+            }
+        }
+    }
+}
+
+fn count<Op: AsRef<Operation>>(
+    pending: Pending<Op>,
+    mut outcome: Outcome,
+    context: &Context,
+    tries: &mut Tries,
+    now: Now,
+) {
+    let op = pending.op.as_ref();
+    outcome.latency = now.since(pending.began);
+    let timed = !op.parked;
+    context.worker.measure().record(&Record {
+        place: context.place,
+        operation: op.name,
+        resource: op.resource,
+        application: op.application,
+        result: outcome.result,
+        code: outcome.code,
+        duration: timed.then_some(outcome.latency),
+        first_byte: pending.first_byte.filter(|_| timed).map(|at| at.since(pending.began)),
+        request_bytes: pending.request_bytes,
+        reply_bytes: pending.reply_bytes,
+        retries: pending.retries,
+        fault: outcome.fault,
+        refused: outcome.class == Class::Refused,
+    });
+    if let Some(ticket) = pending.ticket {
+        ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Impossible, tries, now);
+    }
+}

@@ -1,0 +1,192 @@
+//! Bytes on their way: what has come in and is not yet cut into messages, and what waits to be written.
+
+use crate::buffers::Buffers;
+use crate::io::Io;
+use bytes::{Buf, Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
+
+/// How many pieces one write takes at most.
+const VECTOR: usize = 32;
+
+/// Bytes that wait to be written. Bounded by its user: nothing that fills it is read while it is not empty.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    parts: VecDeque<Bytes>,
+    unflushed: bool,
+}
+
+impl Outgoing {
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.parts.push_back(bytes);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts.is_empty() && !self.unflushed
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.parts.clear();
+        self.unflushed = false;
+    }
+
+    /// Writes until all is gone. Ready at once when there is nothing.
+    pub(crate) fn poll_write(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(first) = self.parts.front() {
+            let written = if self.parts.len() == 1 {
+                ready!(Pin::new(&mut *io).poll_write(cx, first))?
+            } else {
+                let mut slices = [IoSlice::new(&[]); VECTOR];
+                for (slice, part) in slices.iter_mut().zip(&self.parts) {
+                    *slice = IoSlice::new(part);
+                }
+                let some = slices.get(..self.parts.len().min(VECTOR)).unwrap_or_default();
+                ready!(Pin::new(&mut *io).poll_write_vectored(cx, some))?
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unflushed = true;
+            self.advance(written);
+        }
+        if self.unflushed {
+            ready!(Pin::new(io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(first) = self.parts.front_mut() {
+            if written < first.len() {
+                first.advance(written);
+                return;
+            }
+            written -= first.len();
+            self.parts.pop_front();
+        }
+    }
+}
+
+/// Bytes that have come in and are not yet cut into messages. Holds a read buffer only while there are any.
+#[derive(Debug, Default)]
+pub(crate) struct Incoming {
+    buffer: Option<BytesMut>,
+    /// The decoder has seen all there is and wants more.
+    starved: bool,
+    ended: bool,
+}
+
+/// What reading brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// Bytes: there may be another message, or a piece of one.
+    More,
+    /// Nothing more will come.
+    End,
+}
+
+impl Incoming {
+    /// Bytes that the decoder has not looked at.
+    pub(crate) fn fresh(&mut self) -> Option<&mut BytesMut> {
+        if self.starved { None } else { self.buffer.as_mut() }
+    }
+
+    /// Whether the stream has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether there are no bytes in hand.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.as_ref().is_none_or(|buffer| buffer.is_empty())
+    }
+
+    /// The decoder wants more than there is.
+    pub(crate) fn starve(&mut self) {
+        self.starved = true;
+    }
+
+    /// What was cut off has been written: the buffer goes back. What the decoder has left of it, a few bytes by its contract,
+    /// moves to memory of its own size, so that a connection that waits in mid-message does not keep a whole read buffer.
+    pub(crate) fn release(&mut self, buffers: &Buffers) {
+        if !self.starved {
+            return;
+        }
+        match &self.buffer {
+            Some(buffer) if buffer.is_empty() => {}
+            Some(buffer) if buffer.len() <= buffer.capacity() / 4 => {
+                let mut left = BytesMut::with_capacity(buffer.len());
+                left.extend_from_slice(buffer);
+                if let Some(buffer) = self.buffer.replace(left) {
+                    buffers.give(buffer);
+                }
+                return;
+            }
+            _ => return,
+        }
+        if let Some(buffer) = self.buffer.take() {
+            buffers.give(buffer);
+        }
+    }
+
+    /// Reads once.
+    pub(crate) fn poll_read(
+        &mut self,
+        io: &mut Io,
+        buffers: &Buffers,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Read>> {
+        if self.ended {
+            return Poll::Ready(Ok(Read::End));
+        }
+        ready!(io.poll_readable(cx))?;
+        let mut buffer = buffers.take();
+        if let Some(left) = &self.buffer {
+            if left.len() >= buffer.capacity() {
+                buffers.give(buffer);
+                return Poll::Pending;
+            }
+            buffer.extend_from_slice(left);
+        }
+        match io.poll_read_buf(cx, &mut buffer) {
+            Poll::Ready(Ok(0)) => {
+                buffers.give(buffer);
+                self.ended = true;
+                Poll::Ready(Ok(Read::End))
+            }
+            Poll::Ready(Ok(_)) => {
+                if let Some(left) = self.buffer.replace(buffer) {
+                    buffers.give(left);
+                }
+                self.starved = false;
+                Poll::Ready(Ok(Read::More))
+            }
+            Poll::Ready(Err(error)) => {
+                buffers.give(buffer);
+                Poll::Ready(Err(error))
+            }
+            Poll::Pending => {
+                buffers.give(buffer);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// All that is in hand, as it came.
+    pub(crate) fn take(&mut self) -> Bytes {
+        self.buffer.take().map(BytesMut::freeze).unwrap_or_default()
+    }
+
+    /// What is in hand, and what comes, is of no more use.
+    pub(crate) fn discard(&mut self, buffers: &Buffers) {
+        if let Some(buffer) = self.buffer.take() {
+            buffers.give(buffer);
+        }
+    }
+}

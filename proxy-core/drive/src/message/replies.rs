@@ -1,0 +1,230 @@
+//! Upstream to client: what becomes of a reply's pieces.
+
+use super::MAX_HELD_REPLY;
+use super::exchange::{Exchange, State};
+use super::pending::Answering;
+use bytes::{Bytes, BytesMut};
+use weir_codecs::Piece;
+use weir_decide::exchange::{Fault, Phase, Reason, Side};
+use weir_decide::protocol::{Answer, Decode, Protocol};
+
+pub(super) type ReplyHead<P> = <<P as Protocol>::Reply as Decode>::Head;
+
+/// The reply message that is coming in.
+pub(super) enum Outbound<P: Protocol> {
+    /// None: the next byte begins one.
+    Boundary,
+    /// Its head is not known yet.
+    Undecided { pieces: Vec<Bytes>, size: usize },
+    /// Its pieces go on as they come.
+    Relaying(Known<P>),
+    /// It is held back until it has been judged.
+    Holding { known: Known<P>, pieces: Vec<Bytes>, size: usize },
+    /// It is collected, to be rewritten.
+    Collecting { known: Known<P>, whole: BytesMut, limit: usize },
+    /// It answers nothing that is under way, and goes on all the same.
+    Unmatched,
+}
+
+/// What is known of a reply.
+pub(super) struct Known<P: Protocol> {
+    number: u64,
+    head: ReplyHead<P>,
+    /// More replies to the same operation follow.
+    more: bool,
+}
+
+impl<P: Protocol> Outbound<P> {
+    pub(super) fn is_boundary(&self) -> bool {
+        matches!(self, Outbound::Boundary)
+    }
+
+    /// Whether the client has got a part of it.
+    pub(super) fn has_begun(&self) -> bool {
+        matches!(self, Outbound::Relaying(_) | Outbound::Unmatched)
+    }
+
+    /// What has been held or collected, as it came.
+    pub(super) fn into_bytes(self) -> Vec<Bytes> {
+        match self {
+            Outbound::Undecided { pieces, .. } | Outbound::Holding { pieces, .. } => pieces,
+            Outbound::Collecting { whole, .. } => vec![whole.freeze()],
+            Outbound::Boundary | Outbound::Relaying(_) | Outbound::Unmatched => Vec::new(),
+        }
+    }
+}
+
+impl<P: Protocol> Exchange<P> {
+    /// Cuts what is in hand into pieces and passes them on.
+    pub(super) fn take_replies(&mut self) {
+        while self.state == State::Open && self.opaque.is_none() {
+            let Some(buffer) = self.from_upstream.fresh() else { break };
+            match self.replies.decode(buffer) {
+                Ok(Some(piece)) => self.reply_piece(piece),
+                Ok(None) => self.from_upstream.starve(),
+                Err(malformed) => self.unreadable(Side::Upstream, malformed),
+            }
+        }
+        self.release_local();
+    }
+
+    fn reply_piece(&mut self, piece: Piece<ReplyHead<P>>) {
+        let Piece { bytes, head, last } = piece;
+        match std::mem::replace(&mut self.outbound, Outbound::Boundary) {
+            Outbound::Boundary => self.begin_reply(Vec::new(), bytes, head, last),
+            Outbound::Undecided { mut pieces, size } => {
+                let size = size + bytes.len();
+                if head.is_some() || last || size > MAX_HELD_REPLY {
+                    self.begin_reply(pieces, bytes, head, last);
+                } else {
+                    pieces.push(bytes);
+                    self.outbound = Outbound::Undecided { pieces, size };
+                }
+            }
+            Outbound::Relaying(mut known) => {
+                self.relay(known.number, bytes);
+                known.learn(head);
+                if last {
+                    self.judge(known);
+                } else {
+                    self.outbound = Outbound::Relaying(known);
+                }
+            }
+            Outbound::Holding { mut known, mut pieces, size } => {
+                known.learn(head);
+                let size = size + bytes.len();
+                pieces.push(bytes);
+                self.hold(known, pieces, size, last);
+            }
+            Outbound::Collecting { mut known, mut whole, limit } => {
+                known.learn(head);
+                whole.extend_from_slice(&bytes);
+                self.collect_reply(known, whole, limit, last);
+            }
+            Outbound::Unmatched => {
+                self.to_client.push(bytes);
+                if !last {
+                    self.outbound = Outbound::Unmatched;
+                }
+            }
+        }
+    }
+
+    /// A reply of which the head is known (or will not be): finds its operation, and asks the protocol what to do with it.
+    fn begin_reply(&mut self, pieces: Vec<Bytes>, bytes: Bytes, head: Option<ReplyHead<P>>, last: bool) {
+        if head.is_none() && !last && pieces.is_empty() {
+            let size = bytes.len();
+            self.outbound = Outbound::Undecided { pieces: vec![bytes], size };
+            return;
+        }
+        let tag = head.as_ref().and_then(|head| self.protocol.answers(&self.session, head));
+        let (Some(head), Some(pending), Some(upstream)) =
+            (head, self.pending.answered_by(tag), &self.upstream)
+        else {
+            self.context.messages().unmatched.inc();
+            pieces.into_iter().chain([bytes]).for_each(|piece| self.to_client.push(piece));
+            if !last {
+                self.outbound = Outbound::Unmatched;
+            }
+            return;
+        };
+        pending.first_byte.get_or_insert(self.now);
+        let number = pending.number;
+        let answer = self.protocol.reply(&mut self.session, &mut pending.op, upstream.pick.id(), &head);
+        pending.note_parking();
+        match answer {
+            Answer::Relay { more, hold: false } => {
+                pieces.into_iter().chain([bytes]).for_each(|piece| self.relay(number, piece));
+                let known = Known { number, head, more };
+                if last {
+                    self.judge(known);
+                } else {
+                    self.outbound = Outbound::Relaying(known);
+                }
+            }
+            Answer::Relay { more, hold: true } => {
+                let mut pieces = pieces;
+                pieces.push(bytes);
+                let size = pieces.iter().map(Bytes::len).sum();
+                self.hold(Known { number, head, more }, pieces, size, last);
+            }
+            Answer::Rewrite { limit, more } => {
+                let mut whole = BytesMut::new();
+                pieces.into_iter().chain([bytes]).for_each(|piece| whole.extend_from_slice(&piece));
+                self.collect_reply(Known { number, head, more }, whole, limit, last);
+            }
+        }
+    }
+
+    /// A piece of the reply to operation `number` goes to the client.
+    fn relay(&mut self, number: u64, bytes: Bytes) {
+        if let Some(pending) = self.pending.find(number) {
+            pending.reply_bytes += bytes.len() as u64;
+        }
+        self.to_client.push(bytes);
+    }
+
+    /// A reply has ended: how did its operation go?
+    fn judge(&mut self, known: Known<P>) {
+        let Some(pending) = self.pending.find(known.number) else { return };
+        let mut names = self.context.worker.measure().names();
+        let outcome = self.protocol.judge(&mut self.session, &mut names, &mut pending.op, &known.head);
+        pending.note_parking();
+        if !known.more {
+            pending.answer = Answering::Judged(outcome);
+        }
+    }
+
+    /// Holds a reply back until it has been judged, or has grown too large for that.
+    fn hold(&mut self, known: Known<P>, pieces: Vec<Bytes>, size: usize, last: bool) {
+        if !last && size <= MAX_HELD_REPLY {
+            self.outbound = Outbound::Holding { known, pieces, size };
+            return;
+        }
+        pieces.into_iter().for_each(|piece| self.relay(known.number, piece));
+        if last {
+            self.judge(known);
+        } else {
+            self.context.messages().limit_held.inc();
+            self.outbound = Outbound::Relaying(known);
+        }
+    }
+
+    /// Collects a reply to be rewritten; with its last piece rewrites it and sends it on. One that cannot be rewritten must not
+    /// go on as it is, so it ends the connection.
+    fn collect_reply(&mut self, known: Known<P>, whole: BytesMut, limit: usize, last: bool) {
+        if whole.len() > limit {
+            self.context.messages().limit_rewrite.inc();
+            let fault = Fault::new(Side::Proxy, Phase::Replying, Reason::TooLarge);
+            self.judge_failed(known.number, fault);
+            self.fail(fault.side, fault.reason);
+            return;
+        }
+        if !last {
+            self.outbound = Outbound::Collecting { known, whole, limit };
+            return;
+        }
+        let Some(pending) = self.pending.find(known.number) else { return };
+        let mut out = BytesMut::with_capacity(whole.len());
+        match self.protocol.rewrite(&mut self.session, &pending.op, &whole, &mut out) {
+            Ok(()) => {
+                self.relay(known.number, out.freeze());
+                self.judge(known);
+            }
+            Err(malformed) => {
+                self.note_malformed(Side::Upstream, malformed);
+                let fault = Fault::new(Side::Upstream, Phase::Replying, Reason::Malformed);
+                self.judge_failed(known.number, fault);
+                self.fail(fault.side, fault.reason);
+            }
+        }
+    }
+}
+
+impl<P: Protocol> Known<P> {
+    fn learn(&mut self, head: Option<ReplyHead<P>>) {
+        if let Some(head) = head {
+            self.head = head;
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Client to upstream: what becomes of a request's pieces.
+
+use super::MAX_PENDING;
+use super::exchange::{Exchange, State};
+use super::pending::{Answering, Pending};
+use bytes::{Bytes, BytesMut};
+use weir_codecs::Piece;
+use weir_decide::exchange::{Affinity, Fault, Now, Outcome, Phase, Reason, Side};
+use weir_decide::protocol::{Decode, Protocol, Step};
+
+pub(super) type RequestHead<P> = <<P as Protocol>::Request as Decode>::Head;
+
+/// The request message that is coming in.
+pub(super) enum Inbound<P: Protocol> {
+    /// None: the next byte begins one.
+    Boundary,
+    /// It is held until the protocol knows what to do with it.
+    Held(Held<P>),
+    /// Its pieces go on as they come.
+    Passing { number: u64 },
+    /// It is collected, to be rewritten.
+    Collecting { number: u64, whole: BytesMut, limit: usize },
+    /// The rest of it goes nowhere: Weir answers it.
+    Swallowing { number: u64 },
+}
+
+/// The beginning of a message.
+pub(super) struct Held<P: Protocol> {
+    /// Everything before `latest`; no memory of its own while that is nothing.
+    pieces: Vec<Bytes>,
+    latest: Bytes,
+    size: usize,
+    limit: usize,
+    head: Option<RequestHead<P>>,
+    /// The message ends here.
+    last: bool,
+    began: Now,
+}
+
+impl<P: Protocol> Held<P> {
+    fn into_pieces(self) -> impl Iterator<Item = Bytes> {
+        self.pieces.into_iter().chain([self.latest])
+    }
+}
+
+impl<P: Protocol> Exchange<P> {
+    /// Cuts what is in hand into pieces and passes them on, until there is no more or something has to be waited for.
+    pub(super) fn take_requests(&mut self) {
+        while self.state == State::Open && self.opaque.is_none() && !self.wants_upstream() {
+            if matches!(self.inbound, Inbound::Boundary) && self.pending.len() >= MAX_PENDING {
+                self.context.messages().limit_pending.inc();
+                break;
+            }
+            let Some(buffer) = self.from_client.fresh() else { break };
+            match self.requests.decode(buffer) {
+                Ok(Some(piece)) => self.request_piece(piece),
+                Ok(None) => self.from_client.starve(),
+                Err(malformed) => self.unreadable(Side::Client, malformed),
+            }
+        }
+        self.release_local();
+    }
+
+    fn request_piece(&mut self, piece: Piece<RequestHead<P>>) {
+        let Piece { bytes, head, last } = piece;
+        match std::mem::replace(&mut self.inbound, Inbound::Boundary) {
+            Inbound::Boundary => {
+                let (size, began) = (bytes.len(), self.now);
+                let held =
+                    Held { pieces: Vec::new(), latest: bytes, size, limit: usize::MAX, head, last, began };
+                self.decide(held);
+            }
+            Inbound::Held(mut held) => {
+                held.size += bytes.len();
+                held.pieces.push(std::mem::replace(&mut held.latest, bytes));
+                held.last = last;
+                let news = head.is_some();
+                held.head = head.or(held.head);
+                if news || last || held.size > held.limit {
+                    self.decide(held);
+                } else {
+                    self.inbound = Inbound::Held(held);
+                }
+            }
+            Inbound::Passing { number } => {
+                self.note(number, &bytes, head.as_ref(), last);
+                self.to_upstream.push(bytes);
+                if !last {
+                    self.inbound = Inbound::Passing { number };
+                }
+            }
+            Inbound::Collecting { number, mut whole, limit } => {
+                self.note(number, &bytes, head.as_ref(), last);
+                whole.extend_from_slice(&bytes);
+                self.collect(number, whole, limit, last);
+            }
+            Inbound::Swallowing { number } => {
+                self.note(number, &bytes, None, last);
+                if !last {
+                    self.inbound = Inbound::Swallowing { number };
+                }
+            }
+        }
+    }
+
+    /// Another piece of the request `number`.
+    fn note(&mut self, number: u64, bytes: &Bytes, head: Option<&RequestHead<P>>, last: bool) {
+        let Some(pending) = self.pending.find(number) else { return };
+        pending.request_bytes += bytes.len() as u64;
+        pending.complete |= last;
+        if let Some(head) = head {
+            let mut names = self.context.worker.measure().names();
+            self.protocol.learn(&mut self.session, &mut names, &mut pending.op, head);
+            pending.note_parking();
+        }
+    }
+
+    /// Asks the protocol what to do with a request of which `held` has come, and does it.
+    fn decide(&mut self, mut held: Held<P>) {
+        let end = held.last || held.size > held.limit;
+        let mut names = self.context.worker.measure().names();
+        let (op, step) = self.protocol.request(&mut self.session, &mut names, held.head.as_ref(), end);
+        let last = held.last;
+        match step {
+            Step::More { limit } if !end => {
+                held.limit = limit;
+                self.inbound = Inbound::Held(held);
+            }
+            Step::More { .. } => {
+                self.begin(op, &held, Answering::Awaited);
+                self.fail(Side::Proxy, Reason::Internal);
+            }
+            Step::Forward => match self.admit(op, &held) {
+                Ok(number) => {
+                    held.into_pieces().for_each(|piece| self.to_upstream.push(piece));
+                    if !last {
+                        self.inbound = Inbound::Passing { number };
+                    }
+                }
+                Err((number, fault)) => self.swallow(number, fault, last),
+            },
+            Step::Rewrite { limit } => match self.admit(op, &held) {
+                Ok(number) => {
+                    let mut whole = BytesMut::with_capacity(held.size);
+                    held.into_pieces().for_each(|piece| whole.extend_from_slice(&piece));
+                    self.collect(number, whole, limit, last);
+                }
+                Err((number, fault)) => self.swallow(number, fault, last),
+            },
+            Step::Respond(bytes, outcome) => {
+                let answer = answering(bytes, outcome);
+                let number = self.begin(op, &held, answer);
+                if !last {
+                    self.inbound = Inbound::Swallowing { number };
+                }
+            }
+            Step::Close(fault) => {
+                let number = self.begin(op, &held, Answering::Awaited);
+                self.judge_failed(number, fault);
+                self.fail(fault.side, fault.reason);
+            }
+        }
+    }
+
+    /// The operation joins those under way.
+    fn begin(&mut self, op: P::Op, held: &Held<P>, answer: Answering) -> u64 {
+        let number = self.pending.number();
+        let mut pending = Pending {
+            op,
+            number,
+            ticket: None,
+            in_flight: self.context.worker.measure().started(self.context.place),
+            began: held.began,
+            first_byte: None,
+            request_bytes: held.size as u64,
+            reply_bytes: 0,
+            retries: 0,
+            complete: held.last,
+            answer,
+        };
+        pending.note_parking();
+        self.pending.push(pending);
+        number
+    }
+
+    /// The operation joins those under way, with a place in the cluster. Without an upstream connection it gets that when the
+    /// connection is made.
+    fn admit(&mut self, mut op: P::Op, held: &Held<P>) -> Result<u64, (u64, Fault)> {
+        let Some(upstream) = &mut self.upstream else {
+            return Ok(self.begin(op, held, Answering::Awaited));
+        };
+        op.as_mut().affinity = Affinity::Connection;
+        let admitted = self.context.cluster.view.admit(op.as_ref(), &mut upstream.tries, self.now);
+        let number = self.begin(op, held, Answering::Awaited);
+        match admitted {
+            Ok(ticket) => {
+                if let Some(pending) = self.pending.find(number) {
+                    pending.ticket = Some(ticket);
+                }
+                Ok(number)
+            }
+            Err(fault) => Err((number, fault)),
+        }
+    }
+
+    /// Collects a request to be rewritten; with its last piece rewrites it and sends it on.
+    fn collect(&mut self, number: u64, whole: BytesMut, limit: usize, last: bool) {
+        if whole.len() > limit {
+            self.context.messages().limit_rewrite.inc();
+            let fault = Fault::new(Side::Proxy, Phase::Admitted, Reason::TooLarge);
+            return self.swallow(number, fault, last);
+        }
+        if !last {
+            self.inbound = Inbound::Collecting { number, whole, limit };
+            return;
+        }
+        let Some(pending) = self.pending.find(number) else { return };
+        let mut out = BytesMut::with_capacity(whole.len());
+        match self.protocol.rewrite(&mut self.session, &pending.op, &whole, &mut out) {
+            Ok(()) => self.to_upstream.push(out.freeze()),
+            Err(malformed) => {
+                self.note_malformed(Side::Client, malformed);
+                let fault = Fault::new(Side::Client, Phase::Admitted, Reason::Malformed);
+                self.swallow(number, fault, true);
+            }
+        }
+    }
+
+    /// Weir answers this operation itself, with a refusal; what is still to come of the request goes nowhere.
+    pub(super) fn swallow(&mut self, number: u64, fault: Fault, last: bool) {
+        self.inbound = if last { Inbound::Boundary } else { Inbound::Swallowing { number } };
+        let Some(pending) = self.pending.find(number) else { return };
+        let mut out = BytesMut::new();
+        let mut names = self.context.worker.measure().names();
+        let mut outcome =
+            self.protocol.refuse(&mut self.session, &mut names, &mut pending.op, &fault, &mut out);
+        outcome.fault = Some(fault);
+        pending.ticket = None;
+        let speechless = out.is_empty() && !pending.is_unanswered();
+        pending.answer = answering(out.freeze(), outcome);
+        if speechless {
+            // The client would wait for an answer for ever.
+            self.fail(fault.side, fault.reason);
+        }
+    }
+
+    /// Answers of Weir's own whose turn has come: everything before them is answered, and no reply is in the middle.
+    pub(super) fn release_local(&mut self) {
+        while self.outbound.is_boundary()
+            && let Some(pending) = self.pending.oldest_open()
+            && pending.complete
+        {
+            let Answering::Local(bytes, outcome) = &mut pending.answer else { return };
+            pending.reply_bytes = bytes.len() as u64;
+            pending.first_byte = Some(self.now);
+            self.to_client.push(std::mem::take(bytes));
+            pending.answer = Answering::Judged(*outcome);
+        }
+    }
+}
+
+fn answering(bytes: Bytes, outcome: Outcome) -> Answering {
+    if bytes.is_empty() { Answering::Judged(outcome) } else { Answering::Local(bytes, outcome) }
+}
+
+impl<P: Protocol> Inbound<P> {
+    /// What has been held or collected, as it came.
+    pub(super) fn into_bytes(self) -> Vec<Bytes> {
+        match self {
+            Inbound::Held(held) => held.into_pieces().collect(),
+            Inbound::Collecting { whole, .. } => vec![whole.freeze()],
+            Inbound::Boundary | Inbound::Passing { .. } | Inbound::Swallowing { .. } => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! A message protocol small enough to see every step and answer in a test.
+//!
+//! A message is a length (u32, big-endian, of what follows), a tag (u32) and a text. The first word of a request's text says what
+//! is to be done with it:
+//!
+//! | word | what happens |
+//! |---|---|
+//! | `get` | forwarded; one reply |
+//! | `fire` | forwarded; no reply |
+//! | `watch` | forwarded; replies until one that does not begin with `+` |
+//! | `park` | as `watch`, a long poll |
+//! | `local` | answered by Weir with `from weir` |
+//! | `ask` | held until it has come whole (16 bytes at most), then forwarded |
+//! | `swap` | rewritten in capitals (24 bytes at most), then forwarded |
+//! | `hold` | forwarded; its reply is held back until it is judged |
+//! | `edit` | forwarded; its reply is rewritten in capitals (24 bytes at most) |
+//! | `quit` | both connections are closed |
+//!
+//! A reply that begins with `err` is an error. A refusal is a message `refused: <fault>`.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use weir_codecs::Piece;
+use weir_config::{Field, Kind, Listener, Node, Section, Settings, Table, Walk};
+use weir_decide::exchange::{
+    Class, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Phase, Reason, Replies, RetryOn,
+    Side,
+};
+use weir_decide::protocol::{Answer, Decode, Malformed, Protocol, Step};
+use weir_drive::{Accepted, BuildError, Context, Filter, Service, Worker, message};
+
+pub static FILTERS: &[&'static dyn Filter] = &[&Toy];
+
+pub struct Toy;
+
+static TABLE: Table = Table {
+    name: "toy",
+    doc: "Only for tests.",
+    fields: &[
+        Field::required("cluster", Kind::Cluster, "Where."),
+        Field::with_default(
+            "strict",
+            Kind::Bool,
+            "false",
+            "Whether what cannot be read ends the connection.",
+        ),
+    ],
+    rules: &[],
+};
+
+impl Section for Toy {
+    fn key(&self) -> &'static str {
+        "toy"
+    }
+    fn table(&self) -> &'static Table {
+        &TABLE
+    }
+    fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings> {
+        let fields = walk.fields(node, &TABLE)?;
+        let cluster = fields.cluster(walk, "cluster")?;
+        let strict = fields.flag(walk, "strict")?;
+        Some(Arc::new((cluster, strict)))
+    }
+}
+
+type ToySettings = (Arc<str>, bool);
+
+impl Filter for Toy {
+    fn section(&self) -> &'static dyn Section {
+        &Toy
+    }
+    fn service(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Rc<dyn Service>, BuildError> {
+        Ok(Rc::new(ToyService(RefCell::new(build(listener, worker)?))))
+    }
+}
+
+type Parts = (Rc<ToyProtocol>, Rc<Context>);
+
+fn build(listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Parts, BuildError> {
+    let (cluster, strict) = listener.settings.downcast_ref::<ToySettings>().unwrap();
+    let cluster = worker.cluster(cluster).ok_or_else(|| BuildError::no_cluster(listener, cluster))?;
+    Ok((Rc::new(ToyProtocol { strict: *strict }), Context::new(worker, listener, &cluster)))
+}
+
+struct ToyService(RefCell<Parts>);
+
+impl Service for ToyService {
+    fn serve(self: Rc<Self>, connection: Accepted) -> Pin<Box<dyn Future<Output = ()>>> {
+        let (protocol, context) = self.0.borrow().clone();
+        Box::pin(message::serve(protocol, context, connection))
+    }
+    fn reload(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<(), BuildError> {
+        *self.0.borrow_mut() = build(listener, worker)?;
+        Ok(())
+    }
+}
+
+pub struct ToyProtocol {
+    pub strict: bool,
+}
+
+/// What is known of a message: its tag, and as much of its text as a decision needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    tag: u32,
+    text: [u8; 8],
+}
+
+impl Head {
+    fn word(&self) -> &[u8] {
+        self.text.split(|byte| !byte.is_ascii_alphabetic()).next().unwrap()
+    }
+}
+
+#[derive(Default)]
+pub struct Frames {
+    left: usize,
+    head: Option<Head>,
+}
+
+/// The longest message; a longer one is malformed.
+pub const MAX: usize = 1 << 24;
+
+impl Decode for Frames {
+    type Head = Head;
+
+    fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Piece<Head>>, Malformed> {
+        if self.left == 0 {
+            let Some(length) = buf.first_chunk::<4>() else { return Ok(None) };
+            let length = u32::from_be_bytes(*length) as usize;
+            if length > MAX {
+                return Err(Malformed::TooLarge("message"));
+            }
+            if length < 4 {
+                return Err(Malformed::Syntax("length"));
+            }
+            let known = 4 + length.min(12);
+            if buf.len() < known {
+                return Ok(None);
+            }
+            let mut text = [0; 8];
+            let shown = length.min(12) - 4;
+            text[..shown].copy_from_slice(&buf[8..8 + shown]);
+            let tag = u32::from_be_bytes(buf[4..8].try_into().unwrap());
+            self.left = 4 + length;
+            self.head = Some(Head { tag, text });
+        }
+        if buf.is_empty() {
+            return Ok(None);
+        }
+        let size = buf.len().min(self.left);
+        // The head comes with the first piece, and again with the last.
+        let first = self.head.filter(|_| self.left >= 8);
+        self.left -= size;
+        let last = self.left == 0;
+        let head = if last { self.head } else { first.filter(|_| size > 0) };
+        Ok(Some(Piece { bytes: buf.split_to(size).freeze(), head, last }))
+    }
+}
+
+pub struct Op(Operation, Vec<u8>);
+
+impl AsRef<Operation> for Op {
+    fn as_ref(&self) -> &Operation {
+        &self.0
+    }
+}
+
+impl AsMut<Operation> for Op {
+    fn as_mut(&mut self) -> &mut Operation {
+        &mut self.0
+    }
+}
+
+fn outcome(class: Class, result: &'static str) -> Outcome {
+    Outcome { class, result, code: NameId::NONE, retryable: RetryOn::NONE, fault: None, latency: 0 }
+}
+
+impl Protocol for ToyProtocol {
+    const NAME: &'static str = "toy";
+    type Session = ();
+    type Request = Frames;
+    type Reply = Frames;
+    type Op = Op;
+
+    fn session(&self) -> ((), Frames, Frames) {
+        ((), Frames::default(), Frames::default())
+    }
+
+    fn request(&self, (): &mut (), names: &mut dyn Names, head: Option<&Head>, end: bool) -> (Op, Step) {
+        let head = head.expect("the first piece has the head");
+        let word = head.word();
+        let name = names.intern(NameKind::Operation, &[word]);
+        let mut op = Operation::new(name, NameId::NONE);
+        op.tag = head.tag.into();
+        op.replies = match word {
+            b"fire" => Replies::None,
+            b"watch" | b"park" => Replies::Stream,
+            _ => Replies::One,
+        };
+        op.parked = word == b"park";
+        let step = match word {
+            b"local" => Step::Respond(frame(head.tag, b"from weir"), outcome(Class::Success, "local")),
+            b"ask" if !end => Step::More { limit: 16 },
+            b"swap" => Step::Rewrite { limit: 24 },
+            b"quit" => Step::Close(Fault::new(Side::Client, Phase::Admitted, Reason::Denied)),
+            _ => Step::Forward,
+        };
+        (Op(op, word.to_vec()), step)
+    }
+
+    fn learn(&self, (): &mut (), _: &mut dyn Names, op: &mut Op, head: &Head) {
+        assert_eq!(op.0.tag, u64::from(head.tag));
+    }
+
+    fn answers(&self, (): &(), head: &Head) -> Option<u64> {
+        // Tag 0: the oldest.
+        (head.tag != 0).then_some(head.tag.into())
+    }
+
+    fn reply(&self, (): &mut (), op: &mut Op, _: EndpointId, head: &Head) -> Answer {
+        let more = op.0.replies == Replies::Stream && head.text[0] == b'+';
+        match &*op.1 {
+            b"hold" => Answer::Relay { more, hold: true },
+            b"edit" => Answer::Rewrite { limit: 24, more },
+            _ => Answer::Relay { more, hold: false },
+        }
+    }
+
+    fn rewrite(&self, (): &mut (), _: &Op, whole: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
+        let (head, text) = whole.split_at(8);
+        if text.contains(&b'!') {
+            return Err(Malformed::Syntax("exclamation"));
+        }
+        out.extend_from_slice(head);
+        out.extend_from_slice(&text.to_ascii_uppercase());
+        Ok(())
+    }
+
+    fn judge(&self, (): &mut (), names: &mut dyn Names, _: &mut Op, tail: &Head) -> Outcome {
+        if tail.word() == b"err" {
+            let code = names.intern(NameKind::Code, &[b"E42"]);
+            Outcome { code, ..outcome(Class::Rejected, "error") }
+        } else {
+            outcome(Class::Success, "ok")
+        }
+    }
+
+    fn refuse(
+        &self,
+        (): &mut (),
+        _: &mut dyn Names,
+        op: &mut Op,
+        fault: &Fault,
+        out: &mut BytesMut,
+    ) -> Outcome {
+        if op.0.replies != Replies::None {
+            let tag = u32::try_from(op.0.tag).unwrap();
+            out.extend_from_slice(&frame(tag, format!("refused: {fault}").as_bytes()));
+        }
+        let (class, result) = match fault.side {
+            Side::Client => (Class::Cancelled, "client_gone"),
+            Side::Proxy => (Class::Refused, "refused"),
+            Side::Network | Side::Upstream => (Class::Failed, "upstream_lost"),
+        };
+        outcome(class, result)
+    }
+
+    fn degrades(&self, (): &()) -> bool {
+        !self.strict
+    }
+}
+
+/// A message.
+pub fn frame(tag: u32, text: &[u8]) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u32(4 + text.len() as u32);
+    out.put_u32(tag);
+    out.put_slice(text);
+    out.freeze()
+}

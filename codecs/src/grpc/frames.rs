@@ -68,6 +68,11 @@ impl MessageCounter {
         self.messages > 0 || self.have > 0 || self.left > 0
     }
 
+    /// Whether the bytes were found to be no messages.
+    pub const fn is_broken(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// Reads the next slice and returns how many messages it completed. After an error every call gives the same
     /// error: where the next message begins is no longer known.
     pub fn feed(&mut self, input: &[u8]) -> Result<u32, FrameError> {

@@ -1,0 +1,438 @@
+//! Calls from their heads to their records, as the exchange loop would lead them.
+
+use super::*;
+use std::collections::HashMap;
+use weir_decide::exchange::{Class, Fault, Now, Outcome, Phase, Reason, RetryOn, Side};
+use weir_http::{AtHead, End, Fields, Refusal};
+use weir_measure::Limits;
+use weir_measure::names::{
+    DYNAMODB_ITEM_ERRORS, DYNAMODB_OPAQUE, DYNAMODB_TABLE_OPERATIONS, DYNAMODB_THROTTLES,
+    DYNAMODB_UNPROCESSED, Family,
+};
+
+/// Interns without a cap, and shows the names.
+#[derive(Default)]
+struct Book {
+    ids: HashMap<Vec<u8>, NameId>,
+}
+
+impl Names for Book {
+    fn intern(&mut self, _: NameKind, parts: &[&[u8]]) -> NameId {
+        let next = NameId(self.ids.len() as u32 + 2);
+        *self.ids.entry(parts.concat()).or_insert(next)
+    }
+}
+
+impl Book {
+    fn show(&self, id: NameId) -> String {
+        if id == NameId::OTHER {
+            return "_other".to_owned();
+        }
+        let found = self.ids.iter().find(|(_, known)| **known == id);
+        found.map(|(text, _)| String::from_utf8(text.clone()).unwrap()).unwrap_or_default()
+    }
+}
+
+fn fields(list: &[(&str, &str)]) -> Fields {
+    list.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
+}
+
+struct Stage {
+    measure: Arc<Measure>,
+    dialect: DynamoDbDialect,
+    names: Book,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let measure = Measure::new(Limits::default());
+        let dialect = DynamoDbDialect::new(&measure, "tables", 7);
+        Stage { measure, dialect, names: Book::default() }
+    }
+
+    fn look(&mut self, method: &str, path: &str, list: &[(&str, &str)]) -> Option<Box<dyn Watch>> {
+        let fields = fields(list);
+        let head = RequestHead {
+            version: 11,
+            method: method.as_bytes(),
+            scheme: b"http",
+            authority: b"tables",
+            path: path.as_bytes(),
+            query: None,
+            fields: &fields,
+            route: NameId::NONE,
+            began: Now(1),
+        };
+        self.dialect.watch(&mut self.names, &head)
+    }
+
+    /// A call with its whole request.
+    fn sent(&mut self, operation: &str, more: &[(&str, &str)], body: &[u8]) -> Box<dyn Watch> {
+        let target = format!("DynamoDB_20120810.{operation}");
+        let mut list = vec![("X-Amz-Target", target.as_str())];
+        list.extend_from_slice(more);
+        let mut call = self.look("POST", "/", &list).unwrap();
+        call.attempt(0, Now(2), &mut fields(&list));
+        for part in body.chunks(5) {
+            call.request_data(&mut self.names, part);
+        }
+        call.request_end(&mut self.names, None);
+        call
+    }
+
+    fn replied(
+        &mut self,
+        call: &mut Box<dyn Watch>,
+        status: u16,
+        list: &[(&str, &str)],
+        body: &[u8],
+    ) -> Outcome {
+        call.reply_head(&mut self.names, status, &fields(list), body.is_empty());
+        for part in body.chunks(7) {
+            call.reply_data(part);
+        }
+        let outcome = call.judge(&mut self.names, End::Complete { trailers: None });
+        call.finished(&outcome);
+        outcome
+    }
+
+    fn counter(&self, family: &'static Family, labels: &[&str]) -> u64 {
+        self.measure.counter(family, labels).value()
+    }
+
+    fn show(&self, call: &dyn Watch) -> (String, String) {
+        (self.names.show(call.operation().name), self.names.show(call.operation().resource))
+    }
+}
+
+#[test]
+fn what_is_a_call() {
+    let mut stage = Stage::new();
+    // Method, path, fields; the operation, if it is a call.
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
+    let cases: &[Case<'_>] = &[
+        ("POST", "/", &[("x-amz-target", "DynamoDB_20120810.GetItem")], Some("GetItem")),
+        ("POST", "/", &[("x-amz-target", "DynamoDB_20120810.NewThing")], Some("_other")),
+        ("POST", "/", &[("x-amz-target", "DynamoDBStreams_20120810.GetRecords")], Some("GetRecords")),
+        (
+            "POST",
+            "/",
+            &[("x-amz-target", "DynamoDB_20120810.GetItem"), ("x-amz-target", "DynamoDB_20120810.PutItem")],
+            Some("_other"),
+        ),
+        (
+            "POST",
+            "/service/DynamoDB_20120810/operation/PutItem",
+            &[("smithy-protocol", "rpc-v2-cbor")],
+            Some("PutItem"),
+        ),
+        ("POST", "/service/DynamoDB_20120810/operation/PutItem", &[], None),
+        ("POST", "/", &[("x-amz-target", "Kinesis_20131202.GetRecords")], None),
+        ("POST", "/", &[], None),
+        ("GET", "/", &[("x-amz-target", "DynamoDB_20120810.GetItem")], None),
+        ("GET", "/", &[], None),
+        ("OPTIONS", "*", &[], None),
+    ];
+    for (method, path, list, expected) in cases {
+        let call = stage.look(method, path, list);
+        let name = call.map(|call| stage.names.show(call.operation().name));
+        assert_eq!(name.as_deref(), *expected, "{method} {path} {list:?}");
+    }
+}
+
+#[test]
+fn tables_and_repeatability() {
+    let cases: &[(&str, &str, &str, bool)] = &[
+        ("GetItem", r#"{"TableName":"orders","Key":{}}"#, "orders", true),
+        ("GetItem", r#"{"TableName":"arn:aws:dynamodb:x:1:table/orders"}"#, "orders", true),
+        ("PutItem", r#"{"TableName":"orders","Item":{}}"#, "orders", true),
+        ("PutItem", r#"{"TableName":"orders","ConditionExpression":"x"}"#, "orders", false),
+        ("UpdateItem", r#"{"TableName":"orders"}"#, "orders", false),
+        ("BatchWriteItem", r#"{"RequestItems":{"orders":[],"items":[]}}"#, "_multiple", true),
+        ("BatchGetItem", r#"{"RequestItems":{"items":{}}}"#, "items", true),
+        ("TransactWriteItems", r#"{"TransactItems":[{"Put":{"TableName":"orders"}}]}"#, "orders", false),
+        (
+            "TransactWriteItems",
+            r#"{"TransactItems":[{"Put":{"TableName":"orders"}}],"ClientRequestToken":"t"}"#,
+            "orders",
+            true,
+        ),
+        ("ExecuteStatement", r#"{"Statement":"SELECT * FROM \"orders\""}"#, "orders", true),
+        ("ExecuteStatement", r#"{"Statement":"DELETE FROM orders WHERE a=1"}"#, "orders", false),
+        ("ExecuteStatement", r#"{"Statement":"DROP TABLE orders"}"#, "_unparsed", false),
+        ("ListTables", "{}", "", true),
+        ("ListTables", "", "", true),
+        ("GetItem", r#"{"TableName":"orders","TableName":"items"}"#, "_unparsed", false),
+        ("GetItem", r#"{"TableName":"orders""#, "_unparsed", false),
+        ("GetItem", "<xml/>", "_unparsed", false),
+        ("GetItem", r#"{"TableName":7}"#, "_unparsed", true),
+        ("NewThing", r#"{"TableName":"orders"}"#, "orders", false),
+    ];
+    for (operation, body, resource, idempotent) in cases {
+        let mut stage = Stage::new();
+        let call = stage.sent(operation, &[], body.as_bytes());
+        assert_eq!(stage.show(&*call).1, *resource, "{operation} {body}");
+        assert_eq!(call.operation().idempotent, *idempotent, "{operation} {body}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_counted() {
+    let mut stage = Stage::new();
+    for (list, body) in [
+        (&[][..], &b"\x1f\x8b"[..]),
+        (&[("content-encoding", "gzip")], b"{}"),
+        (&[("content-encoding", "br")], b"{}"),
+    ] {
+        let call = stage.sent("GetItem", list, body);
+        assert_eq!(stage.show(&*call).1, "_unparsed");
+        assert!(!call.operation().idempotent);
+    }
+    assert_eq!(stage.counter(&DYNAMODB_OPAQUE, &["tables", "request"]), 3);
+    let mut call = stage.sent("GetItem", &[], br#"{"TableName":"orders"}"#);
+    let outcome = stage.replied(&mut call, 500, &[("content-type", "text/html")], b"<html>");
+    assert_eq!((outcome.result, stage.names.show(outcome.code)), ("server_error", "_other".to_owned()));
+    assert_eq!(stage.counter(&DYNAMODB_OPAQUE, &["tables", "reply"]), 1);
+}
+
+#[test]
+fn replies() {
+    // Operation, status, fields, body; result, code, class.
+    type Case<'a> = (&'a str, u16, &'a [(&'a str, &'a str)], &'a str, &'a str, &'a str, Class);
+    let cases: &[Case<'_>] = &[
+        ("GetItem", 200, &[], "{}", "ok", "", Class::Success),
+        ("TagResource", 200, &[], "", "ok", "", Class::Success),
+        ("GetItem", 200, &[], r#"{"Item":{"__type":{"S":"x"}}}"#, "ok", "", Class::Success),
+        (
+            "PutItem",
+            400,
+            &[],
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","Message":"x"}"#,
+            "conditional_failed",
+            "ConditionalCheckFailedException",
+            Class::Rejected,
+        ),
+        (
+            "GetItem",
+            400,
+            &[("x-amzn-errortype", "ThrottlingException:http://x")],
+            r#"{"__type":"a#ValidationException"}"#,
+            "throttled",
+            "ThrottlingException",
+            Class::Rejected,
+        ),
+        (
+            "TransactWriteItems",
+            400,
+            &[],
+            r#"{"__type":"x#TransactionCanceledException","CancellationReasons":[{"Code":"None"}]}"#,
+            "transaction_cancelled",
+            "TransactionCanceledException",
+            Class::Rejected,
+        ),
+        (
+            "GetItem",
+            400,
+            &[],
+            r#"{"__type":"x#BrandNewException"}"#,
+            "client_error",
+            "_other",
+            Class::Rejected,
+        ),
+        ("GetItem", 403, &[], "<Error/>", "denied", "_other", Class::Rejected),
+        ("GetItem", 503, &[], "", "server_error", "_other", Class::Failed),
+        (
+            "GetItem",
+            500,
+            &[],
+            r#"{"__type":"x#InternalServerError"}"#,
+            "server_error",
+            "InternalServerError",
+            Class::Failed,
+        ),
+        ("BatchGetItem", 200, &[], r#"{"UnprocessedKeys":{}}"#, "ok", "", Class::Success),
+        (
+            "BatchGetItem",
+            200,
+            &[],
+            r#"{"UnprocessedKeys":{"orders":{"Keys":[{}]}}}"#,
+            "partial",
+            "UnprocessedKeys",
+            Class::Success,
+        ),
+        (
+            "BatchWriteItem",
+            200,
+            &[],
+            r#"{"UnprocessedItems":{"orders":[{}]}}"#,
+            "partial",
+            "UnprocessedItems",
+            Class::Success,
+        ),
+        (
+            "BatchExecuteStatement",
+            200,
+            &[],
+            r#"{"Responses":[{},{"Error":{"Code":"ResourceNotFound"}}]}"#,
+            "partial",
+            "ResourceNotFoundException",
+            Class::Success,
+        ),
+    ];
+    for (operation, status, list, body, result, code, class) in cases {
+        let mut stage = Stage::new();
+        let mut call = stage.sent(operation, &[], b"{}");
+        let outcome = stage.replied(&mut call, *status, list, body.as_bytes());
+        let found = (outcome.result, stage.names.show(outcome.code), outcome.class);
+        assert_eq!(found, (*result, (*code).to_owned(), *class), "{operation} {status} {body}");
+        assert_eq!(outcome.result == "ok", outcome.code == NameId::NONE);
+    }
+}
+
+#[test]
+fn errors_are_held_until_they_are_known() {
+    let mut stage = Stage::new();
+    let mut at = |status, list: &[(&str, &str)], end| {
+        let mut call = stage.sent("GetItem", &[], b"{}");
+        call.reply_head(&mut stage.names, status, &fields(list), end)
+    };
+    assert!(matches!(at(200, &[], false), AtHead::Pass));
+    assert!(matches!(at(200, &[], true), AtHead::Pass));
+    assert!(matches!(at(400, &[], false), AtHead::Hold { .. }));
+    assert!(
+        matches!(at(503, &[], true), AtHead::Judged(outcome) if outcome.retryable.meets(RetryOn::GATEWAY_ERROR))
+    );
+    let throttled = [("x-amzn-errortype", "ThrottlingException")];
+    assert!(
+        matches!(at(400, &throttled, false), AtHead::Judged(outcome) if outcome.retryable == RetryOn::THROTTLED)
+    );
+}
+
+#[test]
+fn a_new_try_forgets_the_last_reply() {
+    let mut stage = Stage::new();
+    let mut call = stage.sent("GetItem", &[], br#"{"TableName":"orders"}"#);
+    call.reply_head(&mut stage.names, 500, &fields(&[("x-amzn-errortype", "InternalServerError")]), false);
+    call.reply_data(b"{\"__type\":\"x#Internal");
+    call.attempt(1, Now(9), &mut fields(&[]));
+    let outcome = stage.replied(&mut call, 200, &[], b"{}");
+    assert_eq!((outcome.result, outcome.code), ("ok", NameId::NONE));
+    assert_eq!(stage.show(&*call).1, "orders");
+}
+
+#[test]
+fn each_table_is_charged() {
+    let mut stage = Stage::new();
+    let body = br#"{"RequestItems":{"orders":[],"items":[{}],"arn:aws:dynamodb:x:1:table/items":[]}}"#;
+    for _ in 0..2 {
+        let mut call = stage.sent("BatchWriteItem", &[], body);
+        stage.replied(&mut call, 200, &[], br#"{"UnprocessedItems":{"items":[{},{}]}}"#);
+    }
+    let mut call = stage.sent("GetItem", &[], br#"{"TableName":"orders"}"#);
+    stage.replied(&mut call, 200, &[], b"{}");
+    let charged = |table, operation| stage.counter(&DYNAMODB_TABLE_OPERATIONS, &["tables", table, operation]);
+    assert_eq!(charged("orders", "BatchWriteItem"), 2);
+    assert_eq!(charged("items", "BatchWriteItem"), 2);
+    assert_eq!(charged("orders", "GetItem"), 1);
+    assert_eq!(stage.counter(&DYNAMODB_UNPROCESSED, &["tables", "items", "BatchWriteItem"]), 4);
+}
+
+#[test]
+fn failed_items_and_throttles_are_counted() {
+    let mut stage = Stage::new();
+    let body = br#"{"TransactItems":[{"Put":{"TableName":"orders"}},{"Put":{"TableName":"items"}}]}"#;
+    let mut call = stage.sent("TransactWriteItems", &[], body);
+    let reply = br#"{"__type":"x#TransactionCanceledException","CancellationReasons":[{"Code":"None"},{"Code":"ConditionalCheckFailed"}]}"#;
+    stage.replied(&mut call, 400, &[], reply);
+    let labels = ["tables", "items", "TransactWriteItems", "ConditionalCheckFailedException"];
+    assert_eq!(stage.counter(&DYNAMODB_ITEM_ERRORS, &labels), 1);
+
+    let mut call = stage.sent("Query", &[], br#"{"TableName":"orders","IndexName":"ByDay"}"#);
+    let reply = br#"{"__type":"x#ProvisionedThroughputExceededException","ThrottlingReasons":[{"reason":"IndexReadKeyRangeThroughputExceeded","resource":"arn:aws:dynamodb:x:1:table/orders/index/ByDay"}]}"#;
+    let outcome = stage.replied(&mut call, 400, &[], reply);
+    assert_eq!(outcome.result, "throttled");
+    let labels = ["tables", "orders", "ByDay", "read", "key_range_throughput"];
+    assert_eq!(stage.counter(&DYNAMODB_THROTTLES, &labels), 1);
+}
+
+#[test]
+fn failures_and_refusals() {
+    use Side::*;
+    // Side, phase, reason, plain status; result, code, status.
+    let cases = [
+        (Network, Phase::Connecting, Reason::ConnectFailed, 502, "upstream_lost", "InternalServerError", 503),
+        (Proxy, Phase::Admitted, Reason::MaxRequests, 503, "refused", "ThrottlingException", 400),
+        (Network, Phase::Admitted, Reason::NoEndpoint, 503, "refused", "InternalServerError", 503),
+        (Upstream, Phase::Waiting, Reason::Timeout, 504, "timeout", "InternalServerError", 503),
+        (Client, Phase::Sending, Reason::TooLarge, 413, "rejected", "ValidationException", 413),
+    ];
+    for (side, phase, reason, plain, result, code, status) in cases {
+        let mut stage = Stage::new();
+        let mut call = stage.sent("GetItem", &[], br#"{"TableName":"orders"}"#);
+        let fault = Fault::new(side, phase, reason);
+        let outcome = call.judge(&mut stage.names, End::Failed { fault: &fault, code: None, now: Now(5) });
+        assert_eq!((outcome.result, stage.names.show(outcome.code)), (result, code.to_owned()), "{fault}");
+        let reply = call.refuse(&Refusal { fault: &fault, status: plain, text: "no" });
+        assert_eq!(reply.status, status, "{fault}");
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        assert!(body["__type"].as_str().unwrap().ends_with(&format!("#{code}")), "{fault}");
+        let again = call.refuse(&Refusal { fault: &fault, status: plain, text: "no" });
+        let id = |reply: &weir_http::LocalReply| reply.fields.value(b"x-amzn-requestid").map(<[u8]>::to_vec);
+        assert_ne!(id(&reply), id(&again), "ids differ");
+        call.finished(&outcome);
+        assert_eq!(stage.counter(&DYNAMODB_TABLE_OPERATIONS, &["tables", "orders", "GetItem"]), 1);
+    }
+    // A client that goes in the middle of its request: what was read so far names the table.
+    let mut stage = Stage::new();
+    let target = [("x-amz-target", "DynamoDB_20120810.PutItem")];
+    let mut call = stage.look("POST", "/", &target).unwrap();
+    call.attempt(0, Now(2), &mut fields(&target));
+    call.request_data(&mut stage.names, br#"{"TableName":"orders","Item":{"a"#);
+    let fault = Fault::new(Client, Phase::Sending, Reason::Closed);
+    let outcome = call.judge(&mut stage.names, End::Failed { fault: &fault, code: None, now: Now(5) });
+    assert_eq!(
+        (outcome.result, outcome.code, outcome.class),
+        ("client_gone", NameId::NONE, Class::Cancelled)
+    );
+    assert_eq!(stage.show(&*call).1, "orders");
+}
+
+#[test]
+fn retries_are_left_to_the_sdk() {
+    let mut stage = Stage::new();
+    let default = RetryOn::CONNECT_FAILURE.and(RetryOn::REFUSED_STREAM);
+    for (header, expected) in [
+        ("attempt=1; max=4", default),
+        ("attempt=1", default),
+        ("attempt=2; max=4", RetryOn::NONE),
+        ("ttl=20261123T000000Z; attempt=3; max=4", RetryOn::NONE),
+        ("attempt=x", default),
+    ] {
+        let call = stage.sent("GetItem", &[("amz-sdk-request", header)], b"{}");
+        assert_eq!(call.retry_on(), expected, "{header}");
+    }
+    assert_eq!(stage.sent("GetItem", &[], b"{}").retry_on(), default);
+}
+
+#[test]
+fn scanners_are_used_again() {
+    let mut stage = Stage::new();
+    for _ in 0..3 {
+        let mut call = stage.sent("GetItem", &[], br#"{"TableName":"orders"}"#);
+        stage.replied(&mut call, 200, &[], b"{}");
+    }
+    assert_eq!(stage.dialect.shared.pool.borrow().len(), 1);
+    let calls: Vec<_> = (0..MAX_POOLED + 10).map(|_| stage.sent("ListTables", &[], b"{}")).collect();
+    drop(calls);
+    assert_eq!(stage.dialect.shared.pool.borrow().len(), MAX_POOLED);
+}
+
+#[test]
+fn the_section_reads_like_http() {
+    static SECTION: HttpSection = section(&[&DynamoDb]);
+    let text = "listeners: { d: { bind: '127.0.0.1:0', dynamodb: { cluster: c } } }\nclusters: { c: { endpoints: ['127.0.0.1:1'] } }\n";
+    let config = weir_config::parse(text, "weir.yaml", &[&SECTION]).unwrap();
+    assert_eq!(config.listeners[0].protocol, NAME);
+    let settings = config.listeners[0].settings.downcast_ref::<weir_http::config::Http>().unwrap();
+    assert_eq!(settings.routes[0].dialect.as_deref(), Some(NAME));
+}

@@ -36,6 +36,14 @@ impl ReplyTo {
     }
 }
 
+impl ReplyTo {
+    /// How to go on after a reply of the server's that said more would come: the next one answers that one.
+    #[must_use]
+    pub fn after(self, request_id: i32) -> ReplyTo {
+        ReplyTo { request_id, ..self }
+    }
+}
+
 /// An error as a server would report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorReply<'a> {

@@ -1,0 +1,87 @@
+//! The codec's decoders as the message loop wants them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use weir_codecs::Piece;
+use weir_codecs::mongo::{Decoder, Head, Inflate, Problem, ReplyHead, RequestHead};
+use weir_decide::protocol::{Decode, Malformed};
+
+/// What the decoders of a listener on one worker share.
+pub(crate) struct Shared {
+    pub listener: Arc<str>,
+    pub inflate: RefCell<Inflate>,
+}
+
+/// Cuts the client's bytes into requests.
+pub type Requests = Direction<RequestHead>;
+
+/// Cuts the server's bytes into replies.
+pub type Replies = Direction<ReplyHead>;
+
+/// One direction of a connection.
+///
+/// What cannot be understood ends the reading of messages, though its length is known: nobody can say any more how many
+/// replies are due, and a count that may be wrong is worse than none. The message itself still goes on; the next call
+/// reports the trouble, and the loop goes on with bytes.
+pub struct Direction<H> {
+    decoder: Decoder<H>,
+    shared: Rc<Shared>,
+    /// Which side's bytes these are.
+    side: &'static str,
+    failed: Option<Malformed>,
+}
+
+impl<H: Head> Direction<H> {
+    pub(crate) fn new(shared: &Rc<Shared>, side: &'static str) -> Direction<H> {
+        Direction { decoder: Decoder::default(), shared: Rc::clone(shared), side, failed: None }
+    }
+
+    #[cold]
+    fn fail(&mut self, reason: &'static str, error: &dyn std::fmt::Display) -> Malformed {
+        tracing::warn!(listener = %self.shared.listener, from = self.side, %error, "a message could not be understood");
+        let failed = Malformed::Syntax(reason);
+        self.failed = Some(failed);
+        failed
+    }
+}
+
+/// What a head says went wrong.
+pub(crate) trait Troubled {
+    fn problem(&self) -> Option<Problem>;
+}
+
+impl Troubled for RequestHead {
+    fn problem(&self) -> Option<Problem> {
+        self.problem
+    }
+}
+
+impl Troubled for ReplyHead {
+    fn problem(&self) -> Option<Problem> {
+        self.problem
+    }
+}
+
+#[allow(private_bounds)] // the two heads there are
+impl<H: Head + Troubled> Decode for Direction<H> {
+    type Head = H;
+
+    fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Piece<H>>, Malformed> {
+        if let Some(failed) = self.failed {
+            return Err(failed);
+        }
+        let decoded = self.decoder.decode(buf, &mut self.shared.inflate.borrow_mut());
+        match decoded {
+            Ok(piece) => {
+                if let Some(problem) = piece.as_ref().and_then(|piece| piece.head.as_ref()?.problem()) {
+                    self.fail(problem.word(), &problem);
+                }
+                Ok(piece)
+            }
+            Err(malformed) => Err(self.fail(malformed.looks_like.word(), &malformed)),
+        }
+    }
+}

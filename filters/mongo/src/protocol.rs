@@ -1,0 +1,256 @@
+//! MongoDB as a message protocol: which operation a request is, which reply answers it, and what is remembered between.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use bytes::BytesMut;
+use weir_codecs::mongo::{Budget, Command, Inflate, OpCode, ReplyHead, ReplyTo, RequestHead};
+use weir_decide::exchange::{
+    Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Replies as Due,
+};
+use weir_decide::protocol::{self, Answer, Malformed, Step};
+use weir_measure::{Counter, Measure, names};
+
+use crate::cursors::AwaitCursors;
+use crate::decode::{Direction, Replies, Requests, Shared};
+use crate::{refusal, verdict};
+
+/// What all decompressors of the process may take together. It is met by many clients that send large zstd messages
+/// slowly; beyond it a message is not looked into (`weir_malformed_total{reason="over_budget"}`).
+const INFLATE_BUDGET: usize = 24 << 20;
+
+static BUDGET: LazyLock<Arc<Budget>> = LazyLock::new(|| Budget::new(INFLATE_BUDGET));
+static AWAITED: AwaitCursors = AwaitCursors::new();
+
+/// MongoDB on one listener and worker.
+pub struct Protocol {
+    shared: Rc<Shared>,
+    awaited: &'static AwaitCursors,
+    /// Cursors that the table above had no room for.
+    forgotten: Counter,
+    told: Arc<AtomicBool>,
+}
+
+impl Protocol {
+    /// The protocol of `listener`; `told` is set once the operator knows that drivers may go round it.
+    pub fn new(listener: &Arc<str>, measure: &Measure, told: Arc<AtomicBool>) -> Protocol {
+        let inflate = RefCell::new(Inflate::new(Arc::clone(&BUDGET)));
+        let shared = Rc::new(Shared { listener: Arc::clone(listener), inflate });
+        let forgotten = measure.counter(&names::MONGO_AWAITED_CURSORS_FORGOTTEN, &[]);
+        Protocol { shared, awaited: &AWAITED, forgotten, told }
+    }
+
+    /// Completes `op` with what `head` tells.
+    fn describe(&self, session: &mut Session, names: &mut dyn Names, op: &mut MongoOp, head: &RequestHead) {
+        if let Some(client) = &head.client
+            && !client.application.is_empty()
+        {
+            session.application = names.intern(NameKind::Application, &[client.application.as_bytes()]);
+        }
+        op.command = head.command;
+        op.op_code = head.op_code;
+        op.is_query_command = head.is_query_command;
+        op.reply_to = ReplyTo::request(head);
+        op.cursor_id = head.cursor_id;
+        op.opens_awaited = head.change_stream || (head.tailable && head.await_data);
+        op.in_transaction = head.in_transaction;
+        op.is_retryable_write = head.is_retryable_write();
+        let shared = &mut op.shared;
+        shared.name = names.intern(NameKind::Operation, &[head.command.name().as_bytes()]);
+        shared.resource = resource(names, head);
+        shared.application = session.application;
+        shared.tag = tag(head.header.request_id);
+        shared.idempotent = head.is_retryable_read();
+        shared.replies = match (head.expects_reply(), head.flags.exhaust_allowed()) {
+            (false, _) => Due::None,
+            (true, true) => Due::Stream,
+            (true, false) => Due::One,
+        };
+        shared.parked = match head.command {
+            // The server takes maxTimeMS on getMores that wait for data only.
+            Command::GetMore => head.max_time_ms.is_some() || self.awaited.contains(head.cursor_id),
+            _ => head.is_awaitable_hello(),
+        };
+    }
+
+    /// What a complete reply tells beyond its own operation.
+    fn note(&self, op: &MongoOp, tail: &ReplyHead) {
+        match op.command {
+            _ if op.opens_awaited => self.remember(tail.cursor_id),
+            Command::GetMore if tail.cursor_id == 0 => self.awaited.remove(op.cursor_id),
+            Command::KillCursors => self.awaited.remove(op.cursor_id),
+            _ if op.command.is_hello() && tail.announces_members => self.tell(),
+            _ => {}
+        }
+    }
+
+    fn remember(&self, cursor: i64) {
+        if !self.awaited.insert(cursor) {
+            self.forgotten.inc();
+        }
+    }
+
+    /// A driver must never be led round the proxy without the operator being told.
+    fn tell(&self) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                listener = %self.shared.listener,
+                "the server is a member of a replica set: a driver whose URI does not say directConnection=true learns the \
+                 addresses of its members here, and then goes to them past Weir"
+            );
+        }
+    }
+}
+
+/// What is remembered of one connection: a few numbers.
+#[derive(Debug)]
+pub struct Session {
+    /// What the client's application calls itself.
+    application: NameId,
+    /// The number of the last reply that Weir made itself.
+    pub(crate) last_request_id: i32,
+}
+
+/// One command under way.
+#[derive(Debug)]
+pub struct MongoOp {
+    shared: Operation,
+    pub(crate) command: Command,
+    pub(crate) op_code: OpCode,
+    pub(crate) is_query_command: bool,
+    /// How Weir would answer it; `None` where no answer is due, or while it is not known how.
+    pub(crate) reply_to: Option<ReplyTo>,
+    cursor_id: i64,
+    opens_awaited: bool,
+    pub(crate) in_transaction: bool,
+    pub(crate) is_retryable_write: bool,
+}
+
+impl MongoOp {
+    /// An operation of which nothing is known yet.
+    fn unknown(names: &mut dyn Names) -> MongoOp {
+        let name = names.intern(NameKind::Operation, &[Command::Other.name().as_bytes()]);
+        MongoOp {
+            shared: Operation { affinity: Affinity::Connection, ..Operation::new(name, NameId::NONE) },
+            command: Command::Other,
+            op_code: OpCode::default(),
+            is_query_command: false,
+            reply_to: None,
+            cursor_id: 0,
+            opens_awaited: false,
+            in_transaction: false,
+            is_retryable_write: false,
+        }
+    }
+}
+
+impl AsRef<Operation> for MongoOp {
+    fn as_ref(&self) -> &Operation {
+        &self.shared
+    }
+}
+
+impl AsMut<Operation> for MongoOp {
+    fn as_mut(&mut self) -> &mut Operation {
+        &mut self.shared
+    }
+}
+
+impl protocol::Protocol for Protocol {
+    const NAME: &'static str = "mongo";
+    type Session = Session;
+    type Request = Requests;
+    type Reply = Replies;
+    type Op = MongoOp;
+
+    fn session(&self) -> (Session, Requests, Replies) {
+        let session = Session { application: NameId::NONE, last_request_id: 0 };
+        (session, Direction::new(&self.shared, "client"), Direction::new(&self.shared, "server"))
+    }
+
+    fn request(
+        &self,
+        session: &mut Session,
+        names: &mut dyn Names,
+        head: Option<&RequestHead>,
+        _end: bool,
+    ) -> (MongoOp, Step) {
+        let mut op = MongoOp::unknown(names);
+        if let Some(head) = head {
+            self.describe(session, names, &mut op, head);
+        }
+        (op, Step::Forward)
+    }
+
+    fn learn(&self, session: &mut Session, names: &mut dyn Names, op: &mut MongoOp, head: &RequestHead) {
+        self.describe(session, names, op, head);
+    }
+
+    fn answers(&self, _: &Session, head: &ReplyHead) -> Option<u64> {
+        Some(tag(head.header.response_to))
+    }
+
+    fn reply(&self, _: &mut Session, op: &mut MongoOp, _: EndpointId, head: &ReplyHead) -> Answer {
+        let more = head.more_to_come();
+        if more {
+            // The next one answers this one.
+            op.shared.tag = tag(head.header.request_id);
+            op.reply_to = op.reply_to.map(|to| to.after(head.header.request_id));
+        }
+        Answer::Relay { more, hold: false }
+    }
+
+    fn rewrite(
+        &self,
+        _: &mut Session,
+        _: &MongoOp,
+        whole: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<(), Malformed> {
+        // Transparent: never asked for.
+        out.extend_from_slice(whole);
+        Ok(())
+    }
+
+    fn judge(&self, _: &mut Session, names: &mut dyn Names, op: &mut MongoOp, tail: &ReplyHead) -> Outcome {
+        self.note(op, tail);
+        verdict::of_reply(names, op, tail)
+    }
+
+    fn refuse(
+        &self,
+        session: &mut Session,
+        names: &mut dyn Names,
+        op: &mut MongoOp,
+        fault: &Fault,
+        out: &mut BytesMut,
+    ) -> Outcome {
+        refusal::refuse(session, names, op, fault, out)
+    }
+
+    fn degrades(&self, _: &Session) -> bool {
+        // There are no rules: everything is only observed.
+        true
+    }
+}
+
+/// A message's number as a tag.
+fn tag(request_id: i32) -> u64 {
+    u64::from(request_id.cast_unsigned())
+}
+
+/// `database.collection`, or the database where there is no collection.
+fn resource(names: &mut dyn Names, head: &RequestHead) -> NameId {
+    if head.database.is_overlong() || head.collection.is_overlong() {
+        // No server takes such a name.
+        return NameId::OTHER;
+    }
+    let (database, collection) = (head.database.as_bytes(), head.collection.as_bytes());
+    match (database.is_empty(), collection.is_empty()) {
+        (true, true) => NameId::NONE,
+        (_, true) => names.intern(NameKind::Resource, &[database]),
+        _ => names.intern(NameKind::Resource, &[database, b".", collection]),
+    }
+}

@@ -1,0 +1,120 @@
+//! How an operation went, from the end of its reply.
+
+use weir_codecs::mongo::{OpCode, ReplyHead};
+use weir_decide::exchange::{Class, NameId, NameKind, Names, Outcome, RetryOn};
+
+use crate::protocol::MongoOp;
+
+/// The results that a reply can have; [`crate::refusal`] has those of operations without one.
+pub(crate) mod result {
+    /// The server did what was asked.
+    pub const OK: &str = "ok";
+    /// The server answered with an error.
+    pub const ERROR: &str = "error";
+    /// Some of the writes failed, inside `ok: 1`.
+    pub const WRITE_ERROR: &str = "write_error";
+    /// The writes were made, but not as safely as was asked for, inside `ok: 1`.
+    pub const WRITE_CONCERN_ERROR: &str = "write_concern_error";
+    /// The reply could not be understood.
+    pub const UNDECODED: &str = "undecoded";
+}
+
+/// The verdict on `op` by its reply's complete head.
+pub(crate) fn of_reply(names: &mut dyn Names, op: &MongoOp, tail: &ReplyHead) -> Outcome {
+    let outcome =
+        |class, result, code, retryable| Outcome { class, result, code, retryable, fault: None, latency: 0 };
+    let success = |result, code| outcome(Class::Success, result, code, RetryOn::NONE);
+    if tail.problem.is_some() {
+        return success(result::UNDECODED, NameId::NONE);
+    }
+    // A reply to a legacy find or getMore holds the user's documents: an `ok` in them says nothing.
+    let ok = match tail.op_code {
+        OpCode::REPLY if tail.query_failure() => false,
+        OpCode::REPLY if !op.is_query_command => true,
+        _ => tail.ok == Some(true),
+    };
+    if !ok {
+        let code = code_name(names, tail.code_name.as_bytes(), tail.code);
+        return if is_state_change(tail.code) {
+            outcome(Class::Failed, result::ERROR, code, RetryOn::SERVER_ERROR)
+        } else {
+            outcome(Class::Rejected, result::ERROR, code, RetryOn::NONE)
+        };
+    }
+    if tail.write_errors > 0 {
+        return success(result::WRITE_ERROR, code_name(names, b"", tail.write_error_code));
+    }
+    if let Some(code) = tail.write_concern_error {
+        let code = code_name(names, tail.write_concern_error_name.as_bytes(), code);
+        return success(result::WRITE_CONCERN_ERROR, code);
+    }
+    success(result::OK, NameId::NONE)
+}
+
+/// The server is not what it was: shutting down, stepping down, recovering, not the primary.
+fn is_state_change(code: i32) -> bool {
+    matches!(code, 91 | 189 | 10058 | 10107 | 11600 | 11602 | 13435 | 13436)
+}
+
+/// The code's name: the server's, or else ours for its number, or else the number.
+fn code_name(names: &mut dyn Names, name: &[u8], code: i32) -> NameId {
+    if !name.is_empty() {
+        return names.intern(NameKind::Code, &[name]);
+    }
+    match known(code) {
+        Some(name) => names.intern(NameKind::Code, &[name.as_bytes()]),
+        None if code == 0 => NameId::NONE,
+        None => names.intern(NameKind::Code, &[code.to_string().as_bytes()]),
+    }
+}
+
+/// The names of codes that come without one: those of single writes, and what old servers answer.
+fn known(code: i32) -> Option<&'static str> {
+    Some(match code {
+        1 => "InternalError",
+        2 => "BadValue",
+        9 => "FailedToParse",
+        11 => "UserNotFound",
+        13 => "Unauthorized",
+        14 => "TypeMismatch",
+        18 => "AuthenticationFailed",
+        20 => "IllegalOperation",
+        26 => "NamespaceNotFound",
+        28 => "PathNotViable",
+        40 => "ConflictingUpdateOperators",
+        50 => "MaxTimeMSExpired",
+        52 => "DollarPrefixedFieldName",
+        53 => "InvalidIdField",
+        54 => "NotSingleValueField",
+        55 => "InvalidDBRef",
+        57 => "DottedFieldName",
+        59 => "CommandNotFound",
+        61 => "ShardKeyNotFound",
+        63 => "StaleShardVersion",
+        64 => "WriteConcernFailed",
+        66 => "ImmutableField",
+        73 => "InvalidNamespace",
+        79 => "UnknownReplWriteConcern",
+        86 => "IndexKeySpecsConflict",
+        91 => "ShutdownInProgress",
+        100 => "UnsatisfiableWriteConcern",
+        112 => "WriteConflict",
+        121 => "DocumentValidationFailure",
+        146 => "ExceededMemoryLimit",
+        166 => "CommandNotSupportedOnView",
+        189 => "PrimarySteppedDown",
+        225 => "TransactionTooOld",
+        251 => "NoSuchTransaction",
+        263 => "OperationNotSupportedInTransaction",
+        10058 => "LegacyNotPrimary",
+        10107 => "NotWritablePrimary",
+        10334 => "BSONObjectTooLarge",
+        11000 => "DuplicateKey",
+        11600 => "InterruptedAtShutdown",
+        11601 => "Interrupted",
+        11602 => "InterruptedDueToReplStateChange",
+        13435 => "NotPrimaryNoSecondaryOk",
+        13436 => "NotPrimaryOrSecondary",
+        _ => return None,
+    })
+}

@@ -9,6 +9,7 @@
 )]
 
 mod caps;
+mod clusters;
 mod exact;
 mod exposition;
 mod oracle;

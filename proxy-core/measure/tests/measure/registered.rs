@@ -30,3 +30,48 @@ fn documentation_lists_every_metric_as_it_is() {
     }
     assert_eq!(rows.len(), names::ALL.len(), "docs/metrics.md lists a metric that is not in names.rs");
 }
+
+/// A metric that nobody writes would stay at nothing for ever.
+#[test]
+fn every_metric_is_written_by_somebody() {
+    let names = std::fs::read_to_string(repository().join("proxy-core/measure/src/names.rs")).unwrap();
+    let mut unused: Vec<&str> = names
+        .lines()
+        .filter_map(|line| line.strip_prefix("    ")?.split_once(" = "))
+        .filter(|(_, rest)| {
+            ["Counter \"", "Gauge \"", "Histogram \"", "Info \""].iter().any(|k| rest.starts_with(k))
+        })
+        .map(|(ident, _)| ident)
+        .collect();
+    assert_eq!(unused.len(), names::ALL.len());
+    for folder in ["src", "proxy-core", "filters", "console"] {
+        each_source(&repository().join(folder), &mut |text| {
+            unused.retain(|ident| !says(text, ident));
+        });
+    }
+    assert!(unused.is_empty(), "nothing writes {unused:?}");
+}
+
+/// Whether the word stands in the text.
+fn says(text: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices(word)
+        .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part))
+}
+
+/// Calls `see` with the text of every source file below `folder` that knows metrics by name, tests and the list itself left
+/// out.
+fn each_source(folder: &Path, see: &mut dyn FnMut(&str)) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy();
+        if path.is_dir() && name != "tests" && name != "target" {
+            each_source(&path, see);
+        } else if name.ends_with(".rs") && name != "names.rs" {
+            let text = std::fs::read_to_string(&path).unwrap();
+            if text.contains("names") {
+                see(&text);
+            }
+        }
+    }
+}

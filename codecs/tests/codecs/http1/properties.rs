@@ -7,7 +7,7 @@ use super::table::{Dice, asked};
 use bytes::BytesMut;
 use proptest::prelude::*;
 use weir_codecs::http1::{
-    Asked, Authority, Body, Class, Decoded, Framing, Limits, Method, Parsed, RequestHead, encode,
+    Asked, Authority, Body, Class, Decoded, Framing, Limits, Method, Parsed, RequestHead, Then, encode,
     parse_request, path,
 };
 
@@ -47,6 +47,25 @@ fn field() -> impl Strategy<Value = (String, Vec<u8>)> {
         weir_codecs::http1::Known::of(name.as_bytes()).is_none()
     });
     (plain, value())
+}
+
+/// What an HTTP/1.1 receiver is sent of a sound body without trailers.
+fn relay(wire: &[u8]) -> BytesMut {
+    let mut body = Body::new(Framing::Chunked, &Limits::default());
+    let (mut out, mut at) = (BytesMut::new(), 0);
+    loop {
+        let run = body.relay(&wire[at..]).unwrap();
+        out.extend_from_slice(&wire[at..at + run.len]);
+        at += run.len;
+        match run.then {
+            Then::Line { skip, size } => {
+                at += skip;
+                encode::chunk_head(&mut out, size);
+            }
+            Then::End => return out,
+            then => panic!("{then:?}"),
+        }
+    }
 }
 
 proptest! {
@@ -139,6 +158,15 @@ proptest! {
         prop_assert_eq!(at, wire.len());
         prop_assert_eq!(data, pieces.concat());
         prop_assert!(body.is_done());
+
+        // What is relayed is what we would have written ourselves, and that passes as it is.
+        let mut canonical = BytesMut::new();
+        pieces.iter().for_each(|piece| encode::chunk(&mut canonical, piece));
+        encode::last_chunk(&mut canonical);
+        prop_assert_eq!(&relay(&wire), &canonical);
+        let run = Body::new(Framing::Chunked, &Limits::default()).relay(&canonical).unwrap();
+        prop_assert_eq!((run.len, run.then), (canonical.len(), Then::End));
+        prop_assert_eq!(run.data, pieces.concat().len() as u64);
     }
 
     #[test]

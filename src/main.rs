@@ -1,2 +1,65 @@
-//! Weir, a protocol-aware proxy.
-fn main() {}
+//! Weir: a protocol-aware proxy for MongoDB, DynamoDB, gRPC and HTTP.
+//!
+//! This is the binary: the command line ([`args`]) and composition. [`filters`] is the only place that names every protocol;
+//! [`run`] is the life of the process; [`admin`] shows the console what the server is. Everything else is in the crates.
+
+mod admin;
+mod args;
+mod ask;
+mod check;
+#[cfg(all(feature = "mongo", feature = "grpc", feature = "dynamodb"))]
+mod demo;
+mod filters;
+mod log;
+#[cfg(feature = "mongo")]
+mod mongo;
+mod run;
+mod stats;
+mod table;
+mod watch;
+
+use anyhow::Result;
+use args::{Args, Command};
+use clap::Parser as _;
+use run::Origin;
+use std::process::ExitCode;
+
+#[allow(clippy::print_stderr, reason = "where a command line says what went wrong")]
+fn main() -> ExitCode {
+    match command(Args::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "what was asked for")]
+fn command(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Run { file } => run::run(&Origin::File(&file)),
+        Command::Check { file, json } => Ok(check::check(&file, json)),
+        #[cfg(feature = "mongo")]
+        Command::Mongo { uri, listen, admin, print_config } => {
+            let uri = mongo::Uri::parse(&uri)?;
+            let config = mongo::config(&uri, listen, admin);
+            if print_config {
+                print!("{config}");
+                return Ok(ExitCode::SUCCESS);
+            }
+            run::run_beside(&Origin::Text(&config), |server| {
+                let listen = server.address("mongo").unwrap_or(listen);
+                print!("{}", mongo::advice(&uri, listen, admin));
+                std::future::pending()
+            })
+        }
+        Command::Stats { admin, json } => stats::stats(admin, json),
+        Command::Schema => {
+            println!("{:#}", weir_config::schema(&filters::sections()));
+            Ok(ExitCode::SUCCESS)
+        }
+        #[cfg(all(feature = "mongo", feature = "grpc", feature = "dynamodb"))]
+        Command::Demo { seconds, redraw } => demo::run(seconds, redraw),
+    }
+}

@@ -1,0 +1,77 @@
+//! The command line.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A protocol-aware proxy for MongoDB, DynamoDB, gRPC and HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the proxy
+    Run {
+        /// The configuration file, YAML or JSON
+        file: PathBuf,
+    },
+    /// Check a configuration file: every error, with its place and what was expected
+    Check {
+        /// The configuration file
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Front a MongoDB server, without writing a file
+    #[cfg(feature = "mongo")]
+    Mongo {
+        /// The server: mongodb://HOST:PORT
+        uri: String,
+        /// Where to listen
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:27018")]
+        listen: SocketAddr,
+        /// Where the admin API listens
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+        admin: SocketAddr,
+        /// Print the configuration file that this stands for, and end
+        #[arg(long)]
+        print_config: bool,
+    },
+    /// Show what a running Weir does: a table of operations
+    Stats {
+        /// The admin API of the running Weir
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+        admin: SocketAddr,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of the configuration file
+    Schema,
+    /// Show Weir at work: four small servers and loads, and Weir between them; nothing to install
+    #[cfg(all(feature = "mongo", feature = "grpc", feature = "dynamodb"))]
+    Demo {
+        /// End after so many seconds; without it, at Ctrl-C
+        #[arg(long, value_name = "N")]
+        seconds: Option<u64>,
+        /// When to redraw the table in place
+        #[arg(long, value_enum, default_value_t = Redraw::Auto)]
+        redraw: Redraw,
+    },
+}
+
+/// When to redraw the table in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Redraw {
+    /// When the output is a terminal.
+    Auto,
+    /// Never: print one table after the other.
+    Never,
+}

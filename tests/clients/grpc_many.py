@@ -1,0 +1,26 @@
+"""Makes many unary calls, one after the other and side by side, and prints how they went.
+
+usage: grpc_many.py HOST:PORT METHOD COUNT
+"""
+
+import json
+import sys
+
+import grpc
+
+channel = grpc.insecure_channel(sys.argv[1], options=[("grpc.enable_retries", 0)])
+method = channel.unary_unary("/weir.test.Echo/" + sys.argv[2])
+count = int(sys.argv[3])
+calls = []
+for n in range(count):
+    call = method.future(b"x", timeout=20)
+    calls.append(call)
+    if n < count // 2:
+        call.exception()
+codes = [call.code().name for call in calls]
+print(json.dumps({
+    "answered": codes.count("OK"),
+    "failed": sum(code != "OK" for code in codes),
+    "codes": sorted(set(codes) - {"OK"}),
+    "details": sorted({call.details() or "" for call in calls if call.code() != grpc.StatusCode.OK})[:3],
+}))

@@ -1,0 +1,112 @@
+//! Every snippet of the README and the docs: a configuration must be taken, a command must be one that some test runs.
+
+use crate::support::{parts::root, weir::binary};
+use std::path::{Path, PathBuf};
+
+crate::tests!("docs": configurations_are_taken, commands_are_ones_that_tests_run, links_lead_somewhere);
+
+/// The commands that docs may show, and who runs them.
+const RUN: &[(&str, &str)] = &[
+    ("cargo run --release -- demo", "cli::demo_moves_every_table runs the same command of a debug build"),
+    ("cargo xtask test", "continuous integration is this command"),
+    ("cargo xtask test --full", "the same with longer matrices"),
+    ("cargo xtask setup", "the first half of `cargo xtask test`"),
+    ("cargo xtask fuzz", "part of `cargo xtask test`"),
+    ("cargo xtask loom", "part of `cargo xtask test`"),
+    ("cargo build --release", "what Cargo does"),
+    ("weir demo", "cli::demo_moves_every_table"),
+    ("weir run weir.yaml", "every lifecycle test"),
+    ("weir check weir.yaml", "config::good_files_are_taken"),
+    ("weir check weir.yaml --json", "cli::check_says_everything_at_once"),
+    ("weir mongo mongodb://127.0.0.1:27017", "cli::mongo_fronts_without_a_file"),
+    ("weir mongo mongodb://127.0.0.1:27017 --print-config", "cli::mongo_prints_the_file_it_stands_for"),
+    ("weir stats", "cli::stats_shows_what_happened"),
+    ("weir stats --json", "cli::stats_shows_what_happened"),
+    ("weir schema", "config::every_option_has_a_fixture"),
+    ("curl http://127.0.0.1:9901/metrics", "lifecycle::the_admin_answers"),
+    ("curl http://127.0.0.1:9901/operations", "lifecycle::the_admin_answers"),
+];
+
+fn pages() -> Vec<PathBuf> {
+    fn collect(folder: &Path, into: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("readable") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                collect(&path, into);
+            } else if path.extension().is_some_and(|e| e == "md") {
+                into.push(path);
+            }
+        }
+    }
+    let mut pages = vec![root().join("README.md"), root().join("CONTRIBUTING.md")];
+    collect(&root().join("docs"), &mut pages);
+    pages
+}
+
+/// The fenced blocks of a page: the word after the fence, the line it begins at, the text.
+fn blocks(page: &Path) -> Vec<(String, usize, String)> {
+    let text = std::fs::read_to_string(page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+    let mut found = Vec::new();
+    let mut open: Option<(String, usize, String)> = None;
+    for (number, line) in text.lines().enumerate() {
+        match (line.trim_start().strip_prefix("```"), &mut open) {
+            (Some(_), Some(_)) => found.extend(open.take()),
+            (Some(word), None) => open = Some((word.trim().to_owned(), number + 1, String::new())),
+            (None, Some((_, _, block))) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "{}: a block without an end", page.display());
+    found
+}
+
+fn configurations_are_taken() {
+    let mut checked = 0;
+    for page in pages() {
+        for (word, line, block) in blocks(&page).into_iter().filter(|(word, ..)| word == "yaml" || word == "json weir") {
+            let folder = tempfile::tempdir().expect("a folder");
+            let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+            for name in ["edge", "server", "ca"] {
+                std::fs::write(folder.path().join(format!("{name}.pem")), certified.cert.pem()).expect("ours");
+                std::fs::write(folder.path().join(format!("{name}.key")), certified.signing_key.serialize_pem()).expect("ours");
+            }
+            let file = folder.path().join("weir.yaml");
+            std::fs::write(&file, block).expect("ours");
+            let run = binary().arg("check").arg(&file).current_dir(folder.path()).output().expect("weir runs");
+            assert!(run.status.success(), "{}:{line} ({word}): {}", page.display(), String::from_utf8_lossy(&run.stderr));
+            checked += 1;
+        }
+    }
+    assert!(checked >= 3, "only {checked} configurations in the docs");
+}
+
+fn commands_are_ones_that_tests_run() {
+    for page in pages() {
+        for (_, line, block) in blocks(&page).into_iter().filter(|(word, ..)| word == "console" || word == "sh") {
+            for command in block.lines().filter_map(|l| l.strip_prefix("$ ")) {
+                assert!(
+                    RUN.iter().any(|(known, _)| *known == command.trim()),
+                    "{}:{line}: no test runs `{command}`",
+                    page.display()
+                );
+            }
+        }
+    }
+}
+
+fn links_lead_somewhere() {
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).expect("readable");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let link = link.split('#').next().unwrap_or("");
+            if link.is_empty() || link.contains("://") {
+                continue;
+            }
+            let target = page.parent().expect("it lies in a folder").join(link);
+            assert!(target.exists(), "{}: nothing at {link}", page.display());
+        }
+    }
+}

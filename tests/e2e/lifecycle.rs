@@ -1,0 +1,199 @@
+//! Start, reload, drain and end, under load.
+
+use crate::support::{
+    net,
+    parts::{grpc, mongod, nginx, python},
+    process::{Process, command},
+    weir::{Weir, binary},
+};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::Stdio,
+};
+
+crate::tests!("lifecycle":
+    reload_twenty_times_under_load,
+    a_bad_file_changes_nothing,
+    a_changed_file_is_taken_without_a_signal,
+    drain_finishes_what_is_under_way,
+    a_second_signal_ends_it_at_once,
+    a_second_weir_on_the_same_port_is_an_error,
+    the_admin_answers,
+    a_scrape_is_what_prometheus_reads,
+);
+
+fn origin() -> (Process, tempfile::TempDir, u16) {
+    nginx("server { listen 127.0.0.1:@PORT@; keepalive_requests 10000000; location / { return 200 ok; } }", |_| {})
+}
+
+fn reload_twenty_times_under_load() {
+    let (_one, _folder, one) = origin();
+    let (_two, _other, two) = origin();
+    let (_server, calls) = grpc("one", false);
+    let config = |cluster: u16, more: &str| {
+        format!(
+            "listeners:\n  web: {{ bind: \"127.0.0.1:0\", http: {{ cluster: web }} }}\n\
+             \x20 calls: {{ bind: \"127.0.0.1:0\", grpc: {{ cluster: calls }} }}\n\
+             \x20 db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db }} }}\n{more}\
+             clusters:\n  web: {{ endpoints: [\"127.0.0.1:{cluster}\"] }}\n\
+             \x20 calls: {{ endpoints: [\"127.0.0.1:{calls}\"], protocol: http2 }}\n\
+             \x20 db: {{ endpoints: [\"127.0.0.1:{}\"] }}\n",
+            mongod()
+        )
+    };
+    let weir = Weir::start(&config(one, ""));
+    let mut load = command("h2load");
+    load.args(["-D", "8", "-c", "8", "-t", "1", "--h1"]).stdout(Stdio::piped());
+    let load = load.arg(format!("http://127.0.0.1:{}/", weir.port("web"))).spawn().expect("h2load runs");
+    let mut clients: Vec<Process> = vec![
+        Process::start(
+            "mongo_busy.py",
+            python("mongo_busy.py").arg(format!("mongodb://127.0.0.1:{}/?directConnection=true", weir.port("db"))).arg("7").stdout(Stdio::piped()),
+        ),
+        Process::start(
+            "grpc_busy.py",
+            python("grpc_busy.py").arg(format!("127.0.0.1:{}", weir.port("calls"))).arg("7").stdout(Stdio::piped()),
+        ),
+    ];
+    for round in 0..20 {
+        let spare = format!("  spare{}: {{ bind: \"127.0.0.1:0\", tcp: {{ cluster: web }} }}\n", round % 3);
+        let entry = weir.reload(&config(if round % 2 == 0 { two } else { one }, &spare));
+        assert_eq!(entry["message"], "reloaded", "round {round}: {entry}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    let said = String::from_utf8(load.wait_with_output().expect("it ends").stdout).expect("text");
+    assert!(said.contains(" 0 failed, 0 errored, 0 timeout"), "{said}");
+    assert!(said.contains("0 3xx, 0 4xx, 0 5xx"), "{said}");
+    for client in &mut clients {
+        let answer: serde_json::Value = serde_json::from_str(&client.line()).expect("JSON");
+        assert_eq!(answer["failed"], 0, "{answer}");
+        assert!(answer["done"].as_u64().is_some_and(|n| n > 100), "{answer}");
+    }
+    let numbers = weir.numbers();
+    for result in ["server_error", "upstream_lost", "refused"] {
+        assert_eq!(numbers.sum("weir_operations_total", &[("result", result)]), 0, "{result}");
+    }
+}
+
+fn simple(port: u16) -> String {
+    format!(
+        "listeners: {{ web: {{ bind: \"127.0.0.1:0\", http: {{ cluster: web }} }} }}\n\
+         clusters: {{ web: {{ endpoints: [\"127.0.0.1:{port}\"] }} }}\n"
+    )
+}
+
+fn ok(weir: &Weir) {
+    let at = std::net::SocketAddr::from(([127, 0, 0, 1], weir.port("web")));
+    assert_eq!(net::get(at, "/"), (200, "ok".to_owned()));
+}
+
+fn a_bad_file_changes_nothing() {
+    let (_nginx, _folder, port) = origin();
+    let weir = Weir::start(&simple(port));
+    ok(&weir);
+    let entry = weir.reload("listeners: { web: { bind: nowhere, htp: {} } }\n");
+    assert_eq!(entry["message"], "the new configuration is not taken", "{entry}");
+    let said = weir.log().iter().filter(|entry| entry["level"] == "ERROR").count();
+    assert!(said >= 2, "every error is said: {:#?}", weir.log());
+    ok(&weir);
+    assert_eq!(weir.numbers().sum("weir_reloads_total", &[("result", "rejected")]), 1);
+    assert_eq!(weir.reload(&simple(port))["message"], "reloaded");
+    ok(&weir);
+}
+
+fn a_changed_file_is_taken_without_a_signal() {
+    let (_nginx, _folder, port) = origin();
+    let weir = Weir::start(&simple(net::free_port()));
+    let text = std::fs::read_to_string(weir.file()).expect("ours");
+    let start = text.find("127.0.0.1:").expect("an address");
+    assert!(start > 0);
+    let at = text.rfind("127.0.0.1:").expect("an address");
+    let end = at + text[at..].find('"').expect("its end");
+    std::fs::write(weir.file(), format!("{}127.0.0.1:{port}{}", &text[..at], &text[end..])).expect("ours");
+    net::until("weir takes the file by itself", || weir.log().iter().any(|entry| entry["message"] == "reloaded"));
+    ok(&weir);
+}
+
+fn drain_finishes_what_is_under_way() {
+    let (_slow, _folder, port) = nginx(
+        "server { listen 127.0.0.1:@PORT@; location /big { root @ROOT@; limit_rate 300k; } location / { return 200 ok; } }",
+        |root| std::fs::write(root.join("big"), vec![b'b'; 600_000]).expect("ours"),
+    );
+    let mut weir = Weir::start(&simple(port));
+    let at = weir.port("web");
+    let mut idle = TcpStream::connect(("127.0.0.1", at)).expect("it listens");
+    let mut busy = TcpStream::connect(("127.0.0.1", at)).expect("it listens");
+    busy.write_all(b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n").expect("it reads");
+    let mut first = [0; 100];
+    busy.read_exact(&mut first).expect("it answers");
+    weir.process().signal("TERM");
+    // An idle connection is closed at once, one in the middle of a reply gets the rest of it.
+    let mut rest = Vec::new();
+    assert_eq!(idle.read_to_end(&mut rest).expect("closed in order"), 0);
+    busy.read_to_end(&mut rest).expect("closed in order");
+    assert!(rest.len() + first.len() > 600_000, "{} bytes", rest.len());
+    assert_eq!(weir.process().wait(), Some(0));
+    assert!(TcpStream::connect(("127.0.0.1", at)).is_err());
+}
+
+fn a_second_signal_ends_it_at_once() {
+    let (_nginx, _folder, port) = nginx(
+        "server { listen 127.0.0.1:@PORT@; location / { root @ROOT@; limit_rate 1k; } }",
+        |root| std::fs::write(root.join("big"), vec![b'b'; 600_000]).expect("ours"),
+    );
+    let mut weir = Weir::start(&simple(port));
+    let mut busy = TcpStream::connect(("127.0.0.1", weir.port("web"))).expect("it listens");
+    busy.write_all(b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n").expect("it reads");
+    busy.read_exact(&mut [0; 100]).expect("it answers");
+    weir.process().signal("TERM");
+    net::until("it drains", || weir.log().iter().any(|entry| entry["message"] == "draining"));
+    weir.process().signal("TERM");
+    assert_ne!(weir.process().wait(), Some(0));
+}
+
+fn a_second_weir_on_the_same_port_is_an_error() {
+    let (_nginx, _folder, port) = origin();
+    let weir = Weir::start(&simple(port));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("weir.yaml");
+    std::fs::write(&file, simple(port).replace("127.0.0.1:0", &format!("127.0.0.1:{}", weir.port("web")))).expect("ours");
+    let second = binary().arg("run").arg(&file).output().expect("weir runs");
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("web") && said.to_lowercase().contains("in use"), "{said}");
+    ok(&weir);
+}
+
+fn the_admin_answers() {
+    let (_nginx, _folder, port) = origin();
+    let weir = Weir::start(&simple(port));
+    ok(&weir);
+    for (path, holds) in [
+        ("/ready", ""),
+        ("/live", ""),
+        ("/version", env!("CARGO_PKG_VERSION")),
+        ("/operations", "\"operation\":\"GET\""),
+        ("/clusters", &format!("127.0.0.1:{port}")),
+        ("/listeners", "\"web\""),
+        ("/config", "\"listeners\""),
+    ] {
+        let (status, body) = weir.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        assert!(body.replace(": ", ":").contains(holds), "{path}: {body}");
+    }
+    assert_eq!(weir.get("/nothing").0, 404);
+    let foreign = "GET /config HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    assert_eq!(net::exchange(weir.admin(), foreign).0, 403);
+    let origin = format!("GET /config HTTP/1.1\r\nhost: {}\r\norigin: http://evil.example\r\nconnection: close\r\n\r\n", weir.admin());
+    assert_eq!(net::exchange(weir.admin(), &origin).0, 403);
+}
+
+fn a_scrape_is_what_prometheus_reads() {
+    let (_nginx, _folder, port) = origin();
+    let weir = Weir::start(&simple(port));
+    ok(&weir);
+    let read = crate::support::parts::json(python("scrape.py").arg(format!("http://{}/metrics", weir.admin())));
+    assert_eq!(read["operations"], 1.0, "{read}");
+    assert!(read["families"].as_u64().is_some_and(|n| n > 20), "{read}");
+}

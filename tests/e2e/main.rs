@@ -1,0 +1,37 @@
+//! End to end: the real binary between real clients and real servers. One test binary, so that the servers are started once and
+//! shared; they are started when the first test asks for them and ended before the program does.
+//!
+//! In each protocol's tests the client counts what it did (driver command monitoring, SDK calls, gRPC results, requests)
+//! and Weir's metrics must say the same, per operation, resource and result.
+
+mod cli;
+mod config;
+mod docs;
+mod dynamodb;
+mod grpc;
+mod http;
+mod lifecycle;
+mod mongo;
+mod rules;
+mod support;
+
+use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials: Vec<Trial> = Vec::new();
+    for tests in
+        [rules::tests, cli::tests, config::tests, docs::tests, mongo::tests, http::tests, dynamodb::tests, grpc::tests, lifecycle::tests]
+    {
+        for (name, test) in tests() {
+            trials.push(Trial::test(name, move || {
+                test();
+                Ok(())
+            }));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    support::parts::end();
+    conclusion.exit_code()
+}

@@ -1,0 +1,120 @@
+//! MongoDB drivers through Weir to a real mongod: Weir counts what the drivers counted, and the applications notice nothing.
+
+use crate::support::{
+    counted::{Counts, assert_same, by_client},
+    net,
+    parts::{json, mongod, node, part, python},
+    process::Process,
+    weir::Weir,
+};
+use std::process::Command;
+
+crate::tests!("mongo":
+    pymongo_counts_equal,
+    pymongo_4_6_counts_equal,
+    node_counts_equal,
+    compression_hides_nothing,
+    long_polls_stay_out_of_latencies,
+    a_dead_server_is_an_error_reply,
+);
+
+fn front(port: u16) -> Weir {
+    Weir::start(&format!(
+        "listeners: {{ db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db }} }} }}\n\
+         clusters: {{ db: {{ endpoints: [\"127.0.0.1:{port}\"] }} }}\n"
+    ))
+}
+
+fn uri(weir: &Weir) -> String {
+    format!("mongodb://127.0.0.1:{}/?directConnection=true", weir.port("db"))
+}
+
+/// What drivers do on their own account and do not publish as commands.
+const UNPUBLISHED: [&str; 5] = ["hello", "isMaster", "saslStart", "saslContinue", "_other"];
+
+/// Runs the client and compares: per command, collection and result.
+fn compare(client: &mut Command, database: &str, compressor: Option<&str>) {
+    let weir = front(mongod());
+    let printed = json(client.arg(uri(&weir)).arg(database).args(compressor));
+    let mut expected: Counts<3> = by_client(&printed);
+    // A command that no server knows has no name of its own in Weir's numbers, so that clients cannot invent labels.
+    let unknown: u64 = expected.iter().filter(|(key, _)| key[0] == "noSuchCommand").map(|(_, n)| n).sum();
+    expected.retain(|key, _| key[0] != "noSuchCommand");
+    let wanted: u64 = expected.values().sum();
+    let published = |numbers: &crate::support::numbers::Numbers| {
+        let mut counts = numbers.operations("db", ["operation", "resource", "result"]);
+        counts.retain(|key, _| !UNPUBLISHED.contains(&key[0].as_str()));
+        counts
+    };
+    // The last commands (endSessions) may be answered while the client is already gone.
+    let numbers = weir.numbers_when("everything is counted", |numbers| published(numbers).values().sum::<u64>() >= wanted);
+    assert_same(&format!("{} {compressor:?}", printed["driver"]), &expected, &published(&numbers));
+    assert_eq!(numbers.sum("weir_operations_total", &[("operation", "_other"), ("result", "error")]), unknown);
+    assert_eq!(numbers.sum("weir_operations_total", &[("operation", "_other"), ("code", "CommandNotFound")]), unknown);
+    assert!(numbers.sum("weir_operations_total", &[("result", "error"), ("code", "WriteConcernFailed")]) <= 1);
+    for result in ["client_gone", "upstream_lost"] {
+        assert_eq!(numbers.sum("weir_operations_total", &[("result", result), ("operation", "find")]), 0);
+    }
+    let bytes = numbers.sum("weir_operation_request_bytes_total", &[("operation", "insert")]);
+    assert!(bytes > 500 * 50, "{bytes} bytes of inserts");
+    let timed = numbers.sum("weir_operation_duration_seconds_count", &[("operation", "find")]);
+    assert_eq!(timed, numbers.sum("weir_operations_total", &[("operation", "find")]));
+}
+
+fn pymongo_counts_equal() {
+    compare(&mut python("mongo.py"), "py", None);
+}
+
+fn pymongo_4_6_counts_equal() {
+    compare(python("mongo.py").env("PYTHONPATH", part("pymongo46")), "py46", None);
+}
+
+fn node_counts_equal() {
+    compare(&mut node("mongo.js"), "node", None);
+}
+
+fn compression_hides_nothing() {
+    for compressor in ["snappy", "zlib", "zstd"] {
+        compare(&mut python("mongo.py"), &format!("py_{compressor}"), Some(compressor));
+    }
+    compare(python("mongo.py").env("PYTHONPATH", part("pymongo46")), "py46_zlib", Some("zlib"));
+    for compressor in ["snappy", "zlib"] {
+        compare(&mut node("mongo.js"), &format!("node_{compressor}"), Some(compressor));
+    }
+}
+
+fn long_polls_stay_out_of_latencies() {
+    let weir = front(mongod());
+    json(python("mongo.py").arg(uri(&weir)).arg("polls"));
+    let numbers = weir.numbers();
+    let getmores = [("operation", "getMore"), ("resource", "polls.tail")];
+    assert_eq!(numbers.sum("weir_operations_total", &getmores), 1);
+    assert_eq!(numbers.sum("weir_operation_duration_seconds_count", &getmores), 0);
+}
+
+fn a_dead_server_is_an_error_reply() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = net::free_port();
+    let mut mongod = crate::support::process::command(part("mongod/fiftyone/db/bin/mongod"));
+    mongod.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--port", &port.to_string(), "--dbpath"]).arg(folder.path());
+    let mut server = Process::start("mongod", mongod.stdout(std::process::Stdio::null()));
+    net::wait_for(port);
+    let weir = front(port);
+    let mut client = Process::start(
+        "mongo_dies.py",
+        python("mongo_dies.py").arg(uri(&weir)).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()),
+    );
+    assert_eq!(client.line(), "sleeping");
+    server.signal("KILL");
+    server.wait();
+    // The driver gets an answer in its own words and says which.
+    assert_eq!(client.line(), "6 HostUnreachable");
+    let numbers = weir.numbers();
+    assert_eq!(numbers.sum("weir_operations_total", &[("operation", "find"), ("result", "upstream_lost")]), 1);
+    assert_eq!(
+        numbers.sum("weir_failures_total", &[("side", "network"), ("phase", "waiting")]),
+        1,
+        "{:?}",
+        numbers.of("weir_failures_total", &[]).collect::<Vec<_>>()
+    );
+}

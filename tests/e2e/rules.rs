@@ -1,0 +1,71 @@
+//! The rules of the house that Cargo does not hold by itself: which crate may import which, and that every crate keeps the lints.
+
+use crate::support::parts::root;
+use cargo_metadata::{DependencyKind, MetadataCommand};
+use std::collections::{BTreeMap, BTreeSet};
+
+crate::tests!("rules": crates_import_only_what_they_may, what_decides_knows_no_runtime, every_crate_keeps_the_lints);
+
+/// Who may import whom, in full: what is not here is a mistake.
+const MAY: &[(&str, &[&str])] = &[
+    ("weir-codecs", &[]),
+    ("weir-config", &[]),
+    ("weir-decide", &["weir-codecs", "weir-config"]),
+    ("weir-measure", &["weir-codecs", "weir-config", "weir-decide"]),
+    ("weir-drive", &["weir-codecs", "weir-config", "weir-decide", "weir-measure"]),
+    ("weir-http", &["weir-codecs", "weir-config", "weir-decide", "weir-measure", "weir-drive"]),
+    ("weir-mongo", &["weir-codecs", "weir-config", "weir-decide", "weir-measure", "weir-drive"]),
+    ("weir-grpc", &["weir-codecs", "weir-config", "weir-decide", "weir-measure", "weir-drive", "weir-http"]),
+    ("weir-dynamodb", &["weir-codecs", "weir-config", "weir-decide", "weir-measure", "weir-drive", "weir-http"]),
+    ("weir-console", &["weir-codecs", "weir-config", "weir-decide", "weir-measure", "weir-drive"]),
+    ("xtask", &[]),
+];
+
+fn normal_dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .other_options(vec!["--offline".into(), "--locked".into()])
+        .no_deps()
+        .exec()
+        .expect("cargo metadata runs");
+    let normal = |package: &cargo_metadata::Package| {
+        let kept = package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal);
+        kept.map(|d| d.name.clone()).collect()
+    };
+    metadata.workspace_packages().into_iter().map(|p| (p.name.to_string(), normal(p))).collect()
+}
+
+fn crates_import_only_what_they_may() {
+    let found = normal_dependencies();
+    for (name, dependencies) in &found {
+        if name == "weir" {
+            continue;
+        }
+        let (_, may) = MAY.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no rule for {name}"));
+        for dependency in dependencies.iter().filter(|d| d.starts_with("weir")) {
+            assert!(may.contains(&dependency.as_str()), "{name} may not import {dependency}");
+        }
+    }
+    assert_eq!(found.len(), MAY.len() + 1, "a crate is missing from the rules, or gone");
+}
+
+fn what_decides_knows_no_runtime() {
+    let found = normal_dependencies();
+    for name in ["weir-codecs", "weir-config", "weir-decide", "weir-measure"] {
+        for runtime in ["tokio", "hyper", "h2", "rand", "getrandom"] {
+            assert!(!found[name].contains(runtime), "{name} decides and may not depend on {runtime}");
+        }
+    }
+}
+
+fn every_crate_keeps_the_lints() {
+    for (name, _) in MAY.iter().filter(|(name, _)| *name != "xtask") {
+        let folder = match *name {
+            "weir-codecs" | "weir-console" => name.trim_start_matches("weir-").to_owned(),
+            "weir-http" | "weir-mongo" | "weir-grpc" | "weir-dynamodb" => name.replace("weir-", "filters/"),
+            _ => name.replace("weir-", "proxy-core/"),
+        };
+        let manifest = std::fs::read_to_string(root().join(&folder).join("Cargo.toml")).expect("a manifest");
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{name} does not keep the workspace's lints");
+    }
+}

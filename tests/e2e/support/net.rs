@@ -1,0 +1,58 @@
+//! Ports of the system's choosing, waiting for servers, plain HTTP for asking the admin API.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
+
+/// A port that was free a moment ago, for servers that cannot be told to choose one themselves.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a port is free").port()
+}
+
+/// Waits until somebody listens there. Fails after a minute.
+pub fn wait_for(port: u16) {
+    until("somebody listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+}
+
+/// Waits until the condition holds. Fails after a minute, saying what was waited for.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited a minute and still not: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// `GET path`: the status and the body.
+pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    exchange(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"))
+}
+
+/// Sends these bytes and reads a reply up to the end of the connection: the status and the body, chunks put together.
+pub fn exchange(address: SocketAddr, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout can be set");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).expect("it answers");
+    let reply = String::from_utf8_lossy(&reply).into_owned();
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {reply:?}"));
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status line");
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    (status, if chunked { unchunk(body) } else { body.to_owned() })
+}
+
+fn unchunk(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).expect("a chunk size");
+        if size == 0 {
+            break;
+        }
+        whole.push_str(&rest[..size]);
+        body = &rest[size + 2..];
+    }
+    whole
+}

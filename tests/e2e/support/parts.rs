@@ -1,0 +1,131 @@
+//! The real parts: where they are, and the servers among them, started once and shared.
+
+use super::net;
+use super::process::{Process, command, output};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Mutex, OnceLock, PoisonError},
+};
+use tempfile::TempDir;
+
+/// Servers and scratch folders that are ended by [`end`].
+static RUNNING: Mutex<Vec<(Process, Option<TempDir>)>> = Mutex::new(Vec::new());
+
+fn keep(process: Process, folder: Option<TempDir>) {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push((process, folder));
+}
+
+/// Ends every server that was started.
+pub fn end() {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+/// The root of the checkout.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file or folder among the parts; fails with what installs it.
+pub fn part(path: &str) -> PathBuf {
+    let parts = std::env::var_os("WEIR_TEST_PARTS").map_or_else(|| root().join("target/parts"), PathBuf::from);
+    let path = parts.join(path);
+    assert!(path.exists(), "the part {} is missing: run `cargo xtask setup`", path.display());
+    path
+}
+
+/// A Python program of `tests/clients`.
+pub fn python(script: &str) -> Command {
+    let mut python = command(part("venv/bin/python"));
+    python.arg(root().join("tests/clients").join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
+    python
+}
+
+/// A Node.js program of `tests/clients`.
+pub fn node(script: &str) -> Command {
+    let mut node = command("node");
+    node.arg(root().join("tests/clients").join(script));
+    node.env("NODE_PATH", part("node/node_modules")).env("NODE_NO_WARNINGS", "1");
+    node
+}
+
+/// Runs a client that prints JSON.
+pub fn json(client: &mut Command) -> serde_json::Value {
+    let text = output(client);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+/// A mongod, and its port.
+pub fn mongod() -> u16 {
+    static PORT: OnceLock<u16> = OnceLock::new();
+    *PORT.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = net::free_port();
+        let mut mongod = command(part("mongod/fiftyone/db/bin/mongod"));
+        mongod.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--port"]);
+        mongod.arg(port.to_string()).arg("--dbpath").arg(folder.path());
+        mongod.args(["--setParameter", "enableTestCommands=1", "--setParameter", "diagnosticDataCollectionEnabled=false"]);
+        let process = Process::start("mongod", mongod.stdout(Stdio::null()));
+        net::wait_for(port);
+        keep(process, Some(folder));
+        port
+    })
+}
+
+/// moto's DynamoDB, and its port.
+pub fn moto() -> u16 {
+    static PORT: OnceLock<u16> = OnceLock::new();
+    *PORT.get_or_init(|| {
+        let port = net::free_port();
+        let mut moto = command(part("venv/bin/python"));
+        moto.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
+        keep(Process::start("moto", moto.stdout(Stdio::null()).stderr(Stdio::null())), None);
+        net::wait_for(port);
+        port
+    })
+}
+
+/// dynalite, and its port.
+pub fn dynalite() -> u16 {
+    static PORT: OnceLock<u16> = OnceLock::new();
+    *PORT.get_or_init(|| {
+        let port = net::free_port();
+        let mut dynalite = command("node");
+        dynalite.arg(part("node/node_modules/dynalite/cli.js")).args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+        dynalite.args(["--createTableMs", "5", "--deleteTableMs", "5"]);
+        keep(Process::start("dynalite", dynalite.stdout(Stdio::null()).stderr(Stdio::null())), None);
+        net::wait_for(port);
+        port
+    })
+}
+
+/// A gRPC server of the Echo service that answers by this name, and its port. One that `fails` says UNAVAILABLE.
+pub fn grpc(name: &str, fails: bool) -> (Process, u16) {
+    let mut server = python("grpc_server.py");
+    server.arg(name).args(fails.then_some("fail")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = Process::start("grpc_server.py", &mut server);
+    let port = process.line().parse().expect("it prints its port");
+    (process, port)
+}
+
+/// An nginx of this configuration (the inside of `http`), in which `@PORT@` is its port and `@ROOT@` its folder.
+pub fn nginx(http: &str, prepare: impl FnOnce(&Path)) -> (Process, TempDir, u16) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = net::free_port();
+    prepare(folder.path());
+    let root = folder.path().display().to_string();
+    let text = format!(
+        "daemon off; pid {root}/pid; error_log {root}/error.log; worker_processes 1; user root;\n\
+         events {{ worker_connections 512; }}\n\
+         http {{ access_log off; client_body_temp_path {root}/body; proxy_temp_path {root}/proxy;\n\
+         fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s; {http} }}\n"
+    );
+    let text = text.replace("@PORT@", &port.to_string()).replace("@ROOT@", &root);
+    let file = folder.path().join("nginx.conf");
+    std::fs::write(&file, text).expect("the folder is ours");
+    let mut nginx = command("/usr/sbin/nginx");
+    nginx.arg("-c").arg(&file).arg("-p").arg(folder.path()).stderr(Stdio::null());
+    let process = Process::start("nginx", &mut nginx);
+    net::wait_for(port);
+    (process, folder, port)
+}

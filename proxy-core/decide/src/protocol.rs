@@ -136,7 +136,7 @@ pub trait Protocol {
     ) -> Result<(), Malformed>;
 
     /// A reply has ended, `tail` being what its decoder knows by then: how did the operation go? Called for each reply of a
-    /// stream; the judgement of the last one ends the operation.
+    /// stream, and each counts as an operation of its own; the judgement of the last one ends it.
     fn judge(
         &self,
         session: &mut Self::Session,

@@ -59,6 +59,36 @@ impl<Op: AsRef<Operation>> Pending<Op> {
         self.op.as_ref().replies == Replies::None
     }
 
+    /// One reply of a stream has ended: it counts as an operation of its own, as the server and the drivers count it, and the
+    /// next one begins.
+    pub(crate) fn turn(&mut self, mut outcome: Outcome, context: &Context, now: Now) {
+        outcome.latency = now.since(self.began);
+        context.worker.measure().record(&self.record(&outcome, context));
+        self.began = now;
+        self.first_byte = None;
+        (self.request_bytes, self.reply_bytes, self.retries) = (0, 0, 0);
+    }
+
+    fn record(&self, outcome: &Outcome, context: &Context) -> Record {
+        let op = self.op.as_ref();
+        let timed = !op.parked;
+        Record {
+            place: context.place,
+            operation: op.name,
+            resource: op.resource,
+            application: op.application,
+            result: outcome.result,
+            code: outcome.code,
+            duration: timed.then_some(outcome.latency),
+            first_byte: self.first_byte.filter(|_| timed).map(|at| at.since(self.began)),
+            request_bytes: self.request_bytes,
+            reply_bytes: self.reply_bytes,
+            retries: self.retries,
+            fault: outcome.fault,
+            refused: outcome.class == Class::Refused,
+        }
+    }
+
     /// It may have turned out to be a long poll.
     pub(crate) fn note_parking(&mut self) {
         if self.op.as_ref().parked {
@@ -164,24 +194,8 @@ fn count<Op: AsRef<Operation>>(
     tries: &mut Tries,
     now: Now,
 ) {
-    let op = pending.op.as_ref();
     outcome.latency = now.since(pending.began);
-    let timed = !op.parked;
-    context.worker.measure().record(&Record {
-        place: context.place,
-        operation: op.name,
-        resource: op.resource,
-        application: op.application,
-        result: outcome.result,
-        code: outcome.code,
-        duration: timed.then_some(outcome.latency),
-        first_byte: pending.first_byte.filter(|_| timed).map(|at| at.since(pending.began)),
-        request_bytes: pending.request_bytes,
-        reply_bytes: pending.reply_bytes,
-        retries: pending.retries,
-        fault: outcome.fault,
-        refused: outcome.class == Class::Refused,
-    });
+    context.worker.measure().record(&pending.record(&outcome, context));
     if let Some(ticket) = pending.ticket {
         ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Impossible, tries, now);
     }

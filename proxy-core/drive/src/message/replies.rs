@@ -170,7 +170,9 @@ impl<P: Protocol> Exchange<P> {
         let mut names = self.context.worker.measure().names();
         let outcome = self.protocol.judge(&mut self.session, &mut names, &mut pending.op, &known.head);
         pending.note_parking();
-        if !known.more {
+        if known.more {
+            pending.turn(outcome, &self.context, self.now);
+        } else {
             pending.answer = Answering::Judged(outcome);
         }
     }

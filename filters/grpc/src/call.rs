@@ -117,6 +117,11 @@ impl Watch for Call {
         RetryOn::GRPC_UNAVAILABLE.and(RetryOn::CONNECT_FAILURE).and(RetryOn::REFUSED_STREAM)
     }
 
+    /// Of a few servers two may be down; gRPC's own policies are of this order.
+    fn max_retries(&self) -> u32 {
+        2
+    }
+
     fn attempt(&mut self, number: u32, now: Now, fields: &mut Fields) {
         self.reply = MessageCounter::new(MAX_MESSAGE);
         self.http_status = 0;

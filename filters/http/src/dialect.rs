@@ -139,6 +139,11 @@ pub trait Watch {
         RetryOn::NONE
     }
 
+    /// How many tries may follow the first where the route says nothing about retries.
+    fn max_retries(&self) -> u32 {
+        1
+    }
+
     /// Try `number` (0: the first) is about to be sent, at `now`. Everything learnt of an earlier reply is to be forgotten.
     /// `fields` are the request's, as they will be sent; what is set here stays for later tries.
     fn attempt(&mut self, number: u32, now: Now, fields: &mut Fields) {

@@ -48,6 +48,13 @@ impl Watcher {
         }
     }
 
+    pub fn max_retries(&self) -> u32 {
+        match self {
+            Watcher::Plain { .. } => 0,
+            Watcher::Dialect(watch) => watch.max_retries(),
+        }
+    }
+
     pub fn attempt(&mut self, number: u32, now: Now, fields: &mut Fields) {
         match self {
             Watcher::Plain { status, .. } => *status = 0,

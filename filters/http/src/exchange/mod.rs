@@ -177,7 +177,10 @@ impl<D: Downstream> Exchange<'_, D> {
     ) -> Outcome {
         let policy = match &route.policy {
             Some(policy) => policy.clone(),
-            None if watcher.retry_on() != RetryOn::NONE => RetryPolicy::on(watcher.retry_on()),
+            None if watcher.retry_on() != RetryOn::NONE => {
+                let max_retries = watcher.max_retries();
+                RetryPolicy { max_retries, ..RetryPolicy::on(watcher.retry_on()) }
+            }
             None => RetryPolicy::NONE,
         };
         let mut replay = Replay::new(self.replay_limit(route, &policy, &watcher), self.request.end);

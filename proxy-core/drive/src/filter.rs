@@ -98,6 +98,7 @@ pub struct Accepted {
     pub sni: Option<Arc<str>>,
     /// Begins when the listener is removed or Weir goes away: finish what is under way, then close.
     pub drain: Rc<Drain>,
-    /// Keeps the limits and gauges right; drop it last.
+    /// Keeps the connection counted. It is, until the future of [`Service::serve`] has ended; who goes on with the connection
+    /// elsewhere keeps this.
     pub held: Held,
 }

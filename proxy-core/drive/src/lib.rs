@@ -30,6 +30,10 @@
 //! | bytes in hand per direction | one read buffer | nothing more is read |
 //! | operations under way on a message connection | [`message::MAX_PENDING`] | nothing more is read from the client |
 
+/// So that the toy protocol of the integration tests compiles here too.
+#[cfg(test)]
+extern crate self as weir_drive;
+
 pub mod buffers;
 pub mod cluster;
 pub mod context;
@@ -47,6 +51,9 @@ pub mod server;
 pub mod time;
 pub mod tls;
 pub mod worker;
+
+#[cfg(test)]
+mod allocations;
 
 pub use buffers::Buffers;
 pub use cluster::{Cluster, Connected, Offer, Slot};

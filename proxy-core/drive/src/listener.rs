@@ -111,17 +111,22 @@ pub(crate) struct Shared {
     pub(crate) numbers: ListenerNumbers,
 }
 
-/// Keeps a connection counted, in its listener, its worker and the process, for as long as it lives.
+/// Keeps a connection counted, in its listener, its worker and the process: until both the service's future has ended and
+/// whoever else was given a clone has dropped it.
+#[derive(Debug, Clone)]
+pub struct Held(#[expect(dead_code, reason = "held, not read")] Rc<Counted>);
+
+/// One connection in the counts.
 #[derive(Debug)]
-pub struct Held {
+struct Counted {
     process: Arc<Process>,
     listener: Arc<Shared>,
     worker: usize,
 }
 
-impl Held {
+impl Counted {
     /// Counts one more connection, if the limits have room for it.
-    fn take(process: &Arc<Process>, listener: &Arc<Shared>, worker: usize) -> Option<Held> {
+    fn take(process: &Arc<Process>, listener: &Arc<Shared>, worker: usize) -> Option<Counted> {
         if !enter(&listener.open, &listener.max) {
             listener.numbers.refused_listener.inc();
             return None;
@@ -133,7 +138,7 @@ impl Held {
         }
         listener.numbers.open.add(1);
         process.add(worker);
-        Some(Held { process: Arc::clone(process), listener: Arc::clone(listener), worker })
+        Some(Counted { process: Arc::clone(process), listener: Arc::clone(listener), worker })
     }
 
     /// The connection goes to another worker.
@@ -144,7 +149,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.process.remove(self.worker);
         self.listener.numbers.open.sub(1);
@@ -164,7 +169,7 @@ pub(crate) struct Handed {
     pub(crate) listener: Arc<Shared>,
     tcp: std::net::TcpStream,
     peer: SocketAddr,
-    held: Held,
+    counted: Counted,
 }
 
 /// A listener on one worker.
@@ -229,7 +234,7 @@ impl Listening {
     /// Serves a connection that another worker accepted.
     pub(crate) fn adopt(self: &Rc<Self>, worker: &Rc<Worker>, handed: Handed) {
         match TcpStream::from_std(handed.tcp) {
-            Ok(tcp) => self.serve(worker, tcp, handed.peer, handed.held),
+            Ok(tcp) => self.serve(worker, tcp, handed.peer, handed.counted),
             Err(error) => {
                 self.shared.numbers.accept_errors.inc();
                 tracing::warn!(listener = %self.shared.name, %error, "a connection could not be taken over");
@@ -242,7 +247,7 @@ impl Listening {
         self.shared.numbers.accepted.inc();
         let process = worker.process();
         let target = process.least_loaded(worker.index());
-        let Some(mut held) = Held::take(process, &self.shared, worker.index()) else { return };
+        let Some(mut counted) = Counted::take(process, &self.shared, worker.index()) else { return };
         if target != worker.index()
             && let Some(other) = process.peer(target)
             && enter(&other.handed, &AtomicU32::new(MAX_HANDED))
@@ -255,22 +260,23 @@ impl Listening {
                     return;
                 }
             };
-            held.move_to(target);
+            counted.move_to(target);
             process.numbers.handed_over.inc();
-            let handed = Handed { listener: Arc::clone(&self.shared), tcp, peer, held };
+            let handed = Handed { listener: Arc::clone(&self.shared), tcp, peer, counted };
             if other.control.send(Control::Connection(handed)).is_err() {
                 tracing::error!(listener = %self.shared.name, worker = target, "a worker is gone");
             }
             return;
         }
-        self.serve(worker, tcp, peer, held);
+        self.serve(worker, tcp, peer, counted);
     }
 
-    fn serve(self: &Rc<Self>, worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, held: Held) {
+    fn serve(self: &Rc<Self>, worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, counted: Counted) {
+        let held = Held(Rc::new(counted));
         let current = self.current.borrow();
         let (service, drain) = (Rc::clone(&current.service), Rc::clone(&current.drain));
         let local = tcp.local_addr().unwrap_or(current.config.bind);
-        let guard = Guard(Arc::clone(&self.shared));
+        let guard = Guard { shared: Arc::clone(&self.shared), _held: held.clone() };
         let Some(tls) = current.tls.clone() else {
             let io = Io::Tcp(tcp);
             let serving = service.serve(Accepted { io, peer, local, alpn: None, sni: None, drain, held });
@@ -292,14 +298,17 @@ impl Listening {
     }
 }
 
-/// Counts and logs that a connection's task has panicked.
-struct Guard(Arc<Shared>);
+/// Of a connection's task: counts and logs that it has panicked.
+struct Guard {
+    shared: Arc<Shared>,
+    _held: Held,
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.numbers.panics.inc();
-            tracing::error!(listener = %self.0.name, "a bug in Weir has cost a connection");
+            self.shared.numbers.panics.inc();
+            tracing::error!(listener = %self.shared.name, "a bug in Weir has cost a connection");
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct Worker {
 type Clusters = HashMap<Arc<str>, Rc<Cluster>>;
 
 impl Worker {
-    fn new(index: usize, process: Arc<Process>) -> Rc<Worker> {
+    pub(crate) fn new(index: usize, process: Arc<Process>) -> Rc<Worker> {
         Rc::new(Worker {
             index,
             measure: process.measure.local(),
@@ -108,7 +108,7 @@ impl Worker {
     }
 
     /// Takes over a configuration: all of it, or on an error nothing. Nothing else runs on this worker meanwhile.
-    fn apply(self: &Rc<Self>, plan: &Plan) -> Result<(), BuildError> {
+    pub(crate) fn apply(self: &Rc<Self>, plan: &Plan) -> Result<(), BuildError> {
         let before = self.clusters.replace(self.clusters_of(plan));
         let mut done: Vec<(Rc<Listening>, Current)> = Vec::new();
         let mut next = HashMap::new();

@@ -3,8 +3,11 @@
 //! Each test starts a whole [`Server`](weir_drive::Server) from a configuration and plays client and upstream itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod cluster;
 mod house;
 mod message;
 mod process;
 mod relay;
+mod syscalls;
+mod tls;
 mod toy;

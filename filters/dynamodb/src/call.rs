@@ -1,6 +1,7 @@
 //! One call in passing.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use weir_codecs::dynamodb::{ApiOperation, Coding, ErrorName, Repeat, Target};
 use weir_decide::exchange::{Fault, NameId, NameKind, Names, Now, Operation, Outcome, RetryOn};
@@ -11,6 +12,9 @@ use crate::{MULTIPLE, Scanners, Shared, UNPARSED, refusal, verdict};
 /// The most of an error's body that is held back so that the call can be tried again: errors are short, unless they carry
 /// the item that failed a condition.
 const ERROR_BODY: usize = 16 << 10;
+
+/// How long such a body may take to come.
+const ERROR_TIME: Duration = Duration::from_secs(1);
 
 /// One call: see the [crate].
 #[derive(Debug)]
@@ -213,6 +217,10 @@ impl Watch for Call {
             }
             _ => AtHead::Pass,
         }
+    }
+
+    fn hold_for(&self) -> Option<Duration> {
+        Some(ERROR_TIME)
     }
 
     fn reply_data(&mut self, data: &[u8]) {

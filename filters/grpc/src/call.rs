@@ -16,6 +16,9 @@ use crate::{Shared, verdict};
 /// Less than this of a call's time may pass in Weir without the server being told.
 const UNTOLD: u64 = 1_000_000;
 
+/// How long a reply's head is held for the first message or the trailers to come.
+const HOLD: Duration = Duration::from_millis(100);
+
 /// One call: see the [crate].
 #[derive(Debug)]
 pub struct Call {
@@ -169,6 +172,11 @@ impl Watch for Call {
             return AtHead::Hold { limit: 0 };
         }
         AtHead::Pass
+    }
+
+    /// A server that sends its head early and then nothing says by it that it is ready: pass that on.
+    fn hold_for(&self) -> Option<Duration> {
+        Some(HOLD)
     }
 
     fn reply_data(&mut self, data: &[u8]) {

@@ -8,7 +8,8 @@
 //!    (gRPC-Web too) plain HTTP. The path names service and method, `grpc-timeout` says how long it may take;
 //! 2. each try is told how much of that time is left and how many tries came before ([`Call::attempt`](weir_http::Watch));
 //! 3. the reply's head is held until its first message or its trailers, if the request is complete by then: a call that fails
-//!    before any message can still be tried again. (A client that is still sending may be waiting for the head.)
+//!    before any message can still be tried again. A client that is still sending may be waiting for the head, so there it is
+//!    not held; nor is it for longer than a tenth of a second.
 //! 4. the status is in the trailers, or in the head of a reply without a body; where there is none, the HTTP status, the reset
 //!    or the fault says which it is ([`verdict`]). Weir's own replies are a head with a status and nothing else.
 //!

@@ -167,6 +167,7 @@ fn heads_are_held_where_nobody_waits_for_them() {
     let held = |at: AtHead| matches!(at, AtHead::Hold { limit: 0 });
     let mut unary = stage.unary(&[]);
     assert!(held(unary.reply_head(&mut stage.names, 200, &fields(&[GRPC]), false)));
+    assert!(unary.hold_for().is_some_and(|limit| limit <= Duration::from_millis(100)));
     // Still sending: it may be waiting for the head.
     let mut open = stage.call(&[]);
     open.request_data(&mut stage.names, b"\0\0\0\0\x02hi");

@@ -163,6 +163,12 @@ pub trait Watch {
     /// A final reply head (never a 1xx) has arrived. `end`: no body and no trailers follow.
     fn reply_head(&mut self, names: &mut dyn Names, status: u16, fields: &Fields, end: bool) -> AtHead;
 
+    /// The longest that a reply is held back; then it is forwarded, so that a client which waits for the head alone gets
+    /// it. `None`: until it ends or outgrows its limit.
+    fn hold_for(&self) -> Option<Duration> {
+        None
+    }
+
     /// A run of the reply's body passes (or is being held).
     fn reply_data(&mut self, data: &[u8]) {
         let _ = data;

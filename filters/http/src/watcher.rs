@@ -95,6 +95,13 @@ impl Watcher {
         }
     }
 
+    pub fn hold_for(&self) -> Option<Duration> {
+        match self {
+            Watcher::Plain { .. } => None,
+            Watcher::Dialect(watch) => watch.hold_for(),
+        }
+    }
+
     pub fn reply_data(&mut self, data: &[u8]) {
         if let Watcher::Dialect(watch) = self {
             watch.reply_data(data);

@@ -80,6 +80,8 @@ struct Flow {
     /// The final head has come.
     head: bool,
     hold: Option<Hold>,
+    /// Until when it may be held.
+    hold_until: Now,
     /// The reply has begun to go to the client.
     begun: bool,
     tunnel: bool,
@@ -94,7 +96,7 @@ struct Flow {
 enum Event {
     /// The reply's head.
     Head,
-    /// More of the reply has come than may be held back.
+    /// More of the reply has come than may be held back, or it was held for long enough.
     Outgrown,
     /// The reply has come to its end.
     End(Option<Fields>),
@@ -114,6 +116,7 @@ impl Flow {
             down: Downward::default(),
             head: false,
             hold: None,
+            hold_until: NEVER,
             begun: false,
             tunnel: false,
             interim: 0,
@@ -213,7 +216,7 @@ impl Flow {
             let until = attempt.until;
             let per_try = if self.begun { NEVER } else { until.per_try };
             let deadline = if self.tunnel { NEVER } else { until.deadline };
-            let at = deadline.min(per_try).min(self.idle_at);
+            let at = deadline.min(per_try).min(self.idle_at).min(self.hold_until);
             let Poll::Ready(now) = timer.poll(cx, at) else { return Poll::Pending };
             if now >= deadline {
                 return Poll::Ready(Event::Time(if until.clients {
@@ -224,6 +227,9 @@ impl Flow {
             }
             if now >= per_try {
                 return Poll::Ready(Event::Time(Reason::TryTimeout));
+            }
+            if now >= self.hold_until {
+                return Poll::Ready(Event::Outgrown);
             }
             // Looked at only now: what moves costs nothing.
             let moved =
@@ -370,6 +376,7 @@ impl<D: Downstream> Exchange<'_, D> {
         match at_head {
             AtHead::Hold { limit } if attempt.replay.is_possible() => {
                 flow.hold = Some(Hold { limit: limit.min(MAX_HOLD), ..Hold::default() });
+                flow.hold_until = attempt.watcher.hold_for().map_or(NEVER, |limit| time::now().after(limit));
                 return Ok(None);
             }
             AtHead::Judged(mut outcome)
@@ -399,6 +406,7 @@ impl<D: Downstream> Exchange<'_, D> {
 
     /// What was held back goes to the client.
     fn let_go(&mut self, attempt: &mut Attempt<'_>, flow: &mut Flow) -> crate::seam::Result<()> {
+        flow.hold_until = NEVER;
         if let Some(hold) = flow.hold.take() {
             self.begin_reply(attempt, flow)?;
             flow.down.first(hold.parts);

@@ -265,8 +265,9 @@ pub trait Downstream: Recv + Sink {
     /// Ready when the client has gone, or has given the exchange up. Never takes anything that `poll_part` would give.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken>;
 
-    /// The reply cannot be completed: let the client see it.
-    fn abort(&mut self);
+    /// The reply cannot be completed: let the client see it, by this HTTP/2 error code where there is one. What was sent
+    /// before gets its chance with the flush that follows.
+    fn abort(&mut self, code: Option<u32>);
 }
 
 /// One try on a server.

@@ -75,7 +75,7 @@ impl<D: Downstream> Exchange<'_, D> {
         let gone =
             fault.side == Side::Client && !matches!(fault.reason, Reason::Malformed | Reason::TooLarge);
         if gone {
-            self.down.abort();
+            self.down.abort(None);
             return outcome;
         }
         let (status, text) = plain::answer(fault);

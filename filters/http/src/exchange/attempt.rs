@@ -337,7 +337,12 @@ impl<D: Downstream> Exchange<'_, D> {
                 Event::Head | Event::Outgrown | Event::End(_) => return None,
             };
             let code = match &broken {
-                Event::Server(broken) | Event::Client(broken) => broken.code,
+                Event::Server(broken) | Event::Client(broken) => {
+                    if let Some(rule) = broken.rule {
+                        attempt.site.numbers.rejected(rule);
+                    }
+                    broken.code
+                }
                 _ => None,
             };
             // Dropped before anything else: the server's work is cancelled at once.
@@ -546,7 +551,7 @@ impl<D: Downstream> Exchange<'_, D> {
         let trailers = if fault.side == Side::Client { None } else { attempt.watcher.abort(&fault) };
         let ended = trailers.is_some_and(|trailers| self.down.end(Some(&trailers)).is_ok());
         if !ended {
-            self.down.abort();
+            self.down.abort(code);
         }
         self.flush().await;
         Step::Over(outcome)

@@ -18,14 +18,23 @@ pub struct Down {
     ended: bool,
     /// The client reset it.
     pub reset: bool,
+    /// To be reset, once the connection's task has had its turn: a reset discards what has not been written.
+    aborting: Option<(Code, u8)>,
 }
 
 impl Down {
     pub fn new(body: RecvStream, respond: SendResponse<Bytes>) -> Down {
-        Down { respond, incoming: In::new(body), outgoing: Out(None), ended: false, reset: false }
+        Down {
+            respond,
+            incoming: In::new(body),
+            outgoing: Out(None),
+            ended: false,
+            reset: false,
+            aborting: None,
+        }
     }
 
-    /// The request is an extended CONNECT: what follows its head is the tunnel's.
+    /// The client gave it up, or its connection has ended.
     fn gone(&mut self, result: std::result::Result<Code, h2::Error>) -> Broken {
         match result {
             Ok(code) => {
@@ -73,7 +82,17 @@ impl Sink for Down {
     }
 
     // The connection's own task writes.
-    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if let Some((code, turns)) = self.aborting.take() {
+            if turns > 0 {
+                self.aborting = Some((code, turns - 1));
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if let Some(stream) = &mut self.outgoing.0 {
+                stream.send_reset(code);
+            }
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -108,10 +127,10 @@ impl Downstream for Down {
         Poll::Ready(self.gone(reset))
     }
 
-    fn abort(&mut self) {
-        match &mut self.outgoing.0 {
-            Some(stream) if !self.ended => stream.send_reset(Code::INTERNAL_ERROR),
-            Some(_) => {}
+    fn abort(&mut self, code: Option<u32>) {
+        match &self.outgoing.0 {
+            Some(_) if self.ended => {}
+            Some(_) => self.aborting = Some((code.map_or(Code::INTERNAL_ERROR, Code::from), 2)),
             None => self.respond.send_reset(Code::CANCEL),
         }
     }

@@ -39,7 +39,7 @@ struct Conn {
     spent: Cell<bool>,
     task: Cell<Option<Waker>>,
     /// Heads and their buffers, for the next stream.
-    spare: RefCell<Vec<Box<Heads>>>,
+    spare: RefCell<Vec<Heads>>,
 }
 
 #[derive(Default)]
@@ -194,7 +194,7 @@ async fn stream(
     let mut heads = conn.spare.borrow_mut().pop().unwrap_or_default();
     let (parts, body) = request.into_parts();
     let end = body.is_end_stream();
-    let Heads { request, reply, scratch } = &mut *heads;
+    let Heads { request, reply, scratch } = &mut heads;
     let read = head::read_request(&parts, end, conn.peer.secure, scratch, request);
     drop(parts);
     let mut down = Down::new(body, respond);

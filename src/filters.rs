@@ -43,3 +43,29 @@ pub static FILTERS: &[&dyn Filter] = &[
 pub fn sections() -> Vec<&'static dyn Section> {
     FILTERS.iter().map(|filter| filter.section()).collect()
 }
+
+#[cfg(all(test, feature = "mongo", feature = "grpc", feature = "dynamodb"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_of_the_sections_are_sound() {
+        for section in sections() {
+            assert_eq!(weir_config::problems(section.table()), Vec::<String>::new(), "{}", section.key());
+        }
+    }
+
+    /// `WEIR_BLESS=1` writes the reference anew.
+    #[test]
+    fn the_documented_reference_of_the_protocols_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let reference = weir_config::reference_of(&sections());
+        let current = weir_config::replace_block(&page, "protocols", &reference).expect("the marks");
+        if std::env::var_os("WEIR_BLESS").is_some() {
+            std::fs::write(path, &current).unwrap();
+        } else {
+            assert!(page == current, "docs/configuration.md is not current: WEIR_BLESS=1 cargo test -p weir --bin weir");
+        }
+    }
+}

@@ -42,7 +42,10 @@ class Counter(monitoring.CommandListener):
     def succeeded(self, event):
         reply = event.reply
         result, code = "ok", ""
-        if reply.get("writeErrors"):
+        if not reply.get("ok"):
+            # pymongo forgives some errors (dropping what is not there) and publishes them as successes.
+            result = "error"
+        elif reply.get("writeErrors"):
             result = "write_error"
         elif reply.get("writeConcernError"):
             result = "write_concern_error"

@@ -9,10 +9,10 @@ use std::process::Command;
 
 crate::tests!("grpc": grpcio_counts_equal, grpc_js_counts_equal, a_failing_endpoint_fails_no_call, own_replies_are_statuses);
 
-fn front(ports: &[u16], more: &str) -> Weir {
+fn front(ports: &[u16], route: &str, more: &str) -> Weir {
     let endpoints: Vec<String> = ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
     Weir::start(&format!(
-        "listeners: {{ calls: {{ bind: \"127.0.0.1:0\", grpc: {{ cluster: calls }} }} }}\n\
+        "listeners: {{ calls: {{ bind: \"127.0.0.1:0\", grpc: {{ routes: [{{ cluster: calls {route} }}] }} }} }}\n\
          clusters: {{ calls: {{ endpoints: [{}], protocol: http2 {more} }} }}\n",
         endpoints.join(", ")
     ))
@@ -20,12 +20,12 @@ fn front(ports: &[u16], more: &str) -> Weir {
 
 fn compare(client: &mut Command) {
     let (_server, port) = grpc("one", false);
-    let weir = front(&[port], "");
+    let weir = front(&[port], "", "");
     let printed = json(client.arg(format!("127.0.0.1:{}", weir.port("calls"))));
     let expected: Counts<2> = by_client(&printed);
     let wanted: u64 = expected.values().sum();
     // A cancel reaches Weir after the client has counted it.
-    let numbers = weir.numbers_when("every call is counted", |numbers| {
+    let numbers = weir.numbers_soon(|numbers| {
         numbers.operations("calls", ["operation", "code"]).values().sum::<u64>() >= wanted
     });
     assert_same("calls", &expected, &numbers.operations("calls", ["operation", "code"]));
@@ -48,7 +48,11 @@ fn a_failing_endpoint_fails_no_call() {
     let (_also, two) = grpc("two", false);
     let (_failing, three) = grpc("three", true);
     let dead = crate::support::net::free_port();
-    let weir = front(&[one, two, three, dead], ", outlier_ejection: {}");
+    let weir = front(
+        &[one, two, three, dead],
+        ", retry: { retry_on: [unavailable, connect-failure, reset], max_retries: 3 }",
+        ", outlier_ejection: {}",
+    );
     for method in ["Flaky", "Late"] {
         let printed = json(python("grpc_many.py").arg(format!("127.0.0.1:{}", weir.port("calls"))).args([method, "300"]));
         assert_eq!(printed["failed"], 0, "{method}: {printed}");
@@ -60,7 +64,7 @@ fn a_failing_endpoint_fails_no_call() {
 }
 
 fn own_replies_are_statuses() {
-    let weir = front(&[crate::support::net::free_port()], "");
+    let weir = front(&[crate::support::net::free_port()], "", "");
     let printed = json(python("grpc_many.py").arg(format!("127.0.0.1:{}", weir.port("calls"))).args(["Who", "3"]));
     assert_eq!(printed["failed"], 3);
     assert_eq!(printed["codes"], serde_json::json!(["UNAVAILABLE"]));

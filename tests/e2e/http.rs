@@ -190,7 +190,7 @@ fn websockets_pass() {
     let printed = json(node("ws_client.js").arg(format!("ws://127.0.0.1:{}/chat", weir.port("web"))));
     assert_eq!(printed["echoed"], 100);
     assert_eq!(printed["largest"], 1 << 20);
-    weir.numbers_when("the tunnel is counted", |n| n.sum("weir_operations_total", &[("code", "101"), ("result", "ok")]) == 1);
+    weir.numbers_when("the tunnel is counted", |n| { eprintln!("{:?}", n.operations("web", ["operation","result","code"])); n.sum("weir_operations_total", &[("code", "101"), ("result", "ok")]) == 1});
     assert!(part("node").exists());
 }
 

@@ -47,7 +47,7 @@ fn compare(client: &mut Command, database: &str, compressor: Option<&str>) {
         counts
     };
     // The last commands (endSessions) may be answered while the client is already gone.
-    let numbers = weir.numbers_when("everything is counted", |numbers| published(numbers).values().sum::<u64>() >= wanted);
+    let numbers = weir.numbers_soon(|numbers| published(numbers).values().sum::<u64>() >= wanted);
     assert_same(&format!("{} {compressor:?}", printed["driver"]), &expected, &published(&numbers));
     assert_eq!(numbers.sum("weir_operations_total", &[("operation", "_other"), ("result", "error")]), unknown);
     assert_eq!(numbers.sum("weir_operations_total", &[("operation", "_other"), ("code", "CommandNotFound")]), unknown);
@@ -111,10 +111,6 @@ fn a_dead_server_is_an_error_reply() {
     assert_eq!(client.line(), "6 HostUnreachable");
     let numbers = weir.numbers();
     assert_eq!(numbers.sum("weir_operations_total", &[("operation", "find"), ("result", "upstream_lost")]), 1);
-    assert_eq!(
-        numbers.sum("weir_failures_total", &[("side", "network"), ("phase", "waiting")]),
-        1,
-        "{:?}",
-        numbers.of("weir_failures_total", &[]).collect::<Vec<_>>()
-    );
+    // The driver's monitor waited on the same server and lost it too.
+    assert!(numbers.sum("weir_failures_total", &[("side", "network"), ("phase", "waiting"), ("reason", "closed")]) >= 1);
 }

@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
@@ -149,6 +150,18 @@ impl Weir {
             condition(&numbers)
         });
         numbers
+    }
+
+    /// The numbers once they are so, or as they are after some seconds: for what is compared in full afterwards.
+    pub fn numbers_soon(&self, condition: impl Fn(&Numbers) -> bool) -> Numbers {
+        let begun = Instant::now();
+        loop {
+            let numbers = self.numbers();
+            if condition(&numbers) || begun.elapsed() > Duration::from_secs(5) {
+                return numbers;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The process.

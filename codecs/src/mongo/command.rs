@@ -50,10 +50,10 @@ macro_rules! commands {
             /// Every command, [`Command::Other`] first; the position is the command's [`Command::id`].
             pub const ALL: &[Command] = &[Command::Other, $(Command::$variant,)+];
 
-            /// The canonical name, `other` for what is not in the table.
+            /// The canonical name, `_other` for what is not in the table.
             pub fn name(self) -> &'static str {
                 match self {
-                    Command::Other => "other",
+                    Command::Other => "_other",
                     $(Command::$variant => $name,)+
                 }
             }

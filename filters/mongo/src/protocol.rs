@@ -58,7 +58,10 @@ impl Protocol {
         op.in_transaction = head.in_transaction;
         op.is_retryable_write = head.is_retryable_write();
         let shared = &mut op.shared;
-        shared.name = names.intern(NameKind::Operation, &[head.command.name().as_bytes()]);
+        shared.name = match head.command {
+            Command::Other => NameId::OTHER,
+            command => names.intern(NameKind::Operation, &[command.name().as_bytes()]),
+        };
         shared.resource = resource(names, head);
         shared.application = session.application;
         shared.tag = tag(head.header.request_id);
@@ -130,10 +133,10 @@ pub struct MongoOp {
 
 impl MongoOp {
     /// An operation of which nothing is known yet.
-    fn unknown(names: &mut dyn Names) -> MongoOp {
-        let name = names.intern(NameKind::Operation, &[Command::Other.name().as_bytes()]);
+    fn unknown() -> MongoOp {
+        let shared = Operation::new(NameId::OTHER, NameId::NONE);
         MongoOp {
-            shared: Operation { affinity: Affinity::Connection, ..Operation::new(name, NameId::NONE) },
+            shared: Operation { affinity: Affinity::Connection, ..shared },
             command: Command::Other,
             op_code: OpCode::default(),
             is_query_command: false,
@@ -177,7 +180,7 @@ impl protocol::Protocol for Protocol {
         head: Option<&RequestHead>,
         _end: bool,
     ) -> (MongoOp, Step) {
-        let mut op = MongoOp::unknown(names);
+        let mut op = MongoOp::unknown();
         if let Some(head) = head {
             self.describe(session, names, &mut op, head);
         }

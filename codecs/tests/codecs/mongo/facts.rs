@@ -121,7 +121,7 @@ fn commands_are_found_under_every_spelling() {
 fn namespaces_are_found_where_each_command_keeps_them() {
     for (document, expected) in [
         (doc! { "find": "orders", "$db": "shop" }, "find shop.orders"),
-        (doc! { "$db": "shop", "find": "orders" }, "other shop."),
+        (doc! { "$db": "shop", "find": "orders" }, "_other shop."),
         (doc! { "aggregate": 1, "pipeline": [{ "$currentOp": {} }], "$db": "admin" }, "aggregate admin."),
         (
             doc! { "getMore": 77i64, "$db": "shop", "collection": "$cmd.aggregate" },
@@ -139,7 +139,7 @@ fn namespaces_are_found_where_each_command_keeps_them() {
         (doc! { "enableSharding": "shop", "$db": "admin" }, "enableSharding admin."),
         (doc! { "createUser": "mallory", "pwd": "x", "$db": "shop" }, "createUser shop."),
         (doc! { "dropDatabase": 1, "$db": "shop" }, "dropDatabase shop."),
-        (doc! { "notYetInvented": "orders", "$db": "shop" }, "other shop."),
+        (doc! { "notYetInvented": "orders", "$db": "shop" }, "_other shop."),
         (
             doc! { "explain": { "delete": "orders", "deletes": [{ "q": {}, "limit": 0 }] }, "$db": "shop" },
             "explain shop.orders documents=1 many",
@@ -275,10 +275,10 @@ fn legacy_opcodes_are_classed() {
         (2006, with(&[&[0; 4], &document]), "delete shop.orders documents=1 no_reply"),
         (2005, with(&[&[0; 4], &9i64.to_le_bytes()]), "getMore shop.orders cursors=1"),
         (2004, with(&[&[0; 8], &document]), "find shop.orders"),
-        (2007, vec![0; 16], "other . no_reply"),
-        (2010, b"shop\0ping\0".to_vec(), "other ."),
-        (4711, vec![0; 3], "other ."),
-        (1000, vec![], "other . no_reply"),
+        (2007, vec![0; 16], "_other . no_reply"),
+        (2010, b"shop\0ping\0".to_vec(), "_other ."),
+        (4711, vec![0; 3], "_other ."),
+        (1000, vec![], "_other . no_reply"),
     ] {
         assert_eq!(said(&head(&message(op_code, &content))), expected, "{op_code}");
     }

@@ -27,7 +27,7 @@ fn requests_are_named() {
             1 << 16,
             "hello admin Stream parked",
         ),
-        (doc! { "inventedYesterday": 1, "$db": "shop" }, 0, "other shop"),
+        (doc! { "inventedYesterday": 1, "$db": "shop" }, 0, "_other shop"),
         (
             doc! { "aggregate": "orders", "pipeline": [], "$db": "shop" },
             0,

@@ -55,7 +55,7 @@ fn recorded_conversations_are_judged() {
         ("find", vec!["find shop.orders idempotent: ok "]),
         ("insert_dup", vec!["insert shop.orders: write_error DuplicateKey"]),
         ("write_concern_error", vec!["insert shop.orders: write_concern_error UnsatisfiableWriteConcern"]),
-        ("command_error", vec!["other shop: error CommandNotFound"]),
+        ("command_error", vec!["_other shop: error CommandNotFound"]),
         ("bad_query", vec!["find shop.orders idempotent: error BadValue"]),
         ("transaction", vec!["insert shop.orders: ok ", "commitTransaction admin: ok "]),
         ("rename", vec!["renameCollection shop.sums: ok "]),

@@ -22,6 +22,9 @@ use weir_measure::Local;
 /// How often ejections, idle connections and the like are looked at.
 const TICK: Duration = Duration::from_millis(250);
 
+/// How many of those pass between looks at the clusters' events.
+const TICKS_PER_TELLING: u64 = 4;
+
 /// What a worker gives to the code that runs on it.
 pub struct Worker {
     index: usize,
@@ -34,6 +37,7 @@ pub struct Worker {
     listeners: RefCell<HashMap<Arc<str>, Rc<Listening>>>,
     /// Listeners that are gone and still have connections.
     retired: RefCell<Vec<Rc<Listening>>>,
+    ticks: Cell<u64>,
 }
 
 type Clusters = HashMap<Arc<str>, Rc<Cluster>>;
@@ -49,6 +53,7 @@ impl Worker {
             clusters: RefCell::default(),
             listeners: RefCell::default(),
             retired: RefCell::default(),
+            ticks: Cell::new(0),
             process,
         })
     }
@@ -237,6 +242,11 @@ impl Worker {
             cluster.tick(now);
         }
         self.retired.borrow_mut().retain(|listening| listening.shared.open.load(Ordering::Relaxed) > 0);
+        self.ticks.set(self.ticks.get().wrapping_add(1));
+        // The clusters' events are the process's, so one worker tells of them.
+        if self.index == 0 && self.ticks.get().is_multiple_of(TICKS_PER_TELLING) {
+            self.clusters.borrow().values().for_each(|cluster| cluster.tell_events());
+        }
     }
 
     /// Accepts what is queued, then no more; answers when all sockets are closed.

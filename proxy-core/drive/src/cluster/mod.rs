@@ -17,7 +17,7 @@ use shared::Shared;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use weir_decide::cluster::View;
+use weir_decide::cluster::{EventKind, View};
 use weir_decide::exchange::Now;
 
 /// A worker's handle on a cluster. Lives on across reloads, for as long as the configuration names the cluster and anything
@@ -86,6 +86,22 @@ impl Cluster {
         self.publish_idle();
     }
 
+    /// Logs what has happened to its endpoints. A lock per cluster, so not to be done often.
+    pub(crate) fn tell_events(&self) {
+        for event in self.shared.decide.take_events() {
+            let (cluster, endpoint) = (self.name(), &event.address);
+            match event.kind {
+                EventKind::Ejected { until, nth } => {
+                    let seconds = until.since(event.at) / 1_000_000_000;
+                    tracing::warn!(%cluster, %endpoint, seconds, nth, "an endpoint was taken out of rotation");
+                }
+                EventKind::PutBack => {
+                    tracing::info!(%cluster, %endpoint, "an endpoint is back in rotation");
+                }
+            }
+        }
+    }
+
     pub(crate) fn register(&self, pool: Weak<dyn Sweep>) {
         let mut pools = self.pools.borrow_mut();
         pools.retain(|pool| pool.strong_count() > 0);
@@ -113,7 +129,7 @@ impl Cluster {
         let oldest = self.live_pools().into_iter().filter_map(|pool| Some((pool.oldest()?, pool)));
         let evicted = oldest.min_by_key(|(since, _)| *since).is_some_and(|(_, pool)| pool.evict());
         if evicted {
-            self.shared.numbers.evicted.inc();
+            self.shared.numbers().evicted.inc();
         }
         self.publish_idle();
         self.shared.waiting.wake();

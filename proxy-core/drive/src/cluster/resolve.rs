@@ -186,7 +186,7 @@ async fn look_up(shared: &Shared, host: &str, port: u16) -> Option<Vec<SocketAdd
             let mut seen = hashbrown::HashSet::new();
             found.retain(|address| seen.insert(*address));
             if !found.is_empty() {
-                shared.numbers.resolved.inc();
+                shared.numbers().resolved.inc();
                 return Some(found);
             }
             "no addresses".to_owned()
@@ -194,7 +194,7 @@ async fn look_up(shared: &Shared, host: &str, port: u16) -> Option<Vec<SocketAdd
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {PATIENCE:?}"),
     };
-    shared.numbers.unresolved.inc();
+    shared.numbers().unresolved.inc();
     tracing::warn!(%cluster, host, error = failure, "a name was not resolved; what was known of it stays");
     None
 }

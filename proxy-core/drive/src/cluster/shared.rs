@@ -7,7 +7,7 @@ use crate::process::lock;
 use crate::time;
 use crate::tls::client::ClientTls;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
 use weir_config as config;
 use weir_decide::cluster as decide;
@@ -21,7 +21,8 @@ pub(crate) struct Shared {
     pub(crate) book: Book,
     pub(crate) waiting: Waiting,
     pub(crate) idle: Idle,
-    pub(crate) numbers: ClusterNumbers,
+    measure: Arc<Measure>,
+    numbers: OnceLock<ClusterNumbers>,
     current: Mutex<Current>,
 }
 
@@ -45,10 +46,11 @@ impl Current {
 }
 
 impl Shared {
-    pub(crate) fn new(measure: &Measure, workers: usize, current: Current) -> Arc<Shared> {
+    pub(crate) fn new(measure: &Arc<Measure>, workers: usize, current: Current) -> Arc<Shared> {
         let decide = decide::Cluster::new(&current.config.name, decide::Settings::from(&*current.config));
         let shared = Arc::new(Shared {
-            numbers: ClusterNumbers::new(measure, &current.config.name),
+            measure: Arc::clone(measure),
+            numbers: OnceLock::new(),
             book: Book::default(),
             waiting: Waiting::default(),
             idle: Idle::new(workers),
@@ -57,6 +59,11 @@ impl Shared {
         });
         shared.list_endpoints();
         shared
+    }
+
+    /// Made when first needed: most clusters never are, and there may be many.
+    pub(crate) fn numbers(&self) -> &ClusterNumbers {
+        self.numbers.get_or_init(|| ClusterNumbers::new(&self.measure, self.decide.name()))
     }
 
     pub(crate) fn current(&self) -> Current {

@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use weir_config::{Config, Diff};
@@ -80,7 +80,8 @@ pub enum StartError {
 /// The running process.
 pub struct Server {
     process: Arc<Process>,
-    resolver: Resolver,
+    /// Started when there is a first name.
+    resolver: OnceLock<Resolver>,
     filters: &'static [&'static dyn Filter],
     state: Arc<Mutex<State>>,
     /// Held by whoever changes something: one reload at a time.
@@ -166,7 +167,6 @@ impl Server {
         let (plan, _) = plan::plan(&config, None, filters, measure, workers)?;
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
         let process = Arc::new(Process::new(Arc::clone(measure), senders, config.limits.max_connections));
-        let resolver = Resolver::start().map_err(StartError::Thread)?;
         let mut ends = Vec::new();
         for (index, control) in receivers.into_iter().enumerate() {
             ends.push(worker::start(index, Arc::clone(&process), control).map_err(StartError::Thread)?);
@@ -176,12 +176,12 @@ impl Server {
         measure.collect(Arc::new(ClusterNumbers(Arc::downgrade(&state))));
         let server = Server {
             process,
-            resolver,
+            resolver: OnceLock::new(),
             filters,
             state: Arc::clone(&state),
             changing: tokio::sync::Mutex::new(ends),
         };
-        server.resolve(&plan).await;
+        server.resolve(&plan).await?;
         // On an error the server is dropped, which ends the workers.
         server.apply(&plan).await?;
         Ok(server)
@@ -213,12 +213,15 @@ impl Server {
         for (cluster, current) in changes {
             cluster.configure(current);
         }
-        self.resolve(&plan).await;
-        if let Err(error) = self.apply(&plan).await {
+        let applied = match self.resolve(&plan).await {
+            Ok(()) => self.apply(&plan).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = applied {
             for (cluster, current) in undo {
                 cluster.configure(current);
             }
-            self.resolve(&before).await;
+            self.resolve(&before).await?;
             return Err(error);
         }
         lock(&self.state).plan = Arc::clone(&plan);
@@ -262,13 +265,19 @@ impl Server {
     }
 
     /// Has every name asked for once, where there are any.
-    async fn resolve(&self, plan: &Plan) {
-        let asked: Vec<_> = plan
-            .clusters
-            .iter()
-            .filter(|cluster| cluster.current().has_names())
-            .map(|cluster| self.resolver.watch(cluster))
-            .collect();
+    async fn resolve(&self, plan: &Plan) -> Result<(), StartError> {
+        let named: Vec<_> = plan.clusters.iter().filter(|cluster| cluster.current().has_names()).collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let resolver = match self.resolver.get() {
+            Some(resolver) => resolver,
+            None => {
+                let started = Resolver::start().map_err(StartError::Thread)?;
+                self.resolver.get_or_init(|| started)
+            }
+        };
+        let asked: Vec<_> = named.into_iter().map(|cluster| resolver.watch(cluster)).collect();
         let all = async {
             for answered in asked {
                 answered.await.ok();
@@ -277,6 +286,7 @@ impl Server {
         if tokio::time::timeout(RESOLVE_PATIENCE, all).await.is_err() {
             tracing::warn!(patience = ?RESOLVE_PATIENCE, "some names are not resolved yet, going on without them");
         }
+        Ok(())
     }
 
     /// Accepts no more, lets what is under way come to its end for at most `limit`, then ends the workers.

@@ -44,7 +44,7 @@ pub(crate) fn plan(
     config: &Arc<Config>,
     before: Option<&Plan>,
     filters: &[&'static dyn Filter],
-    measure: &Measure,
+    measure: &Arc<Measure>,
     workers: usize,
 ) -> Result<(Plan, Changes), StartError> {
     let (clusters, changes) = clusters(config, before, measure, workers)?;
@@ -64,7 +64,7 @@ fn listener_of(
     config: &Arc<weir_config::Listener>,
     known: Option<&Planned>,
     filters: &[&'static dyn Filter],
-    measure: &Measure,
+    measure: &Arc<Measure>,
     workers: usize,
 ) -> Result<Planned, StartError> {
     let (filter, tls) = served_by(config, filters)?;
@@ -122,7 +122,7 @@ fn secured_by(config: &weir_config::Cluster) -> Result<Option<Arc<tls::client::C
 fn clusters(
     config: &Config,
     before: Option<&Plan>,
-    measure: &Measure,
+    measure: &Arc<Measure>,
     workers: usize,
 ) -> Result<(Vec<Arc<cluster::Shared>>, Changes), StartError> {
     let known: HashMap<&str, &Arc<cluster::Shared>> = before

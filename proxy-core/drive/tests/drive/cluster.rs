@@ -219,8 +219,12 @@ listeners: {{ l: {{ bind: '127.0.0.1:0', byte: {{ cluster: up }} }} }}
 clusters: {{ up: {{ {source} }} }}"
         );
         let house = House::start_with(&text, FILTERS).await.unwrap();
-        let mut client = house.connect("l").await;
-        assert_eq!(ask(&mut client, 5).await, found.then_some(5), "{source}");
+        // Where `localhost` has two addresses one of them has nobody.
+        let mut answer = None;
+        for _ in 0..4 {
+            answer = answer.or(ask(&mut house.connect("l").await, 5).await);
+        }
+        assert_eq!(answer, found.then_some(5), "{source}");
         let result = if found { "result=\"ok\"" } else { "result=\"failed\"" };
         assert_eq!(house.number("weir_cluster_dns_resolutions_total", &[result]), 1.0, "{source}");
     }

@@ -1,9 +1,16 @@
 //! Start, limits, hand-over, reload, drain.
 
 use crate::house::*;
+use std::io::BufRead;
+use std::pin::Pin;
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use weir_drive::StartError;
+use weir_config::{Field, Kind, Listener, Node, Section, Settings, Table, Walk};
+use weir_drive::{Accepted, BuildError, Filter, Service, StartError, Worker};
 
 #[tokio::test]
 async fn a_second_one_on_the_same_port_is_an_error() {
@@ -169,4 +176,144 @@ async fn a_drain_waits_for_what_is_under_way_and_cuts_off_the_rest() {
         house.server.reload(config(&two(up, &[("raw", "127.0.0.1:0")]))).await,
         Err(StartError::Draining)
     ));
+}
+
+/// A filter that closes every connection, saying whether it is set up as it should be; building it may fail or be a bug.
+struct Moody;
+
+static MOODY: &[&'static dyn Filter] = &[&Moody];
+
+static TABLE: Table = Table {
+    name: "moody",
+    doc: "Only for tests.",
+    fields: &[Field::with_default(
+        "mood",
+        Kind::Text { max: 10 },
+        "good",
+        "`bad`: an error, `worst`: a bug.",
+    )],
+    rules: &[],
+};
+
+/// How often a service was told to reload.
+static RELOADS: AtomicU32 = AtomicU32::new(0);
+
+impl Section for Moody {
+    fn key(&self) -> &'static str {
+        "moody"
+    }
+    fn table(&self) -> &'static Table {
+        &TABLE
+    }
+    fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings> {
+        let fields = walk.fields(node, &TABLE)?;
+        Some(Arc::new(fields.text(walk, "mood")?))
+    }
+}
+
+fn mood(listener: &Listener) -> Result<(), BuildError> {
+    match &**listener.settings.downcast_ref::<Arc<str>>().unwrap() {
+        "bad" => Err(BuildError::new(listener, "in a bad mood")),
+        "worst" => panic!("a bug in a filter"),
+        _ => Ok(()),
+    }
+}
+
+impl Filter for Moody {
+    fn section(&self) -> &'static dyn Section {
+        &Moody
+    }
+    fn service(&self, listener: &Arc<Listener>, _: &Rc<Worker>) -> Result<Rc<dyn Service>, BuildError> {
+        mood(listener).map(|()| Rc::new(Moody) as Rc<dyn Service>)
+    }
+}
+
+impl Service for Moody {
+    fn serve(self: Rc<Self>, mut connection: Accepted) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move {
+            let set = connection.io.tcp().nodelay().unwrap();
+            connection.io.write_all(format!("nodelay: {set}").as_bytes()).await.ok();
+        })
+    }
+    fn reload(&self, listener: &Arc<Listener>, _: &Rc<Worker>) -> Result<(), BuildError> {
+        RELOADS.fetch_add(1, Ordering::Relaxed);
+        mood(listener)
+    }
+}
+
+fn moody(first: &str, second: &str) -> String {
+    format!(
+        "workers: 2
+listeners:
+  a: {{ bind: '127.0.0.1:0', moody: {{ mood: {first} }} }}
+  b: {{ bind: '127.0.0.1:0', moody: {{ mood: {second} }} }}
+clusters: {{}}"
+    )
+}
+
+#[tokio::test]
+async fn services_are_reloaded_all_or_none_and_a_lost_worker_is_told() {
+    let house = House::start_with(&moody("good", "good"), MOODY).await.unwrap();
+    assert_eq!(rest(&mut house.connect("a").await).await, b"nodelay: true");
+    // Both change, on two workers.
+    house.server.reload(config_for(&moody("fine", "fine"), MOODY)).await.unwrap();
+    assert_eq!(RELOADS.load(Ordering::Relaxed), 4);
+    // The second one cannot: the first one is put back, and the other worker is not asked.
+    let error = house.server.reload(config_for(&moody("better", "bad"), MOODY)).await.unwrap_err();
+    assert_eq!(error.to_string(), "listener b: in a bad mood");
+    assert_eq!(RELOADS.load(Ordering::Relaxed), 7);
+    assert_eq!(rest(&mut house.connect("a").await).await, b"nodelay: true");
+    // The same when starting.
+    let error = House::start_with(&moody("good", "bad"), MOODY).await.err().unwrap();
+    assert_eq!(error.to_string(), "listener b: in a bad mood");
+    // A bug there ends the worker, which does not pass in silence.
+    let error = house.server.reload(config_for(&moody("good", "worst"), MOODY)).await.unwrap_err();
+    assert!(matches!(error, StartError::WorkerLost(0)), "{error}");
+    soon(house.server.failed()).await;
+    assert_eq!(house.number("weir_workers_lost_total", &[]), 1.0);
+}
+
+/// Run by the next test with few descriptors: a relay to the address in `UPSTREAM` that says where it listens, and when
+/// accepting has failed.
+#[tokio::test]
+#[ignore = "not a test: the program that runs short"]
+async fn running_short() {
+    let upstream = std::env::var("UPSTREAM").unwrap();
+    let house = House::start(&two(upstream.parse().unwrap(), &[("raw", "127.0.0.1:0")])).await;
+    println!("\nlistening {}", house.address("raw"));
+    assert!(until(|| house.number("weir_listener_accept_errors_total", &[]) >= 2.0).await);
+    println!("\nshort");
+    // Until it is killed.
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn running_out_of_descriptors_is_counted_and_passes() {
+    let upstream = Upstream::new().await.echo();
+    let mut short = Command::new("sh")
+        .args(["-c", "ulimit -n 48; exec \"$0\" --exact process::running_short --ignored --nocapture"])
+        .arg(std::env::current_exe().unwrap())
+        .env("UPSTREAM", upstream.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = std::io::BufReader::new(short.stdout.take().unwrap());
+    let mut said = said.lines().map(Result::unwrap);
+    let address = said.by_ref().find_map(|line| line.strip_prefix("listening ").map(str::to_owned)).unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        clients.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    assert!(said.by_ref().any(|line| line == "short"), "accepting fails, and is counted");
+    drop(clients);
+    // As soon as those that are left over have been closed, everybody is served again.
+    let mut served = 0;
+    for _ in 0..1000 {
+        let mut client = tokio::net::TcpStream::connect(&address).await.unwrap();
+        client.write_all(b"x").await.ok();
+        served += u32::from(tokio::io::AsyncReadExt::read_u8(&mut client).await.is_ok());
+    }
+    assert!(served > 500, "{served}");
+    short.kill().unwrap();
+    short.wait().unwrap();
 }

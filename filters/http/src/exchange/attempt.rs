@@ -365,6 +365,10 @@ impl<D: Downstream> Exchange<'_, D> {
     ) -> crate::seam::Result<Option<Step>> {
         let status = self.reply.status;
         let connect = self.request.method == Method::Connect && (200..300).contains(&status);
+        let names = &mut attempt.site.worker.measure().names();
+        let words = &attempt.site.words;
+        let end = self.reply.end;
+        let at_head = attempt.watcher.reply_head(names, words, status, &self.reply.fields, end);
         if status == 101 || connect {
             self.begin_reply(attempt, flow)?;
             self.down.tunnel();
@@ -375,9 +379,6 @@ impl<D: Downstream> Exchange<'_, D> {
             attempt.replay.reopen();
             return Ok(None);
         }
-        let names = &mut attempt.site.worker.measure().names();
-        let words = &attempt.site.words;
-        let at_head = attempt.watcher.reply_head(names, words, status, &self.reply.fields, self.reply.end);
         match at_head {
             AtHead::Hold { limit } if attempt.replay.is_possible() => {
                 flow.hold = Some(Hold { limit: limit.min(MAX_HOLD), ..Hold::default() });

@@ -2,7 +2,7 @@
 
 use super::{In, Out, broken, head};
 use crate::fields::Fields;
-use crate::seam::{Broken, Downstream, Part, Recv, Reply, Result, Sink};
+use crate::seam::{Broken, Downstream, Length, Part, Recv, Reply, Result, Sink};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream};
@@ -16,6 +16,8 @@ pub struct Down {
     outgoing: Out,
     /// The reply has ended.
     ended: bool,
+    /// How much of a body with an announced length is still due.
+    due: Option<u64>,
     /// The client reset it.
     pub reset: bool,
     /// To be reset, once the connection's task has had its turn: a reset discards what has not been written.
@@ -70,12 +72,18 @@ impl Sink for Down {
     }
 
     fn send(&mut self, data: Bytes) -> Result<()> {
+        if let Some(due) = &mut self.due {
+            *due = due.checked_sub(data.len() as u64).ok_or(Broken::new(Reason::Malformed))?;
+        }
         self.outgoing.send(data)
     }
 
     fn end(&mut self, trailers: Option<&Fields>) -> Result<()> {
         if self.ended {
             return Ok(());
+        }
+        if self.due.is_some_and(|due| due > 0) {
+            return Err(Broken::new(Reason::Closed));
         }
         self.ended = true;
         self.outgoing.end(trailers)
@@ -106,6 +114,10 @@ impl Downstream for Down {
     fn respond(&mut self, reply: &Reply) -> Result<usize> {
         let (response, bytes) = head::write_reply(reply)?;
         self.ended = reply.end;
+        self.due = match reply.length {
+            Length::Exact(n) if !reply.end => Some(n),
+            _ => None,
+        };
         let stream = self.respond.send_response(response, reply.end).map_err(|e| broken(&e))?;
         self.outgoing = Out(Some(stream));
         Ok(bytes)

@@ -9,7 +9,7 @@ use h2::client::SendRequest;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
@@ -19,6 +19,10 @@ use weir_drive::{Alpn, Cluster, Connected, Offer, time};
 
 /// The most streams that are opened on one connection, whatever the server would take.
 const MAX_STREAMS: usize = 1024;
+
+/// What h2 says the server's limit is before the server has said it. No stream is opened before that: more than it takes would
+/// be refused, and what does not speak HTTP/2 at all counts as a connection that could not be made.
+const UNKNOWN: usize = 0x7654_3210;
 
 /// Connections to a cluster.
 pub struct Pool {
@@ -188,6 +192,7 @@ async fn connect(
         .max_send_buffer_size(SEND_BUFFER)
         .data_frame_budget(FRAME_BUDGET)
         .enable_push(false)
+        .initial_max_send_streams(UNKNOWN)
         // A proxy cancels for a living: its own resets say nothing about the server.
         .max_local_error_reset_streams(None)
         .max_concurrent_reset_streams(1024);

@@ -24,7 +24,7 @@
 //! | head, fields, target, trailers, chunk extensions of HTTP/1 | `weir_codecs::http1::Limits` | answered, closed, `weir_http_rejects_total{rule}` |
 //! | head of HTTP/2 | 64 KiB | 431 by h2 |
 //! | streams of a client's connection | 100 | refused by h2 |
-//! | streams that a client resets | 200, then 20 a second | GOAWAY, `weir_http_rapid_resets_total` |
+//! | streams that a client resets | 200, then 20 a second | GOAWAY, `weir_http_floods_total` |
 //! | bytes in hand per direction, HTTP/1 | 64 KiB each way | nothing more is read |
 //! | bytes in hand per stream, HTTP/2 | 256 KiB in (4 MiB per client's, 16 MiB per server's connection), 64 KiB out | the peer's window is empty |
 //! | pipelined requests | 64 KiB of them | nothing more is read |

@@ -70,8 +70,8 @@ pub struct Numbers {
     listener: Arc<str>,
     /// Requests whose body was too large to be kept for another try.
     pub replay_exceeded: Counter,
-    /// Client connections ended because too many of their streams were reset.
-    pub rapid_resets: Counter,
+    /// Client connections ended for resetting too many streams, or for other floods.
+    pub floods: Counter,
     /// Tries that found the server's connection closed before it had seen the request, and went on another.
     pub stale: Counter,
 }
@@ -82,7 +82,7 @@ impl Numbers {
             measure: Arc::clone(measure),
             listener: Arc::clone(listener),
             replay_exceeded: measure.counter(&names::HTTP_REPLAY_EXCEEDED, &[listener]),
-            rapid_resets: measure.counter(&names::HTTP_RAPID_RESETS, &[listener]),
+            floods: measure.counter(&names::HTTP_FLOODS, &[listener]),
             stale: measure.counter(&names::HTTP_STALE_CONNECTIONS, &[listener]),
         }
     }

@@ -186,8 +186,8 @@ families! {
         "Messages that broke a rule of HTTP, by rule; requests are answered and their connection is closed, replies become a 502.";
     HTTP_REPLAY_EXCEEDED = Counter "weir_http_replay_exceeded_total" ["listener"]:
         "Requests whose body was too large to be kept for another try.";
-    HTTP_RAPID_RESETS = Counter "weir_http_rapid_resets_total" ["listener"]:
-        "HTTP/2 connections that were ended because the client reset too many streams.";
+    HTTP_FLOODS = Counter "weir_http_floods_total" ["listener"]:
+        "HTTP/2 connections that were ended because the client reset too many streams, or sent too many frames that say nothing.";
     HTTP_STALE_CONNECTIONS = Counter "weir_http_stale_connections_total" ["listener"]:
         "Tries that found a kept connection closed, or their stream refused, and went on another at once.";
 

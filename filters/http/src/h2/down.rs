@@ -31,6 +31,7 @@ impl Down {
             incoming: In::new(body),
             outgoing: Out(None),
             ended: false,
+            due: None,
             reset: false,
             aborting: None,
         }

@@ -197,8 +197,16 @@ async fn connect(
         .max_local_error_reset_streams(None)
         .max_concurrent_reset_streams(1024);
     let made = builder.handshake::<_, Bytes>(io).await;
-    let (send, connection) =
-        made.map_err(|e| Fault::new(Side::Network, Phase::Connecting, super::broken(&e).reason))?;
+    let failed = |reason| Fault::new(Side::Network, Phase::Connecting, reason);
+    let (send, mut connection) = made.map_err(|e| failed(super::broken(&e).reason))?;
+    let settings = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+        Poll::Ready(Ok(())) => Poll::Ready(Err(failed(Reason::Closed))),
+        Poll::Ready(Err(e)) => Poll::Ready(Err(failed(super::broken(&e).reason))),
+        Poll::Pending if send.current_max_send_streams() != UNKNOWN => Poll::Ready(Ok(())),
+        Poll::Pending => Poll::Pending,
+    });
+    let limit = time::deadline(time::now().after(cluster.config().connect_timeout));
+    tokio::time::timeout_at(limit, settings).await.map_err(|_| failed(Reason::ConnectTimeout))??;
     Ok((send, connection, slot, secure))
 }
 

@@ -112,13 +112,18 @@ async fn accept(conn: &Rc<Conn>, connection: &mut Server, drain: &Drain) {
         loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => conn.begin(request, respond),
-                // The connection's own task is this one: an error here is its end.
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Ready(Some(Err(e))) => {
+                    if e.is_library() && e.reason() == Some(Code::ENHANCE_YOUR_CALM) {
+                        conn.service.site().numbers.floods.inc();
+                    }
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => break,
             }
         }
         if conn.spent.replace(false) {
-            conn.service.site().numbers.rapid_resets.inc();
+            conn.service.site().numbers.floods.inc();
             connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
             cx.waker().wake_by_ref();
         }

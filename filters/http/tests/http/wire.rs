@@ -16,10 +16,7 @@ async fn get(stream: &mut TcpStream, buf: &mut BytesMut, bytes: &[u8]) -> Got {
 /// Reads to the end; a reset counts as the end.
 async fn rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
-    soon(async {
-        while let Ok(1..) = stream.read_buf(&mut all).await {}
-    })
-    .await;
+    soon(async { while let Ok(1..) = stream.read_buf(&mut all).await {} }).await;
     all
 }
 
@@ -38,7 +35,11 @@ async fn what_breaks_a_rule_is_refused_closed_and_counted() {
             400,
             "content_length_conflict",
         ),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "transfer_encoding_unsupported"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+            501,
+            "transfer_encoding_unsupported",
+        ),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc", 400, "content_length_invalid"),
         ("GET / HTTP/1.1\nHost: a\n\n", 400, "bare_lf"),
         ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400, "field_name_space"),
@@ -51,7 +52,10 @@ async fn what_breaks_a_rule_is_refused_closed_and_counted() {
     for (n, (bytes, status, rule)) in table.iter().enumerate() {
         let mut stream = TcpStream::connect(house.address()).await.unwrap();
         // What follows must never be taken for a request.
-        stream.write_all(format!("{bytes}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("{bytes}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
         let reply = String::from_utf8(rest(&mut stream).await).unwrap();
         assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{rule}: {reply}");
         assert!(reply.contains(&format!("x-weir-reason: {rule}\r\n")), "{rule}: {reply}");
@@ -68,7 +72,9 @@ async fn a_broken_body_ends_both_connections() {
         let house = House::simple(origin(up).await, up.protocol()).await;
         let mut stream = TcpStream::connect(house.address()).await.unwrap();
         stream
-            .write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n")
+            .write_all(
+                b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n",
+            )
             .await
             .unwrap();
         let reply = String::from_utf8(rest(&mut stream).await).unwrap();

@@ -111,3 +111,15 @@ fn an_idle_connection_holds_no_buffer() {
     pair.runtime.block_on(tokio::task::yield_now());
     assert_eq!(pair.worker.buffers().spare(), 1, "one was needed, and it is back");
 }
+
+/// What a connection keeps for as long as it lives, beside its two sockets and its timer.
+#[test]
+fn what_a_connection_keeps() {
+    fn size<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+    let relay = size(|context, connection, (): ()| crate::relay::serve(context, connection));
+    let message = size(crate::message::serve::<toy::ToyProtocol>);
+    assert!(relay <= 544, "{relay}");
+    assert!(message <= 1024, "{message}");
+}

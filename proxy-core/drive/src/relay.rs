@@ -5,6 +5,7 @@
 //! other goes on (half-close).
 
 use crate::buffers::Buffers;
+use crate::cluster::Connected;
 use crate::context::Context;
 use crate::filter::{Accepted, BuildError, Filter, Service};
 use crate::idle::Idle;
@@ -20,9 +21,9 @@ use std::sync::Arc;
 use std::task::{self, Poll, ready};
 use tokio::io::AsyncWrite;
 use weir_config::{Field, Kind, Listener, Node, Section, Settings, Table, Walk};
-use weir_decide::cluster::Tries;
+use weir_decide::cluster::{Ticket, Tries};
 use weir_decide::exchange::{
-    Class, Fault, NameId, NameKind, Operation, Outcome, Phase, Reason, Replies, RetryOn, Side,
+    Class, Fault, NameId, NameKind, Now, Operation, Outcome, Phase, Reason, Replies, RetryOn, Side,
 };
 use weir_decide::policy::{Replay, RetryPolicy};
 use weir_measure::Record;
@@ -92,45 +93,56 @@ impl Service for TcpService {
     }
 }
 
-async fn serve(context: Rc<Context>, connection: Accepted) {
-    let worker = Rc::clone(&context.worker);
-    let began = worker.now();
-    let name = worker.measure().intern(NameKind::Operation, &[b"connection"]);
-    let op = Operation { replies: Replies::Stream, ..Operation::new(name, NameId::NONE) };
-    let _in_flight = worker.measure().started(context.place);
-    let mut tries = Tries::new();
-    let mut record = Record::new(context.place, name, NameId::NONE);
-    // Boxed, so that its size is only needed for as long as connecting lasts.
-    match Box::pin(context.connect(&op, &mut tries)).await {
-        Err(fault) => {
-            record.fault = Some(fault);
-            record.refused = fault.side == Side::Proxy;
-            record.result = fault.reason.label();
-        }
-        Ok((ticket, upstream)) => {
-            let Accepted { io, held: _held, .. } = connection;
-            let mut relay = Relay {
-                sides: (io, upstream.io),
-                up: Half::default(),
-                down: Half::default(),
-                first_byte: None,
-                idle: Idle::new(context.idle_timeout, began),
-                worker: &worker,
-            };
-            let ended = poll_fn(|cx| relay.poll(cx)).await;
-            (record.request_bytes, record.reply_bytes) = (relay.up.bytes, relay.down.bytes);
-            record.first_byte = relay.first_byte.map(|at| at.since(began));
-            drop(relay);
-            drop(upstream.slot);
-            let now = worker.now();
-            let outcome = judge(ended, now.since(began));
-            ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Impossible, &mut tries, now);
-            (record.result, record.fault) = (outcome.result, outcome.fault);
-        }
+/// Not an `async fn`: that would keep its arguments, whole, beside what it makes of them, for as long as the connection lives.
+pub(crate) fn serve(context: Rc<Context>, connection: Accepted) -> impl Future<Output = ()> {
+    let Accepted { io, held, .. } = connection;
+    async move {
+        let _held = held;
+        let measure = context.worker.measure();
+        let began = context.worker.now();
+        let name = measure.intern(NameKind::Operation, &[b"connection"]);
+        let in_flight = measure.started(context.place);
+        // Boxed, so that its size is only needed for as long as connecting lasts.
+        let (made, retries) = Box::pin(connect(&context, name)).await;
+        let mut record = match made {
+            Err(fault) => Record {
+                fault: Some(fault),
+                refused: fault.side == Side::Proxy,
+                result: fault.reason.label(),
+                ..Record::new(context.place, name, NameId::NONE)
+            },
+            Ok((ticket, Connected { io: upstream, slot, .. })) => {
+                let mut relay = Relay::new(io, upstream, &context, began);
+                let ended = poll_fn(|cx| relay.poll(cx)).await;
+                let now = context.worker.now();
+                let outcome = judge(ended, now.since(began));
+                ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Impossible, &mut Tries::new(), now);
+                drop(slot);
+                Record {
+                    result: outcome.result,
+                    fault: outcome.fault,
+                    request_bytes: relay.up.bytes,
+                    reply_bytes: relay.down.bytes,
+                    first_byte: relay.first_byte.map(|at| at.since(began)),
+                    ..Record::new(context.place, name, NameId::NONE)
+                }
+            }
+        };
+        record.retries = retries;
+        record.duration = Some(context.worker.now().since(began));
+        measure.record(&record);
+        drop(in_flight);
     }
-    record.retries = tries.retries();
-    record.duration = Some(worker.now().since(began));
-    worker.measure().record(&record);
+}
+
+type Made = Result<(Ticket, Connected), Fault>;
+
+/// Makes the upstream connection; says also how often that was tried again.
+async fn connect(context: &Context, name: NameId) -> (Made, u32) {
+    let op = Operation { replies: Replies::Stream, ..Operation::new(name, NameId::NONE) };
+    let mut tries = Tries::new();
+    let made = context.connect(&op, &mut tries).await;
+    (made, tries.retries())
 }
 
 /// How a connection's end counts: `ok`, or the reason of the fault.
@@ -156,12 +168,23 @@ struct Relay<'a> {
     sides: (Io, Io),
     up: Half,
     down: Half,
-    first_byte: Option<weir_decide::exchange::Now>,
+    first_byte: Option<Now>,
     idle: Idle,
     worker: &'a Worker,
 }
 
-impl Relay<'_> {
+impl<'a> Relay<'a> {
+    fn new(client: Io, upstream: Io, context: &'a Context, began: Now) -> Relay<'a> {
+        Relay {
+            sides: (client, upstream),
+            up: Half::default(),
+            down: Half::default(),
+            first_byte: None,
+            idle: Idle::new(context.idle_timeout, began),
+            worker: &context.worker,
+        }
+    }
+
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Fault>> {
         let before = self.up.bytes + self.down.bytes;
         let (client, upstream) = &mut self.sides;

@@ -237,7 +237,7 @@ impl<P: Protocol> Exchange<P> {
 
     /// The farewell: the client gets what is queued for it, then the end, and may finish what it is sending; closing with unread
     /// bytes would reset the connection and take the last words with it.
-    pub(super) async fn close(mut self) {
+    pub(super) async fn close(&mut self) {
         let mut idle_end = None;
         if self.state == State::Closing {
             let said = poll_fn(|cx| self.to_client.poll_write(&mut self.client, cx));

@@ -72,26 +72,33 @@ impl Numbers {
     }
 }
 
-/// Serves one connection to its end.
-pub async fn serve<P: Protocol>(protocol: Rc<P>, context: Rc<Context>, connection: Accepted) {
-    let Accepted { io, peer, drain, held: _held, .. } = connection;
-    let mut draining = pin!(drain.wait());
-    let mut watched = false;
-    let mut draining = |cx: &mut std::task::Context<'_>| {
-        // Polled once, it wakes this task when the time has come; after that a look at the flag is enough.
-        if !watched {
-            watched = true;
-            return draining.as_mut().poll(cx).is_ready();
-        }
-        drain.is_draining()
-    };
+/// Serves one connection to its end. Not an `async fn`: that would keep its arguments, whole, beside what it makes of them.
+pub fn serve<P: Protocol>(
+    protocol: Rc<P>,
+    context: Rc<Context>,
+    connection: Accepted,
+) -> impl Future<Output = ()> {
+    let Accepted { io, peer, drain, held, .. } = connection;
     let mut exchange = Exchange::new(protocol, context, io, peer);
-    while let Event::Connect = poll_fn(|cx| exchange.poll(cx, &mut draining)).await {
-        let made = Box::pin(connect(&mut exchange)).await;
-        exchange.connected(made);
+    async move {
+        let _held = held;
+        let mut draining = pin!(drain.wait());
+        let mut watched = false;
+        let mut draining = |cx: &mut std::task::Context<'_>| {
+            // Polled once, it wakes this task when the time has come; after that a look at the flag is enough.
+            if !watched {
+                watched = true;
+                return draining.as_mut().poll(cx).is_ready();
+            }
+            drain.is_draining()
+        };
+        // What lasts only a short while is boxed, so that its size is not needed all the time.
+        while let Event::Connect = poll_fn(|cx| exchange.poll(cx, &mut draining)).await {
+            let made = Box::pin(connect(&mut exchange)).await;
+            exchange.connected(made);
+        }
+        Box::pin(exchange.close()).await;
     }
-    // Boxed, so that its size is only needed for as long as it lasts.
-    Box::pin(exchange.close()).await;
 }
 
 /// How the upstream connection came about, or why not; and how many times it was tried again.

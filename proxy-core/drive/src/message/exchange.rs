@@ -140,9 +140,16 @@ impl<P: Protocol> Exchange<P> {
                 break;
             }
         }
-        if draining(cx) && self.is_at_rest() {
-            self.state = State::Closing;
-            return Poll::Ready(Event::End);
+        if draining(cx) && self.is_between_messages() {
+            if self.pending.is_empty() {
+                self.state = State::Closing;
+                return Poll::Ready(Event::End);
+            }
+            if self.pending.are_parked() {
+                // A long poll may take for ever; whoever asked will ask somebody else.
+                self.fail(Side::Proxy, Reason::Draining);
+                return Poll::Ready(Event::End);
+            }
         }
         if self.idle.poll(cx).is_ready() {
             self.fail(Side::Proxy, Reason::Idle);
@@ -308,10 +315,9 @@ impl<P: Protocol> Exchange<P> {
         }
     }
 
-    /// Whether the connection is between operations, with nothing in hand.
-    fn is_at_rest(&self) -> bool {
-        self.pending.is_empty()
-            && self.from_client.is_empty()
+    /// Whether both directions are between messages, with nothing in hand.
+    fn is_between_messages(&self) -> bool {
+        self.from_client.is_empty()
             && self.to_client.is_empty()
             && self.to_upstream.is_empty()
             && matches!(self.inbound, Inbound::Boundary)

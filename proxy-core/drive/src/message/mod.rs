@@ -14,7 +14,9 @@
 //! Both directions run in one poll loop ([`exchange`]), without tasks or channels between them. Nothing is read from one side
 //! while something waits to be written to the other, so what is in hand is bounded by one read buffer per direction.
 //! The client is watched all the while: when it goes, the upstream connection is closed at once, which is how a server learns that
-//! nobody wants the answer. How things end otherwise is in [`ending`].
+//! nobody wants the answer. (While its requests wait to be written, or too many operations are under way, nothing is read from the
+//! client; that it has gone is then noticed when things move again, or by the idle timeout.) How things end otherwise is in
+//! [`ending`].
 
 mod ending;
 mod exchange;

@@ -150,6 +150,11 @@ impl<Op: AsRef<Operation>> Queue<Op> {
         self.list.iter_mut().find(|pending| !matches!(pending.answer, Answering::Judged(_)))
     }
 
+    /// Whether all are long polls that have been sent and are not answered yet.
+    pub(crate) fn are_parked(&self) -> bool {
+        self.list.iter().all(|one| one.op.as_ref().parked && one.complete && one.is_awaited())
+    }
+
     /// Whether any has come to its end, but for its last bytes to be written.
     pub(crate) fn has_done(&self) -> bool {
         self.list.iter().any(|pending| pending.complete && matches!(pending.answer, Answering::Judged(_)))

@@ -507,19 +507,24 @@ async fn a_drain_ends_connections_between_operations() {
     let upstream = Upstream::new().await;
     let house = toy(upstream.address()).await;
     let (mut idle, _idle_server) = joined(&house, &upstream).await;
+    let (mut parked, mut parked_server) = joined(&house, &upstream).await;
+    say(&mut parked, 2, b"park").await;
+    hear(&mut parked_server).await;
     let (mut busy, mut server) = joined(&house, &upstream).await;
     say(&mut busy, 2, b"get a").await;
     hear(&mut server).await;
     let drain = house.server.drain(PATIENCE);
     let client = async {
         assert_eq!(rest(&mut idle).await, b"");
+        assert_eq!(hear(&mut parked).await.1, "refused: draining while waiting (proxy)");
+        assert_eq!(rest(&mut parked).await, b"");
         say(&mut server, 2, b"a").await;
         assert_eq!(hear(&mut busy).await, (2, "a".into()));
         assert_eq!(rest(&mut busy).await, b"");
-        drop((idle, busy));
+        drop((idle, parked, busy));
     };
     let (drained, ()) = tokio::join!(drain, client);
-    assert_eq!((drained.finished, drained.cut), (2, 0));
+    assert_eq!((drained.finished, drained.cut), (3, 0));
 }
 
 #[tokio::test]

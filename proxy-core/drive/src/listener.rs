@@ -271,11 +271,20 @@ impl Listening {
         self.serve(worker, tcp, peer, counted);
     }
 
+    /// The address that a client connected to: asked of the system only where the socket is bound to more than one.
+    fn local(&self, tcp: &TcpStream) -> io::Result<SocketAddr> {
+        let bound = self.accepting.borrow().as_ref().map(|accepting| accepting.sockets.local);
+        match bound {
+            Some(bound) if !bound.ip().is_unspecified() => Ok(bound),
+            _ => tcp.local_addr(),
+        }
+    }
+
     fn serve(self: &Rc<Self>, worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, counted: Counted) {
         let held = Held(Rc::new(counted));
         let current = self.current.borrow();
         let (service, drain) = (Rc::clone(&current.service), Rc::clone(&current.drain));
-        let local = tcp.local_addr().unwrap_or(current.config.bind);
+        let local = self.local(&tcp).unwrap_or(current.config.bind);
         let guard = Guard { shared: Arc::clone(&self.shared), _held: held.clone() };
         let Some(tls) = current.tls.clone() else {
             let io = Io::Tcp(tcp);

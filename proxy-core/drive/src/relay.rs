@@ -188,8 +188,8 @@ impl<'a> Relay<'a> {
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Fault>> {
         let before = self.up.bytes + self.down.bytes;
         let (client, upstream) = &mut self.sides;
-        let up = self.up.poll(client, upstream, self.worker.buffers(), cx);
-        let down = self.down.poll(upstream, client, self.worker.buffers(), cx);
+        let up = self.up.poll(client, upstream, self.down.closed, self.worker.buffers(), cx);
+        let down = self.down.poll(upstream, client, self.up.closed, self.worker.buffers(), cx);
         if self.up.bytes + self.down.bytes > before {
             let now = self.worker.now();
             self.idle.moved(now);
@@ -236,7 +236,7 @@ pub(crate) struct Half {
     in_hand: Option<BytesMut>,
     unflushed: bool,
     ended: bool,
-    closed: bool,
+    pub(crate) closed: bool,
     /// Bytes that have been written.
     pub(crate) bytes: u64,
 }
@@ -247,16 +247,19 @@ impl Half {
         &mut self,
         from: &mut Io,
         to: &mut Io,
+        other_closed: bool,
         buffers: &Buffers,
         cx: &mut task::Context<'_>,
     ) -> Poll<Result<(), Broken>> {
         loop {
             ready!(self.poll_write(to, buffers, cx)).map_err(Broken::Write)?;
             if self.ended {
-                if !self.closed {
+                // When the other direction has ended too, both sockets are closed in a moment, which says the same.
+                let said = other_closed && !to.is_tls();
+                if !self.closed && !said {
                     ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(Broken::Write)?;
-                    self.closed = true;
                 }
+                self.closed = true;
                 return Poll::Ready(Ok(()));
             }
             ready!(from.poll_readable(cx)).map_err(Broken::Read)?;

@@ -225,7 +225,7 @@ async fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(tcp)
 }
 
-/// Probes for connections on both sides.
+/// Probes for connections on both sides; how often they are repeated is the system's to say, which saves a system call.
 pub(crate) fn keepalive() -> socket2::TcpKeepalive {
-    socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4)
+    socket2::TcpKeepalive::new().with_time(KEEPALIVE)
 }

@@ -201,12 +201,16 @@ impl<P: Protocol> Exchange<P> {
         let up = match self.to_upstream.poll_write(&mut upstream.io, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(Broken::Write(error))),
-            Poll::Ready(Ok(())) => opaque.up.poll(&mut self.client, &mut upstream.io, buffers, cx),
+            Poll::Ready(Ok(())) => {
+                opaque.up.poll(&mut self.client, &mut upstream.io, opaque.down.closed, buffers, cx)
+            }
         };
         let down = match self.to_client.poll_write(&mut self.client, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(Broken::Write(error))),
-            Poll::Ready(Ok(())) => opaque.down.poll(&mut upstream.io, &mut self.client, buffers, cx),
+            Poll::Ready(Ok(())) => {
+                opaque.down.poll(&mut upstream.io, &mut self.client, opaque.up.closed, buffers, cx)
+            }
         };
         if opaque.up.bytes + opaque.down.bytes > before {
             self.idle.moved(self.context.worker.now());

@@ -30,6 +30,9 @@ clusters: {{ up: {{ endpoints: ['{up}'] }} }}"
         let message = frame(1, &[&b"get "[..], &[b'x'; 1000]].concat());
         let mut back = vec![0; message.len()];
         for _ in 0..exchanges {
+            if std::env::var("EACH").unwrap() == "connection" {
+                client = house.connect("l").await;
+            }
             client.write_all(&message).await.unwrap();
             client.read_exact(&mut back).await.unwrap();
         }
@@ -37,7 +40,7 @@ clusters: {{ up: {{ endpoints: ['{up}'] }} }}"
 }
 
 /// The worker's system calls, by name.
-fn trace(section: &str, exchanges: usize) -> BTreeMap<String, usize> {
+fn trace(section: &str, each: &str, exchanges: usize) -> BTreeMap<String, usize> {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("trace");
     let output = Command::new("strace")
@@ -47,6 +50,7 @@ fn trace(section: &str, exchanges: usize) -> BTreeMap<String, usize> {
         .args(["--exact", "syscalls::traced", "--ignored", "--nocapture"])
         .env("EXCHANGES", exchanges.to_string())
         .env("SECTION", section)
+        .env("EACH", each)
         .output()
         .expect("strace is needed for this test");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -68,8 +72,8 @@ fn trace(section: &str, exchanges: usize) -> BTreeMap<String, usize> {
 }
 
 /// What `section` costs per exchange, without what a connection costs.
-fn per_exchange(section: &str) -> BTreeMap<String, f64> {
-    let (few, many) = (trace(section, 200), trace(section, 1200));
+fn per_exchange(section: &str, each: &str) -> BTreeMap<String, f64> {
+    let (few, many) = (trace(section, each, 200), trace(section, each, 1200));
     many.iter()
         .map(|(call, count)| {
             let difference = count - few.get(call).unwrap_or(&0).min(count);
@@ -80,7 +84,7 @@ fn per_exchange(section: &str) -> BTreeMap<String, f64> {
 }
 
 fn check(section: &str) {
-    let calls = per_exchange(section);
+    let calls = per_exchange(section, "message");
     let waiting: f64 = calls.get("epoll_wait").copied().unwrap_or_default();
     let moving: f64 = ["recvfrom", "sendto"].iter().filter_map(|call| calls.get(*call)).sum();
     let all: f64 = calls.values().sum();
@@ -99,4 +103,13 @@ fn of_a_message_exchange() {
 #[test]
 fn of_relayed_bytes() {
     check("tcp");
+}
+
+#[test]
+fn of_a_relayed_connection() {
+    let calls = per_exchange("tcp", "connection");
+    // A debug build asks of each descriptor whether it is open before it closes it.
+    let not_ours = ["epoll_wait", "fcntl"].iter().filter_map(|call| calls.get(*call)).sum::<f64>();
+    let all: f64 = calls.values().sum();
+    assert!(all - not_ours < 25.1, "{calls:?}");
 }

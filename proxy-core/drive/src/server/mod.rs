@@ -162,6 +162,7 @@ impl Server {
         filters: &'static [&'static dyn Filter],
         measure: &Arc<Measure>,
     ) -> Result<Server, StartError> {
+        raise_open_files();
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = config.workers.map_or_else(cores, NonZeroUsize::get);
         let (plan, _) = plan::plan(&config, None, filters, measure, workers)?;
@@ -399,6 +400,18 @@ impl Server {
                 })
                 .collect(),
         }
+    }
+}
+
+/// Raises the soft limit of open files to the hard one: the soft one is often 1024, two descriptors of which a proxied
+/// connection needs.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, limit = limit.current, "the limit of open files could not be raised");
     }
 }
 

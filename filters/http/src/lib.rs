@@ -15,6 +15,7 @@
 //! | [`fields`] | header and trailer fields, in one reusable buffer |
 //! | `h1`, `h2` | the two versions, each on both sides |
 //! | `exchange` | the loop: route, tries, local answers, the record |
+//! | `websocket` | what differs between the versions when one is opened |
 //! | [`dialect`], `watcher`, `plain` | who names and judges an exchange |
 //! | [`config`], `site`, [`service`] | the section, what a worker makes of it, the filter |
 //!
@@ -45,6 +46,7 @@ pub mod service;
 mod site;
 mod timer;
 mod watcher;
+mod websocket;
 
 pub use dialect::{AtHead, Dialect, End, LocalReply, Refusal, RequestHead, Watch};
 pub use fields::Fields;

@@ -31,6 +31,7 @@ use crate::seam::{Broken, Downstream, Reply, Request, Upstream};
 use crate::site::{Action, Peer, Route, Site, Target};
 use crate::timer::{NEVER, Timer};
 use crate::watcher::Watcher;
+use crate::websocket;
 use attempt::Step;
 use replay::Replay;
 use std::future::{Future, poll_fn};
@@ -43,6 +44,11 @@ use weir_decide::exchange::{Fault, Now, Operation, Outcome, Phase, Reason, Retry
 use weir_decide::policy::{Replay as Replayable, RetryPolicy};
 use weir_decide::route;
 use weir_drive::time;
+
+/// The client's part of opening a WebSocket in HTTP/1.
+pub const WEBSOCKET_KEY: &[u8] = b"sec-websocket-key";
+/// The server's.
+pub const WEBSOCKET_ACCEPT: &[u8] = b"sec-websocket-accept";
 
 /// How a try gets its connection.
 pub trait Open {
@@ -116,7 +122,11 @@ impl<D: Downstream> Exchange<'_, D> {
         let (watcher, place) = self.watch(site, route);
         let mut account = Account::new(site, place, &watcher, self.began, self.request.head_bytes);
         self.forwarded_fields();
-        let outcome = match target.cluster.config().protocol {
+        let protocol = target.cluster.config().protocol;
+        if protocol == Protocol::Http1 {
+            self.websocket_key();
+        }
+        let outcome = match protocol {
             Protocol::Http1 => self.tries(site, route, target, &target.h1, watcher, &mut account).await,
             Protocol::Http2 => self.tries(site, route, target, &target.h2, watcher, &mut account).await,
         };
@@ -164,6 +174,15 @@ impl<D: Downstream> Exchange<'_, D> {
             fields.push(b"x-request-id", &id);
         }
         fields.append(b"via", self.request.version.via());
+    }
+
+    /// A WebSocket that comes by HTTP/2 has no key, and a server that speaks HTTP/1 wants one.
+    fn websocket_key(&mut self) {
+        let fields = &mut self.request.fields;
+        if self.request.upgrade.eq_ignore_ascii_case(b"websocket") && fields.value(WEBSOCKET_KEY).is_none() {
+            let worker = &self.site.worker;
+            fields.push(WEBSOCKET_KEY, &websocket::key(worker.random(), worker.random()));
+        }
     }
 
     async fn tries<O: Open>(

@@ -169,6 +169,7 @@ pub fn write_request(from: &Request, secure: bool) -> Result<http::Request<()>> 
     let malformed = |_| Broken::new(Reason::Malformed);
     let mut map = header_map(&from.fields)?;
     map.remove(http::header::HOST);
+    map.remove(http::header::SEC_WEBSOCKET_KEY);
     if let Length::Exact(n) = from.length {
         map.insert(http::header::CONTENT_LENGTH, HeaderValue::from(n));
     }
@@ -233,6 +234,9 @@ pub fn write_reply(from: &Reply) -> Result<(http::Response<()>, usize)> {
     let mut map = header_map(&from.fields)?;
     // A CONNECT that was extended is answered by 200 where HTTP/1 says 101.
     let status = if from.status == 101 { 200 } else { from.status };
+    if from.status == 101 {
+        map.remove(http::header::SEC_WEBSOCKET_ACCEPT);
+    }
     if let Length::Exact(n) = from.length
         && status != 204
         && !from.is_interim()

@@ -2,10 +2,11 @@
 
 use super::pool::{Pool, Shared};
 use super::{In, Out, broken, head};
-use crate::exchange::{Open, Opening};
+use crate::exchange::{Open, Opening, WEBSOCKET_ACCEPT, WEBSOCKET_KEY};
 use crate::fields::Fields;
-use crate::seam::{Broken, Part, Recv, Reply, Request, Result, Sink, Upstream};
+use crate::seam::{Broken, Length, Part, Recv, Reply, Request, Result, Sink, Upstream};
 use crate::site::Site;
+use crate::websocket;
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use std::future::Future;
@@ -14,7 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use weir_codecs::http1::Method;
 use weir_decide::cluster::Pick;
-use weir_decide::exchange::Now;
+use weir_decide::exchange::{Fault, Now, Phase, Reason, Side};
 
 /// A stream while it serves one exchange. Dropping it before its end resets it, which cancels the server's work.
 pub struct Up {
@@ -23,10 +24,17 @@ pub struct Up {
     outgoing: Out,
     /// Our direction has ended.
     ended: bool,
-    /// The request was an extended CONNECT: 200 means what 101 does in HTTP/1.
-    extended: bool,
+    /// The request was an extended CONNECT for this protocol: 200 means what 101 does in HTTP/1.
+    extended: Option<Box<Extended>>,
     head_only: bool,
     _shared: Held,
+}
+
+/// What an HTTP/1 client is owed when its upgrade has become an extended CONNECT.
+struct Extended {
+    protocol: Vec<u8>,
+    /// The answer to its key.
+    accept: Option<Vec<u8>>,
 }
 
 /// Counts a stream on its connection for as long as it lives.
@@ -51,9 +59,16 @@ impl Open for Rc<Pool> {
     ) -> std::result::Result<Up, Opening> {
         let shared = self.connection(pick, site).await.map_err(Opening::Failed)?;
         let held = Held(Rc::clone(&shared));
-        let extended = !request.upgrade.is_empty();
+        let extended = (!request.upgrade.is_empty()).then(|| {
+            let accept = request.fields.value(WEBSOCKET_KEY).map(websocket::accept);
+            Box::new(Extended { protocol: request.upgrade.clone(), accept })
+        });
+        if extended.is_some() && !shared.send.borrow().is_extended_connect_protocol_enabled() {
+            let fault = Fault::new(Side::Upstream, Phase::Connecting, Reason::RefusedStream);
+            return Err(Opening::Failed(fault));
+        }
         let head = head::write_request(request, shared.secure).map_err(Opening::Broken)?;
-        let end = request.end && !extended && request.method != Method::Connect;
+        let end = request.end && extended.is_none() && request.method != Method::Connect;
         let sent = shared.send.borrow_mut().send_request(head, end);
         let (response, stream) = sent.map_err(|e| {
             // Nothing of it has been sent: another connection may take it.
@@ -113,9 +128,16 @@ impl Upstream for Up {
         let (parts, body) = response.into_parts();
         let end = body.is_end_stream();
         head::read_reply(&parts, end, self.head_only, reply)?;
-        if self.extended && (200..300).contains(&reply.status) {
+        if let Some(extended) = &self.extended
+            && (200..300).contains(&reply.status)
+        {
             reply.status = 101;
             reply.end = false;
+            reply.length = Length::Unknown;
+            reply.upgrade.extend_from_slice(&extended.protocol);
+            if let Some(accept) = &extended.accept {
+                reply.fields.set(WEBSOCKET_ACCEPT, accept);
+            }
         }
         self.incoming = In::new(body);
         Poll::Ready(Ok(()))

@@ -52,7 +52,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const GET: &[u8] = b"GET /some/path?q=1 HTTP/1.1\r\nHost: test.local\r\nUser-Agent: guard\r\nAccept: */*\r\n\r\n";
+const GET: &[u8] =
+    b"GET /some/path?q=1 HTTP/1.1\r\nHost: test.local\r\nUser-Agent: guard\r\nAccept: */*\r\n\r\n";
 
 fn post() -> Vec<u8> {
     let head = "POST /some/path HTTP/1.1\r\nHost: test.local\r\nContent-Length: 10240\r\n\r\n";
@@ -75,7 +76,8 @@ fn measured() {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut buf = BytesMut::with_capacity(64 * 1024);
             while stream.read_buf(&mut buf).await.unwrap_or(0) > 0 {
-                let ended = if buf.starts_with(b"POST") { buf.len() > 10240 } else { buf.ends_with(b"\r\n\r\n") };
+                let ended =
+                    if buf.starts_with(b"POST") { buf.len() > 10240 } else { buf.ends_with(b"\r\n\r\n") };
                 if ended {
                     buf.clear();
                     stream.write_all(&reply).await.unwrap();

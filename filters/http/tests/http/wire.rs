@@ -283,19 +283,55 @@ async fn slow_readers_hold_the_server_back() {
 
 #[tokio::test]
 async fn websockets_pass_and_half_close() {
-    let house = House::simple(origin(Version::H1).await, "http1").await;
-    let mut client = TcpStream::connect(house.address()).await.unwrap();
-    client
-        .write_all(b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly ")
-        .await
-        .unwrap();
-    let mut buf = BytesMut::new();
-    let got = soon(h1_reply(&mut client, &mut buf, Method::Get)).await;
-    assert_eq!((got.status, got.field("upgrade")), (101, Some("websocket")));
-    client.write_all(b"late").await.unwrap();
-    client.shutdown().await.unwrap();
-    let mut all = buf.to_vec();
-    all.extend(rest(&mut client).await);
-    assert_eq!(std::str::from_utf8(&all).unwrap(), "early latebye");
-    house.counted("ok", "101").await;
+    for up in [Version::H1, Version::H2] {
+        let house = House::simple(origin(up).await, up.protocol()).await;
+        let mut client = TcpStream::connect(house.address()).await.unwrap();
+        client
+            .write_all(
+                b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nearly ",
+            )
+            .await
+            .unwrap();
+        let mut buf = BytesMut::new();
+        let got = soon(h1_reply(&mut client, &mut buf, Method::Get)).await;
+        assert_eq!((got.status, got.field("upgrade")), (101, Some("websocket")), "{up:?}");
+        if up == Version::H2 {
+            assert_eq!(got.field("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        }
+        client.write_all(b"late").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut all = buf.to_vec();
+        all.extend(rest(&mut client).await);
+        assert_eq!(std::str::from_utf8(&all).unwrap(), "early latebye", "{up:?}");
+        house.counted("ok", "101").await;
+    }
+}
+
+#[tokio::test]
+async fn websockets_pass_over_http2() {
+    for up in [Version::H1, Version::H2] {
+        let house = House::simple(origin(up).await, up.protocol()).await;
+        let stream = TcpStream::connect(house.address()).await.unwrap();
+        let (send, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        // The server has said that it takes extended CONNECT once something has been answered.
+        let got = soon(crate::peer::h2_on(send.clone(), "GET", "/", &[], Sent::None)).await;
+        assert_eq!(got.status, 200);
+        let mut send = send.ready().await.unwrap();
+        let mut request = http::Request::builder().method("CONNECT").uri("http://a/ws").body(()).unwrap();
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        let (response, mut out) = send.send_request(request, false).unwrap();
+        let reply = soon(response).await.unwrap();
+        assert_eq!(reply.status(), 200, "{up:?}");
+        assert!(!reply.headers().contains_key("sec-websocket-accept"));
+        out.send_data("one two".into(), true).unwrap();
+        let mut body = reply.into_body();
+        let mut all = Vec::new();
+        while let Some(data) = soon(body.data()).await {
+            all.extend_from_slice(&data.unwrap());
+        }
+        assert_eq!(std::str::from_utf8(&all).unwrap(), "one twobye", "{up:?}");
+        house.becomes("weir_operations_total", &["result=\"ok\"", "code=\"101\""], 1.0).await;
+    }
 }

@@ -253,7 +253,6 @@ impl Server {
         for planned in &plan.listeners {
             planned.shared.max.store(planned.config.max_connections, Ordering::Relaxed);
         }
-        self.process.max_connections.store(plan.config.limits.max_connections, Ordering::Relaxed);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! alone while later ones are: a connection that serves a thousand requests a second arms it about once a second.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tokio::time::Sleep;
 use weir_decide::exchange::Now;
@@ -43,7 +43,8 @@ impl Timer {
             }
             None => self.sleep.insert(Box::pin(tokio::time::sleep_until(deadline))),
         };
-        match sleep.as_mut().poll(cx) {
+        // Outside of the task's budget: a timer that was not polled for want of it would never wake anybody.
+        match pin!(tokio::task::unconstrained(sleep.as_mut())).poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => Poll::Ready(time::now()),
         }

@@ -87,15 +87,15 @@ async fn burst(service: &HttpService, down: &mut Down, peer: &Peer, drain: &Drai
     let mut scratch = Vec::new();
     let mut draining = pin!(drain.wait());
     loop {
-        let site = service.site();
+        let waiting = service.site();
         let idle_from = time::now();
-        let (rest, head_timeout) = (REST.min(site.keep_alive), site.head_timeout);
+        let (rest, head_timeout) = (REST.min(waiting.keep_alive), waiting.head_timeout);
         let mut began = None;
         let next = poll_fn(|cx| {
             loop {
                 if !down.wire.buf.is_empty() {
                     let began = *began.get_or_insert_with(time::now);
-                    match parse_request(&down.wire.buf, &site.limits, &mut parsed) {
+                    match parse_request(&down.wire.buf, &waiting.limits, &mut parsed) {
                         Ok(Parsed::Complete { .. }) => return Poll::Ready(Next::Request { began }),
                         Ok(Parsed::Partial) => {}
                         Err(reject) => return Poll::Ready(Next::Reject { reject, began }),
@@ -113,12 +113,14 @@ async fn burst(service: &HttpService, down: &mut Down, peer: &Peer, drain: &Drai
                 return match (timer.poll(cx, until), began) {
                     (Poll::Pending, _) => Poll::Pending,
                     (Poll::Ready(_), Some(began)) => Poll::Ready(Next::Late { began }),
-                    (Poll::Ready(_), None) if rest < site.keep_alive => Poll::Ready(Next::Idle),
+                    (Poll::Ready(_), None) if rest < waiting.keep_alive => Poll::Ready(Next::Idle),
                     (Poll::Ready(_), None) => Poll::Ready(Next::Close),
                 };
             }
         })
         .await;
+        // The settings by now: they may have changed while we waited.
+        let site = service.site();
         let (began, rejected) = match next {
             Next::Idle => return Pause::Idle,
             Next::Close => return Pause::Close,

@@ -7,4 +7,5 @@ mod house;
 mod matrix;
 mod peer;
 mod retries;
+mod settings;
 mod wire;

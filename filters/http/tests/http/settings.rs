@@ -55,7 +55,8 @@ async fn a_reload_reaches_kept_connections_and_harms_none() {
     let text = |cluster: &str| {
         format!(
             "workers: 1
-listeners: {{ edge: {{ bind: '127.0.0.1:0', http: {{ routes: [{{ name: {cluster}, cluster: {cluster} }}] }} }} }}
+listeners: {{ edge: {{ bind: '127.0.0.1:0', http: {{ routes: [
+  {{ name: {cluster}, path: /, cluster: {cluster} }}, {{ path: /1, cluster: one }}, {{ path: /2, cluster: two }}] }} }} }}
 clusters:
   one: {{ endpoints: ['{one}'] }}
   two: {{ endpoints: ['{two}'], protocol: http2 }}"

@@ -2,14 +2,25 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use weir_config::Diagnostic;
+use weir_config::{Diagnostic, Position};
 
 /// Checks `file` and prints what was found: text for people, or JSON.
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "this is what the command is for")]
 pub fn check(file: &Path, json: bool) -> ExitCode {
     let sections = crate::filters::sections();
     let (errors, omitted, warnings, counts) = match weir_config::load(file, &sections) {
-        Ok(config) => (Vec::new(), 0, config.warnings.clone(), (config.listeners.len(), config.clusters.len())),
+        Ok(config) => {
+            // What only the files that it names can tell: certificates, keys, roots.
+            let found = weir_drive::Server::check(&config, crate::filters::FILTERS).err();
+            let errors = found.map(|error| Diagnostic {
+                file: config.file.clone(),
+                at: Position::START,
+                path: String::new(),
+                message: error.to_string(),
+            });
+            let counts = (config.listeners.len(), config.clusters.len());
+            (Vec::from_iter(errors), 0, config.warnings.clone(), counts)
+        }
         Err(errors) => (errors.list().to_vec(), errors.omitted(), Vec::new(), (0, 0)),
     };
     let well = errors.is_empty();

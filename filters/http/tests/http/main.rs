@@ -7,5 +7,6 @@ mod house;
 mod matrix;
 mod peer;
 mod retries;
+mod secure;
 mod settings;
 mod wire;

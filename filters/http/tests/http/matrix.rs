@@ -1,7 +1,7 @@
 //! All four combinations of versions.
 
-use crate::house::House;
-use crate::peer::{BOTH, Sent, Version, origin, request};
+use crate::house::{House, soon};
+use crate::peer::{BOTH, Sent, Version, h2_on, origin, request};
 
 struct Case {
     method: &'static str,
@@ -154,5 +154,33 @@ async fn servers_see_who_asked() {
                 assert!(text.contains(part), "{down:?} to {up:?}: {part} in {text}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_stalls_nobody_else() {
+    for up in BOTH {
+        let house = House::simple(origin(up).await, up.protocol()).await;
+        let stream = tokio::net::TcpStream::connect(house.address()).await.unwrap();
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(64 * 1024).initial_connection_window_size(1 << 20);
+        let (send, connection) = builder.handshake::<_, bytes::Bytes>(stream).await.unwrap();
+        let driver = tokio::spawn(connection);
+        // Eight megabytes each that nobody reads.
+        let mut stalled = Vec::new();
+        for _ in 0..4 {
+            let mut send = send.clone().ready().await.unwrap();
+            let request = http::Request::builder().uri("http://a/big").body(()).unwrap();
+            let (response, _) = send.send_request(request, true).unwrap();
+            stalled.push(soon(response).await.unwrap());
+        }
+        for _ in 0..20 {
+            let got = soon(h2_on(send.clone(), "POST", "/echo", &[], Sent::Length(vec![1; 5000]))).await;
+            assert_eq!((got.status, got.body.len()), (200, 5000), "{up:?}");
+        }
+        drop(stalled);
+        house.becomes("weir_operations_total", &["result=\"ok\""], 20.0).await;
+        house.becomes("weir_operations_total", &["result=\"client_gone\""], 4.0).await;
+        driver.abort();
     }
 }

@@ -27,7 +27,10 @@ pub fn check(file: &Path, json: bool) -> ExitCode {
     if json {
         let list = |list: &[Diagnostic]| list.iter().map(Diagnostic::to_json).collect::<Vec<_>>();
         let (errors, warnings) = (list(&errors), list(&warnings));
-        println!("{}", serde_json::json!({ "ok": well, "errors": errors, "omitted": omitted, "warnings": warnings }));
+        println!(
+            "{}",
+            serde_json::json!({ "ok": well, "errors": errors, "omitted": omitted, "warnings": warnings })
+        );
     } else {
         for warning in &warnings {
             eprintln!("warning: {warning}");

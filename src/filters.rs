@@ -65,7 +65,10 @@ mod tests {
         if std::env::var_os("WEIR_BLESS").is_some() {
             std::fs::write(path, &current).unwrap();
         } else {
-            assert!(page == current, "docs/configuration.md is not current: WEIR_BLESS=1 cargo test -p weir --bin weir");
+            assert!(
+                page == current,
+                "docs/configuration.md is not current: WEIR_BLESS=1 cargo test -p weir --bin weir"
+            );
         }
     }
 }

@@ -43,13 +43,17 @@ impl Uri {
             bail!("expected mongodb://HOST:PORT, a host and not a socket file");
         }
         let bare_ipv6 = hosts.ends_with(']');
-        let with_port = !bare_ipv6 && hosts.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let with_port =
+            !bare_ipv6 && hosts.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         if !with_port && !bare_ipv6 && hosts.contains(':') {
             bail!("{hosts}: expected HOST:PORT with a port from 1 to 65535");
         }
         let server = if with_port { hosts.to_owned() } else { format!("{hosts}:27017") };
         let option = |name: &str| {
-            options.split('&').filter_map(|pair| pair.split_once('=')).find(|(n, _)| n.eq_ignore_ascii_case(name))
+            options
+                .split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .find(|(n, _)| n.eq_ignore_ascii_case(name))
         };
         let on = |name: &str| option(name).is_some_and(|(_, value)| value == "true");
         let replica_set = option("replicaSet").map(|(_, value)| value.to_owned());
@@ -149,8 +153,15 @@ mod tests {
         for (text, wanted) in good {
             assert_eq!(Uri::parse(text).unwrap(), wanted, "{text}");
         }
-        let bad =
-            ["h:1", "http://h", "mongodb://", "mongodb://a,b", "mongodb+srv://h", "mongodb://h:x", "mongodb://%2Ftmp%2Fs"];
+        let bad = [
+            "h:1",
+            "http://h",
+            "mongodb://",
+            "mongodb://a,b",
+            "mongodb+srv://h",
+            "mongodb://h:x",
+            "mongodb://%2Ftmp%2Fs",
+        ];
         for text in bad {
             assert!(Uri::parse(text).is_err(), "{text}");
         }

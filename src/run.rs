@@ -81,15 +81,19 @@ struct Process {
 impl Process {
     async fn start(config: Config, logs: Logs, origin: &Origin<'_>) -> Result<Process> {
         // Handlers first: a signal that comes while we start is not to kill us half-way.
-        let (hangup, terminate, interrupt) =
-            (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (hangup, terminate, interrupt) = (
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         let config = Arc::new(config);
         let measure = Measure::new(crate::admin::limits(&config.limits));
         let server = Arc::new(Server::start(Arc::clone(&config), FILTERS, &measure).await?);
-        let console = crate::admin::start(&config, &server, &measure).context("the admin API cannot start")?;
+        let console =
+            crate::admin::start(&config, &server, &measure).context("the admin API cannot start")?;
         let (file, path) = match origin {
             Origin::File(path) => (Some(Watched::new(path)), path.to_path_buf()),
             Origin::Text(_) => (None, std::path::PathBuf::new()),
@@ -163,7 +167,11 @@ impl Process {
                 for error in errors.list() {
                     tracing::error!("{error}");
                 }
-                tracing::error!(why, errors = errors.list().len() + errors.omitted(), "the new configuration is not taken");
+                tracing::error!(
+                    why,
+                    errors = errors.list().len() + errors.omitted(),
+                    "the new configuration is not taken"
+                );
                 "rejected"
             }
             Ok(config) => self.take(Arc::new(config), why).await,

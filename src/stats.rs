@@ -35,30 +35,51 @@ pub fn stats(admin: SocketAddr, json: bool) -> Result<ExitCode> {
 /// The table of operations, the busiest first within each protocol and listener.
 pub fn table(admin: SocketAddr) -> Result<String> {
     let answer: Value = serde_json::from_str(&ask::get(admin, "/operations")?)?;
-    let mut operations: Vec<&Value> =
-        answer["operations"].as_array().context("the answer holds no operations")?.iter().collect();
+    let mut operations: Vec<&Value> = answer
+        .get("operations")
+        .and_then(Value::as_array)
+        .context("the answer holds no operations")?
+        .iter()
+        .collect();
     if operations.is_empty() {
         return Ok("Nothing has happened yet.\n".to_owned());
     }
     operations.sort_by_key(|row| {
-        let word = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        (word("protocol"), word("listener"), std::cmp::Reverse(row["count"].as_u64()), word("operation"), word("resource"))
+        let word = |key: &str| text(row, key).to_owned();
+        (
+            word("protocol"),
+            word("listener"),
+            std::cmp::Reverse(whole(row, "count")),
+            word("operation"),
+            word("resource"),
+        )
     });
     let rows: Vec<Vec<String>> = operations.into_iter().map(row).collect();
     Ok(lay_out(COLUMNS, &rows))
 }
 
+fn text<'a>(of: &'a Value, key: &str) -> &'a str {
+    of.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn whole(of: &Value, key: &str) -> u64 {
+    of.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
 fn row(operation: &Value) -> Vec<String> {
-    let word = |key: &str| operation[key].as_str().unwrap_or_default().to_owned();
-    let number = |key: &str| operation[key].as_u64().unwrap_or_default();
-    let at = |share: &str| operation["duration"][share].as_f64().map_or_else(|| "-".to_owned(), duration);
+    let word = |key: &str| text(operation, key).to_owned();
+    let number = |key: &str| whole(operation, key);
+    let at = |share: &str| {
+        let found = operation.get("duration").and_then(|d| d.get(share)).and_then(Value::as_f64);
+        found.map_or_else(|| "-".to_owned(), duration)
+    };
     vec![
         word("protocol"),
         word("listener"),
         word("operation"),
         word("resource"),
         number("count").to_string(),
-        (number("count") - number("ok")).to_string(),
+        number("count").saturating_sub(number("ok")).to_string(),
         at("p50"),
         at("p99"),
         size(number("request_bytes")),
@@ -67,15 +88,16 @@ fn row(operation: &Value) -> Vec<String> {
     ]
 }
 
-/// The ways in which it was not ok, the most frequent first: `404 x12, upstream_lost`.
+/// The ways in which it was not ok, the most frequent first: `404 x12, upstream_lost x1`.
 fn reasons(operation: &Value) -> String {
-    let mut outcomes: Vec<(u64, String)> = Vec::new();
-    for outcome in operation["outcomes"].as_array().into_iter().flatten().filter(|o| o["result"] != "ok") {
-        let word = |key: &str| outcome[key].as_str().unwrap_or_default();
-        let reason = if word("code").is_empty() { word("result") } else { word("code") };
-        outcomes.push((outcome["count"].as_u64().unwrap_or_default(), reason.to_owned()));
+    let mut outcomes: Vec<(u64, &str)> = Vec::new();
+    let all = operation.get("outcomes").and_then(Value::as_array).into_iter().flatten();
+    for outcome in all.filter(|outcome| text(outcome, "result") != "ok") {
+        let code = text(outcome, "code");
+        outcomes
+            .push((whole(outcome, "count"), if code.is_empty() { text(outcome, "result") } else { code }));
     }
-    outcomes.sort_by_key(|(count, reason)| (std::cmp::Reverse(*count), reason.clone()));
+    outcomes.sort_by_key(|(count, reason)| (std::cmp::Reverse(*count), *reason));
     let shown = outcomes.iter().take(3).map(|(count, reason)| format!("{reason} x{count}"));
     shown.collect::<Vec<_>>().join(", ")
 }
@@ -99,6 +121,9 @@ mod tests {
         });
         let cells = row(&operation);
         assert_eq!(cells.len(), COLUMNS.len());
-        assert_eq!(cells[4..].join("|"), "12|3|300us|12.0ms|2.0KiB|10B|MaxTimeMSExpired x2, upstream_lost x1");
+        assert_eq!(
+            cells[4..].join("|"),
+            "12|3|300us|12.0ms|2.0KiB|10B|MaxTimeMSExpired x2, upstream_lost x1"
+        );
     }
 }

@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn amounts_read_well() {
-        let durations = [(0.0, "0us"), (0.000_25, "250us"), (0.001, "1.0ms"), (0.9994, "999.4ms"), (12.34, "12.3s")];
+        let durations =
+            [(0.0, "0us"), (0.000_25, "250us"), (0.001, "1.0ms"), (0.9994, "999.4ms"), (12.34, "12.3s")];
         for (seconds, text) in durations {
             assert_eq!(duration(seconds), text);
         }

@@ -32,12 +32,15 @@ fn answer(request: &Message, number: u32) -> (&'static str, String) {
         "PutItem" if number.is_multiple_of(7) => {
             error("ConditionalCheckFailedException", "The conditional request failed")
         }
-        "GetItem" if number.is_multiple_of(11) => {
-            error("ProvisionedThroughputExceededException", "The level of configured provisioned throughput was exceeded")
-        }
+        "GetItem" if number.is_multiple_of(11) => error(
+            "ProvisionedThroughputExceededException",
+            "The level of configured provisioned throughput was exceeded",
+        ),
         "GetItem" => ("HTTP/1.1 200 OK", r#"{"Item":{"id":{"S":"o1"},"total":{"N":"42"}}}"#.to_owned()),
         "PutItem" => ("HTTP/1.1 200 OK", "{}".to_owned()),
-        "Query" => ("HTTP/1.1 200 OK", r#"{"Count":1,"Items":[{"id":{"S":"o1"}}],"ScannedCount":1}"#.to_owned()),
+        "Query" => {
+            ("HTTP/1.1 200 OK", r#"{"Count":1,"Items":[{"id":{"S":"o1"}}],"ScannedCount":1}"#.to_owned())
+        }
         _ => error("UnknownOperationException", "not in this demo"),
     }
 }
@@ -48,7 +51,10 @@ pub async fn load(weir: SocketAddr) {
         ("GetItem", r#"{"TableName":"orders","Key":{"id":{"S":"o1"}}}"#),
         ("PutItem", r#"{"TableName":"orders","Item":{"id":{"S":"o1"},"total":{"N":"42"}}}"#),
         ("GetItem", r#"{"TableName":"customers","Key":{"id":{"S":"c1"}}}"#),
-        ("Query", r#"{"TableName":"orders","KeyConditionExpression":"id = :i","ExpressionAttributeValues":{":i":{"S":"o1"}}}"#),
+        (
+            "Query",
+            r#"{"TableName":"orders","KeyConditionExpression":"id = :i","ExpressionAttributeValues":{":i":{"S":"o1"}}}"#,
+        ),
     ];
     loop {
         let Ok(stream) = TcpStream::connect(weir).await else { return };

@@ -33,7 +33,11 @@ pub async fn serve(listener: TcpListener) {
     }
 }
 
-async fn greet(request: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>, number: u32) {
+async fn greet(
+    request: http::Request<h2::RecvStream>,
+    mut respond: h2::server::SendResponse<Bytes>,
+    number: u32,
+) {
     let goodbye = request.uri().path().ends_with("SayGoodbye");
     let mut body = request.into_body();
     while let Some(Ok(data)) = body.data().await {

@@ -30,7 +30,9 @@ pub fn run(seconds: Option<u64>, redraw: Redraw) -> Result<ExitCode> {
     let taken = std::net::TcpListener::bind(ADMIN).is_err();
     let admin = if taken { SocketAddr::new(ADMIN.ip(), free_port()?) } else { ADMIN };
     let redraw = redraw == Redraw::Auto && std::io::IsTerminal::is_terminal(&std::io::stdout());
-    run_beside(&Origin::Text(&config(&servers, admin)), |server| show(Arc::clone(server), admin, seconds, redraw))
+    run_beside(&Origin::Text(&config(&servers, admin)), |server| {
+        show(Arc::clone(server), admin, seconds, redraw)
+    })
 }
 
 fn free_port() -> std::io::Result<u16> {
@@ -38,9 +40,7 @@ fn free_port() -> std::io::Result<u16> {
 }
 
 /// Runs `start` on a thread of its own, with a runtime that lives as long as the process, and gives what it gives.
-fn beside<T: Send + 'static>(
-    start: impl Future<Output = std::io::Result<T>> + Send + 'static,
-) -> Result<T> {
+fn beside<T: Send + 'static>(start: impl Future<Output = std::io::Result<T>> + Send + 'static) -> Result<T> {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::Builder::new().name("demo".into()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -62,7 +62,11 @@ async fn show(server: Arc<Server>, admin: SocketAddr, seconds: Option<u64>, redr
     else {
         return;
     };
-    if beside(async move { Ok(loads(Fronts { mongo, dynamodb, grpc, http })) }).is_err() {
+    let start = async move {
+        loads(Fronts { mongo, dynamodb, grpc, http });
+        Ok(())
+    };
+    if beside(start).is_err() {
         return;
     }
     println!("Weir stands between four small servers and their clients:\n");

@@ -61,7 +61,10 @@ fn mongo_fronts_without_a_file() {
         said.push('\n');
     }
     // A standalone server needs no option in the URI; the application runs on what was printed.
-    let uri = said.split_whitespace().find(|word| word.starts_with(&format!("mongodb://127.0.0.1:{listen}"))).expect("a URI");
+    let uri = said
+        .split_whitespace()
+        .find(|word| word.starts_with(&format!("mongodb://127.0.0.1:{listen}")))
+        .expect("a URI");
     assert!(!uri.contains("directConnection"), "{said}");
     net::wait_for(admin);
     json(python("mongo.py").arg(uri).arg("cli"));
@@ -72,7 +75,11 @@ fn mongo_fronts_without_a_file() {
 }
 
 fn mongo_prints_the_file_it_stands_for() {
-    let printed = output(binary().args(["mongo", "mongodb://app:secret@127.0.0.1:27017/?directConnection=true", "--print-config"]));
+    let printed = output(binary().args([
+        "mongo",
+        "mongodb://app:secret@127.0.0.1:27017/?directConnection=true",
+        "--print-config",
+    ]));
     assert!(!printed.contains("secret") && !printed.contains("app:"), "{printed}");
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("weir.yaml");
@@ -82,7 +89,8 @@ fn mongo_prints_the_file_it_stands_for() {
 }
 
 fn stats_shows_what_happened() {
-    let (_nginx, _folder, port) = parts::nginx("server { listen 127.0.0.1:@PORT@; location / { return 200 ok; } }", |_| {});
+    let (_nginx, _folder, port) =
+        parts::nginx("server { listen 127.0.0.1:@PORT@; location / { return 200 ok; } }", |_| {});
     let weir = Weir::start(&format!(
         "listeners: {{ web: {{ bind: \"127.0.0.1:0\", http: {{ routes: [{{ name: everything, cluster: web }}] }} }} }}\n\
          clusters: {{ web: {{ endpoints: [\"127.0.0.1:{port}\"] }} }}\n"
@@ -94,18 +102,25 @@ fn stats_shows_what_happened() {
     let table = output(binary().args(["stats", "--admin", &admin]));
     let row = table.lines().find(|line| line.contains("everything")).unwrap_or_else(|| panic!("{table}"));
     assert!(row.contains("GET") && row.split_whitespace().any(|word| word == "3"), "{table}");
-    let said: Value = serde_json::from_str(&output(binary().args(["stats", "--json", "--admin", &admin]))).expect("JSON");
+    let said: Value =
+        serde_json::from_str(&output(binary().args(["stats", "--json", "--admin", &admin]))).expect("JSON");
     assert_eq!(said["operations"][0]["operation"], "GET", "{said}");
-    let nobody = binary().args(["stats", "--admin", &format!("127.0.0.1:{}", net::free_port())]).output().expect("weir runs");
+    let nobody = binary()
+        .args(["stats", "--admin", &format!("127.0.0.1:{}", net::free_port())])
+        .output()
+        .expect("weir runs");
     assert_eq!(nobody.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&nobody.stderr).contains("no Weir answers"), "{nobody:?}");
 }
 
 fn demo_moves_every_table() {
     let shown = output(binary().args(["demo", "--seconds", "4", "--redraw", "never"]).stderr(Stdio::null()));
-    for (protocol, operation) in [("mongo", "find"), ("dynamodb", "GetItem"), ("grpc", "SayHello"), ("http", "GET")] {
+    for (protocol, operation) in
+        [("mongo", "find"), ("dynamodb", "GetItem"), ("grpc", "SayHello"), ("http", "GET")]
+    {
         let row = |line: &&str| line.contains(protocol) && line.contains(operation);
-        let last = shown.lines().filter(row).last().unwrap_or_else(|| panic!("no {protocol} {operation} in:\n{shown}"));
+        let last =
+            shown.lines().rfind(row).unwrap_or_else(|| panic!("no {protocol} {operation} in:\n{shown}"));
         let moved = last.split_whitespace().any(|word| word.parse::<u64>().is_ok_and(|n| n >= 10));
         assert!(moved, "{last}\n{shown}");
     }

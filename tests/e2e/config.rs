@@ -3,7 +3,7 @@
 use crate::support::{parts::root, process::output, weir::binary};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 crate::tests!("config": good_files_are_taken, bad_files_are_refused_with_every_error, every_option_has_a_fixture);
 
@@ -17,7 +17,7 @@ fn fixtures(kind: &str) -> Vec<PathBuf> {
     files
 }
 
-fn check(file: &PathBuf) -> std::process::Output {
+fn check(file: &Path) -> std::process::Output {
     let mut check = binary();
     check.arg("check").arg(file.strip_prefix(root()).expect("within the checkout")).current_dir(root());
     check.env("WEIR_TEST_NAME", "from-the-environment").output().expect("weir runs")
@@ -39,7 +39,8 @@ fn bad_files_are_refused_with_every_error() {
         if std::env::var_os("WEIR_TEST_BLESS").is_some() {
             std::fs::write(&expected, &said).expect("writable");
         }
-        let wanted = std::fs::read_to_string(&expected).unwrap_or_else(|e| panic!("{}: {e}", expected.display()));
+        let wanted =
+            std::fs::read_to_string(&expected).unwrap_or_else(|e| panic!("{}: {e}", expected.display()));
         assert_eq!(said, wanted, "{}", file.display());
     }
 }

@@ -66,12 +66,20 @@ fn blocks(page: &Path) -> Vec<(String, usize, String)> {
 fn configurations_are_taken() {
     let mut checked = 0;
     for page in pages() {
-        for (word, line, block) in blocks(&page).into_iter().filter(|(word, ..)| word == "yaml" || word == "json weir") {
+        for (word, line, block) in
+            blocks(&page).into_iter().filter(|(word, ..)| word == "yaml" || word == "json weir")
+        {
             let folder = tempfile::tempdir().expect("a folder");
-            let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+            let certified =
+                rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
             for name in ["edge", "server", "ca"] {
-                std::fs::write(folder.path().join(format!("{name}.pem")), certified.cert.pem()).expect("ours");
-                std::fs::write(folder.path().join(format!("{name}.key")), certified.signing_key.serialize_pem()).expect("ours");
+                std::fs::write(folder.path().join(format!("{name}.pem")), certified.cert.pem())
+                    .expect("ours");
+                std::fs::write(
+                    folder.path().join(format!("{name}.key")),
+                    certified.signing_key.serialize_pem(),
+                )
+                .expect("ours");
             }
             std::fs::write(folder.path().join("connections.txt"), "100").expect("ours");
             let file = folder.path().join("weir.yaml");
@@ -79,7 +87,12 @@ fn configurations_are_taken() {
             let mut check = binary();
             check.arg("check").arg(&file).current_dir(folder.path()).env("PORT", "8080");
             let run = check.output().expect("weir runs");
-            assert!(run.status.success(), "{}:{line} ({word}): {}", page.display(), String::from_utf8_lossy(&run.stderr));
+            assert!(
+                run.status.success(),
+                "{}:{line} ({word}): {}",
+                page.display(),
+                String::from_utf8_lossy(&run.stderr)
+            );
             checked += 1;
         }
     }
@@ -101,7 +114,9 @@ fn completed(block: &str) -> String {
 
 fn commands_are_ones_that_tests_run() {
     for page in pages() {
-        for (_, line, block) in blocks(&page).into_iter().filter(|(word, ..)| word == "console" || word == "sh") {
+        for (_, line, block) in
+            blocks(&page).into_iter().filter(|(word, ..)| word == "console" || word == "sh")
+        {
             for command in block.lines().filter_map(|l| l.strip_prefix("$ ")) {
                 // The console's own tests compare that page's answers with real ones.
                 if page.ends_with("docs/admin.md") && command.starts_with("curl -s ") {

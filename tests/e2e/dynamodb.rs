@@ -30,7 +30,8 @@ fn compare(weir: &Weir, printed: &Value) {
 fn boto3_counts_equal() {
     for (port, server) in [(moto(), "moto"), (dynalite(), "dynalite")] {
         let weir = front(port);
-        let printed = json(python("dynamo.py").arg(format!("http://127.0.0.1:{}", weir.port("tables"))).arg(server));
+        let printed =
+            json(python("dynamo.py").arg(format!("http://127.0.0.1:{}", weir.port("tables"))).arg(server));
         compare(&weir, &printed);
         // A call on several tables is one operation, and charges each of its tables.
         let tables = weir.numbers();
@@ -57,5 +58,8 @@ fn own_replies_are_dynamodb_shaped() {
     let numbers = weir.numbers();
     let lost = [("operation", "GetItem"), ("resource", "orders")];
     assert_eq!(numbers.sum("weir_operations_total", &lost), 1);
-    assert_eq!(numbers.sum("weir_failures_total", &[("phase", "connecting"), ("reason", "connect_failed")]), 1);
+    assert_eq!(
+        numbers.sum("weir_failures_total", &[("phase", "connecting"), ("reason", "connect_failed")]),
+        1
+    );
 }

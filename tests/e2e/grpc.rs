@@ -54,7 +54,9 @@ fn a_failing_endpoint_fails_no_call() {
         ", outlier_ejection: {}",
     );
     for method in ["Flaky", "Late"] {
-        let printed = json(python("grpc_many.py").arg(format!("127.0.0.1:{}", weir.port("calls"))).args([method, "300"]));
+        let printed = json(
+            python("grpc_many.py").arg(format!("127.0.0.1:{}", weir.port("calls"))).args([method, "300"]),
+        );
         assert_eq!(printed["failed"], 0, "{method}: {printed}");
         assert_eq!(printed["answered"], 300, "{method}");
     }
@@ -65,8 +67,12 @@ fn a_failing_endpoint_fails_no_call() {
 
 fn own_replies_are_statuses() {
     let weir = front(&[crate::support::net::free_port()], "", "");
-    let printed = json(python("grpc_many.py").arg(format!("127.0.0.1:{}", weir.port("calls"))).args(["Who", "3"]));
+    let printed =
+        json(python("grpc_many.py").arg(format!("127.0.0.1:{}", weir.port("calls"))).args(["Who", "3"]));
     assert_eq!(printed["failed"], 3);
     assert_eq!(printed["codes"], serde_json::json!(["UNAVAILABLE"]));
-    assert_eq!(weir.numbers().sum("weir_operations_total", &[("operation", "Who"), ("code", "UNAVAILABLE")]), 3);
+    assert_eq!(
+        weir.numbers().sum("weir_operations_total", &[("operation", "Who"), ("code", "UNAVAILABLE")]),
+        3
+    );
 }

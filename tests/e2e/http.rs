@@ -69,18 +69,36 @@ fn all_combinations_carry_bodies_of_every_size() {
         let base = format!("http://127.0.0.1:{}", weir.port("web"));
         let what = format!("h2 down: {down}, h2 up: {up}");
         for size in SIZES {
-            let got = output(curl(down).args(["-o", "/dev/null", "-w", "%{http_code} %{size_download} %{http_version}"]).arg(format!("{base}/f/{size}")));
+            let got = output(
+                curl(down)
+                    .args(["-o", "/dev/null", "-w", "%{http_code} %{size_download} %{http_version}"])
+                    .arg(format!("{base}/f/{size}")),
+            );
             assert_eq!(got, format!("200 {size} {}", if down { "2" } else { "1.1" }), "{what}, {size} bytes");
         }
-        let head = output(curl(down).args(["-I", "-w", "%{http_code} %{size_download}", "-o", "/dev/null"]).arg(format!("{base}/f/1024")));
+        let head = output(
+            curl(down)
+                .args(["-I", "-w", "%{http_code} %{size_download}", "-o", "/dev/null"])
+                .arg(format!("{base}/f/1024")),
+        );
         assert_eq!(head, "200 0", "{what}: HEAD");
-        let missing = output(curl(down).args(["-o", "/dev/null", "-w", "%{http_code}"]).arg(format!("{base}/nothing")));
+        let missing =
+            output(curl(down).args(["-o", "/dev/null", "-w", "%{http_code}"]).arg(format!("{base}/nothing")));
         assert_eq!(missing, "404", "{what}");
         let numbers = weir.numbers();
-        let gets = numbers.sum("weir_operations_total", &[("operation", "GET"), ("result", "ok"), ("code", "200")]);
+        let gets =
+            numbers.sum("weir_operations_total", &[("operation", "GET"), ("result", "ok"), ("code", "200")]);
         assert_eq!(gets, SIZES.len() as u64, "{what}");
-        assert_eq!(numbers.sum("weir_operations_total", &[("operation", "HEAD"), ("code", "200")]), 1, "{what}");
-        assert_eq!(numbers.sum("weir_operations_total", &[("code", "404"), ("result", "client_error")]), 1, "{what}");
+        assert_eq!(
+            numbers.sum("weir_operations_total", &[("operation", "HEAD"), ("code", "200")]),
+            1,
+            "{what}"
+        );
+        assert_eq!(
+            numbers.sum("weir_operations_total", &[("code", "404"), ("result", "client_error")]),
+            1,
+            "{what}"
+        );
         let bytes = numbers.sum("weir_operation_reply_bytes_total", &[("operation", "GET")]);
         let least = SIZES.iter().sum::<usize>() as u64;
         assert!(bytes >= least && bytes < least + 20_000, "{what}: {bytes} bytes of replies");
@@ -100,7 +118,11 @@ fn counts_equal_what_h2load_counted() {
         let what = format!("h2 down: {down}, h2 up: {up}\n{said}");
         assert!(said.contains("4000 succeeded, 0 failed"), "{what}");
         let numbers = weir.numbers();
-        assert_eq!(numbers.sum("weir_operations_total", &[("operation", "GET"), ("code", "200"), ("result", "ok")]), 4000, "{what}");
+        assert_eq!(
+            numbers.sum("weir_operations_total", &[("operation", "GET"), ("code", "200"), ("result", "ok")]),
+            4000,
+            "{what}"
+        );
         assert_eq!(numbers.sum("weir_operations_total", &[]), 4000, "{what}");
         assert_eq!(numbers.sum("weir_operation_duration_seconds_count", &[]), 4000, "{what}");
     }
@@ -120,7 +142,12 @@ fn routes_do_what_they_say() {
     ));
     let base = format!("http://127.0.0.1:{}", weir.port("web"));
     let ask = |args: &[&str], path: &str| {
-        output(curl(false).args(["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}"]).args(args).arg(format!("{base}{path}")))
+        output(
+            curl(false)
+                .args(["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}"])
+                .args(args)
+                .arg(format!("{base}{path}")),
+        )
     };
     assert_eq!(ask(&[], "/health"), "200 ");
     assert_eq!(ask(&[], "/old/page"), format!("301 {base}/f/1"));
@@ -142,7 +169,8 @@ fn uploads_of_64_mib_stream() {
         let weir = front(port, up);
         let file = folder.path().join("www/f").join((64 << 20).to_string());
         let url = format!("http://127.0.0.1:{}/put/file", weir.port("web"));
-        let status = output(curl(down).args(["-o", "/dev/null", "-w", "%{http_code}", "-T"]).arg(&file).arg(url));
+        let status =
+            output(curl(down).args(["-o", "/dev/null", "-w", "%{http_code}", "-T"]).arg(&file).arg(url));
         assert_eq!(status, "201", "h2 down: {down}, h2 up: {up}");
         assert_eq!(std::fs::metadata(folder.path().join("www/put/file")).expect("uploaded").len(), 64 << 20);
         assert_eq!(weir.numbers().sum("weir_operations_total", &[("operation", "PUT"), ("code", "201")]), 1);
@@ -165,7 +193,9 @@ fn slow_readers_hold_nothing_up() {
     let stalled: Vec<TcpStream> = (0..20)
         .map(|_| {
             let mut stream = TcpStream::connect(("127.0.0.1", at)).expect("it listens");
-            stream.write_all(format!("GET /f/{} HTTP/1.1\r\nhost: a\r\n\r\n", 64 << 20).as_bytes()).expect("it reads");
+            stream
+                .write_all(format!("GET /f/{} HTTP/1.1\r\nhost: a\r\n\r\n", 64 << 20).as_bytes())
+                .expect("it reads");
             let mut first = [0; 15];
             stream.read_exact(&mut first).expect("it answers");
             stream
@@ -173,13 +203,19 @@ fn slow_readers_hold_nothing_up() {
         .collect();
     // Others are served meanwhile.
     for _ in 0..20 {
-        let got = output(curl(false).args(["-o", "/dev/null", "-w", "%{http_code}"]).arg(format!("http://127.0.0.1:{at}/f/102400")));
+        let got = output(
+            curl(false)
+                .args(["-o", "/dev/null", "-w", "%{http_code}"])
+                .arg(format!("http://127.0.0.1:{at}/f/102400")),
+        );
         assert_eq!(got, "200");
     }
     let grown = resident(weir.process().id()).saturating_sub(before);
     assert!(grown < 32 << 10, "twenty stalled readers cost {grown} KiB");
     drop(stalled);
-    weir.numbers_when("the stalled are counted as gone", |n| n.sum("weir_operations_total", &[("result", "client_gone")]) == 20);
+    weir.numbers_when("the stalled are counted as gone", |n| {
+        n.sum("weir_operations_total", &[("result", "client_gone")]) == 20
+    });
 }
 
 fn websockets_pass() {
@@ -190,14 +226,19 @@ fn websockets_pass() {
     let printed = json(node("ws_client.js").arg(format!("ws://127.0.0.1:{}/chat", weir.port("web"))));
     assert_eq!(printed["echoed"], 100);
     assert_eq!(printed["largest"], 1 << 20);
-    weir.numbers_when("the tunnel is counted", |n| { eprintln!("{:?}", n.operations("web", ["operation","result","code"])); n.sum("weir_operations_total", &[("code", "101"), ("result", "ok")]) == 1});
+    weir.numbers_when("the tunnel is counted", |n| {
+        eprintln!("{:?}", n.operations("web", ["operation", "result", "code"]));
+        n.sum("weir_operations_total", &[("code", "101"), ("result", "ok")]) == 1
+    });
     assert!(part("node").exists());
 }
 
 fn a_cluster_with_bad_endpoints_fails_no_request() {
     let (_nginx, _folder, good) = origin(false);
-    let (_failing, _other, failing) = nginx("server { listen 127.0.0.1:@PORT@; location / { return 503; } }", |_| {});
-    let (dies, _third, dead) = nginx("server { listen 127.0.0.1:@PORT@; location / { return 200 ok; } }", |_| {});
+    let (_failing, _other, failing) =
+        nginx("server { listen 127.0.0.1:@PORT@; location / { return 503; } }", |_| {});
+    let (dies, _third, dead) =
+        nginx("server { listen 127.0.0.1:@PORT@; location / { return 200 ok; } }", |_| {});
     for (down, _) in [(false, ()), (true, ())] {
         let weir = Weir::start(&format!(
             "listeners:\n  web:\n    bind: \"127.0.0.1:0\"\n    http:\n      routes:\n\
@@ -207,14 +248,19 @@ fn a_cluster_with_bad_endpoints_fails_no_request() {
         ));
         let mut load = command("h2load");
         load.args(["-n", "20000", "-c", "8"]).args((!down).then_some("--h1")).stdout(Stdio::piped());
-        let load = load.arg(format!("http://127.0.0.1:{}/f/1", weir.port("web"))).spawn().expect("h2load runs");
+        let load =
+            load.arg(format!("http://127.0.0.1:{}/f/1", weir.port("web"))).spawn().expect("h2load runs");
         if !down {
             weir.numbers_when("some have passed", |n| n.sum("weir_operations_total", &[]) > 100);
             dies.signal("TERM");
         }
         let said = String::from_utf8(load.wait_with_output().expect("it ends").stdout).expect("text");
         let numbers = weir.numbers();
-        assert!(said.contains("20000 2xx, 0 3xx, 0 4xx, 0 5xx"), "{said}\n{:#?}", numbers.of("weir_failures_total", &[]).collect::<Vec<_>>());
+        assert!(
+            said.contains("20000 2xx, 0 3xx, 0 4xx, 0 5xx"),
+            "{said}\n{:#?}",
+            numbers.of("weir_failures_total", &[]).collect::<Vec<_>>()
+        );
         assert_eq!(numbers.sum("weir_operations_total", &[("result", "ok")]), 20000);
         assert!(numbers.sum("weir_operation_retries_total", &[]) > 0);
         assert!(numbers.sum("weir_endpoint_ejections_total", &[]) >= 1);

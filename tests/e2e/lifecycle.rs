@@ -24,7 +24,10 @@ crate::tests!("lifecycle":
 );
 
 fn origin() -> (Process, tempfile::TempDir, u16) {
-    nginx("server { listen 127.0.0.1:@PORT@; keepalive_requests 10000000; location / { return 200 ok; } }", |_| {})
+    nginx(
+        "server { listen 127.0.0.1:@PORT@; keepalive_requests 10000000; location / { return 200 ok; } }",
+        |_| {},
+    )
 }
 
 fn reload_twenty_times_under_load() {
@@ -49,11 +52,17 @@ fn reload_twenty_times_under_load() {
     let mut clients: Vec<Process> = vec![
         Process::start(
             "mongo_busy.py",
-            python("mongo_busy.py").arg(format!("mongodb://127.0.0.1:{}/?directConnection=true", weir.port("db"))).arg("7").stdout(Stdio::piped()),
+            python("mongo_busy.py")
+                .arg(format!("mongodb://127.0.0.1:{}/?directConnection=true", weir.port("db")))
+                .arg("7")
+                .stdout(Stdio::piped()),
         ),
         Process::start(
             "grpc_busy.py",
-            python("grpc_busy.py").arg(format!("127.0.0.1:{}", weir.port("calls"))).arg("7").stdout(Stdio::piped()),
+            python("grpc_busy.py")
+                .arg(format!("127.0.0.1:{}", weir.port("calls")))
+                .arg("7")
+                .stdout(Stdio::piped()),
         ),
     ];
     for round in 0..20 {
@@ -111,7 +120,9 @@ fn a_changed_file_is_taken_without_a_signal() {
     let at = text.rfind("127.0.0.1:").expect("an address");
     let end = at + text[at..].find('"').expect("its end");
     std::fs::write(weir.file(), format!("{}127.0.0.1:{port}{}", &text[..at], &text[end..])).expect("ours");
-    net::until("weir takes the file by itself", || weir.log().iter().any(|entry| entry["message"] == "reloaded"));
+    net::until("weir takes the file by itself", || {
+        weir.log().iter().any(|entry| entry["message"] == "reloaded")
+    });
     ok(&weir);
 }
 
@@ -138,10 +149,10 @@ fn drain_finishes_what_is_under_way() {
 }
 
 fn a_second_signal_ends_it_at_once() {
-    let (_nginx, _folder, port) = nginx(
-        "server { listen 127.0.0.1:@PORT@; location / { root @ROOT@; limit_rate 1k; } }",
-        |root| std::fs::write(root.join("big"), vec![b'b'; 600_000]).expect("ours"),
-    );
+    let (_nginx, _folder, port) =
+        nginx("server { listen 127.0.0.1:@PORT@; location / { root @ROOT@; limit_rate 1k; } }", |root| {
+            std::fs::write(root.join("big"), vec![b'b'; 600_000]).expect("ours")
+        });
     let mut weir = Weir::start(&simple(port));
     let mut busy = TcpStream::connect(("127.0.0.1", weir.port("web"))).expect("it listens");
     busy.write_all(b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n").expect("it reads");
@@ -157,7 +168,8 @@ fn a_second_weir_on_the_same_port_is_an_error() {
     let weir = Weir::start(&simple(port));
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("weir.yaml");
-    std::fs::write(&file, simple(port).replace("127.0.0.1:0", &format!("127.0.0.1:{}", weir.port("web")))).expect("ours");
+    std::fs::write(&file, simple(port).replace("127.0.0.1:0", &format!("127.0.0.1:{}", weir.port("web"))))
+        .expect("ours");
     let second = binary().arg("run").arg(&file).output().expect("weir runs");
     assert_eq!(second.status.code(), Some(1));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
@@ -185,7 +197,10 @@ fn the_admin_answers() {
     assert_eq!(weir.get("/nothing").0, 404);
     let foreign = "GET /config HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
     assert_eq!(net::exchange(weir.admin(), foreign).0, 403);
-    let origin = format!("GET /config HTTP/1.1\r\nhost: {}\r\norigin: http://evil.example\r\nconnection: close\r\n\r\n", weir.admin());
+    let origin = format!(
+        "GET /config HTTP/1.1\r\nhost: {}\r\norigin: http://evil.example\r\nconnection: close\r\n\r\n",
+        weir.admin()
+    );
     assert_eq!(net::exchange(weir.admin(), &origin).0, 403);
 }
 
@@ -193,7 +208,8 @@ fn a_scrape_is_what_prometheus_reads() {
     let (_nginx, _folder, port) = origin();
     let weir = Weir::start(&simple(port));
     ok(&weir);
-    let read = crate::support::parts::json(python("scrape.py").arg(format!("http://{}/metrics", weir.admin())));
+    let read =
+        crate::support::parts::json(python("scrape.py").arg(format!("http://{}/metrics", weir.admin())));
     assert_eq!(read["operations"], 1.0, "{read}");
     assert!(read["families"].as_u64().is_some_and(|n| n > 20), "{read}");
 }

@@ -4,6 +4,16 @@
 //! In each protocol's tests the client counts what it did (driver command monitoring, SDK calls, gRPC results, requests)
 //! and Weir's metrics must say the same, per operation, resource and result.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "tests end by panicking, and wait for real programs"
+)]
+
 mod cli;
 mod config;
 mod docs;
@@ -21,9 +31,17 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
-    for tests in
-        [rules::tests, cli::tests, config::tests, docs::tests, mongo::tests, http::tests, dynamodb::tests, grpc::tests, lifecycle::tests]
-    {
+    for tests in [
+        rules::tests,
+        cli::tests,
+        config::tests,
+        docs::tests,
+        mongo::tests,
+        http::tests,
+        dynamodb::tests,
+        grpc::tests,
+        lifecycle::tests,
+    ] {
         for (name, test) in tests() {
             trials.push(Trial::test(name, move || {
                 test();

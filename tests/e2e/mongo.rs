@@ -49,9 +49,17 @@ fn compare(client: &mut Command, database: &str, compressor: Option<&str>) {
     // The last commands (endSessions) may be answered while the client is already gone.
     let numbers = weir.numbers_soon(|numbers| published(numbers).values().sum::<u64>() >= wanted);
     assert_same(&format!("{} {compressor:?}", printed["driver"]), &expected, &published(&numbers));
-    assert_eq!(numbers.sum("weir_operations_total", &[("operation", "_other"), ("result", "error")]), unknown);
-    assert_eq!(numbers.sum("weir_operations_total", &[("operation", "_other"), ("code", "CommandNotFound")]), unknown);
-    assert!(numbers.sum("weir_operations_total", &[("result", "error"), ("code", "WriteConcernFailed")]) <= 1);
+    assert_eq!(
+        numbers.sum("weir_operations_total", &[("operation", "_other"), ("result", "error")]),
+        unknown
+    );
+    assert_eq!(
+        numbers.sum("weir_operations_total", &[("operation", "_other"), ("code", "CommandNotFound")]),
+        unknown
+    );
+    assert!(
+        numbers.sum("weir_operations_total", &[("result", "error"), ("code", "WriteConcernFailed")]) <= 1
+    );
     for result in ["client_gone", "upstream_lost"] {
         assert_eq!(numbers.sum("weir_operations_total", &[("result", result), ("operation", "find")]), 0);
     }
@@ -96,13 +104,18 @@ fn a_dead_server_is_an_error_reply() {
     let folder = tempfile::tempdir().expect("a folder");
     let port = net::free_port();
     let mut mongod = crate::support::process::command(part("mongod/fiftyone/db/bin/mongod"));
-    mongod.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--port", &port.to_string(), "--dbpath"]).arg(folder.path());
+    mongod
+        .args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--port", &port.to_string(), "--dbpath"])
+        .arg(folder.path());
     let mut server = Process::start("mongod", mongod.stdout(std::process::Stdio::null()));
     net::wait_for(port);
     let weir = front(port);
     let mut client = Process::start(
         "mongo_dies.py",
-        python("mongo_dies.py").arg(uri(&weir)).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()),
+        python("mongo_dies.py")
+            .arg(uri(&weir))
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped()),
     );
     assert_eq!(client.line(), "sleeping");
     server.signal("KILL");
@@ -110,7 +123,14 @@ fn a_dead_server_is_an_error_reply() {
     // The driver gets an answer in its own words and says which.
     assert_eq!(client.line(), "6 HostUnreachable");
     let numbers = weir.numbers();
-    assert_eq!(numbers.sum("weir_operations_total", &[("operation", "find"), ("result", "upstream_lost")]), 1);
+    assert_eq!(
+        numbers.sum("weir_operations_total", &[("operation", "find"), ("result", "upstream_lost")]),
+        1
+    );
     // The driver's monitor waited on the same server and lost it too.
-    assert!(numbers.sum("weir_failures_total", &[("side", "network"), ("phase", "waiting"), ("reason", "closed")]) >= 1);
+    assert!(
+        numbers
+            .sum("weir_failures_total", &[("side", "network"), ("phase", "waiting"), ("reason", "closed")])
+            >= 1
+    );
 }

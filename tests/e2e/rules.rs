@@ -16,7 +16,10 @@ const MAY: &[(&str, &[&str])] = &[
     ("weir-http", &["weir-codecs", "weir-config", "weir-decide", "weir-measure", "weir-drive"]),
     ("weir-mongo", &["weir-codecs", "weir-config", "weir-decide", "weir-measure", "weir-drive"]),
     ("weir-grpc", &["weir-codecs", "weir-config", "weir-decide", "weir-measure", "weir-drive", "weir-http"]),
-    ("weir-dynamodb", &["weir-codecs", "weir-config", "weir-decide", "weir-measure", "weir-drive", "weir-http"]),
+    (
+        "weir-dynamodb",
+        &["weir-codecs", "weir-config", "weir-decide", "weir-measure", "weir-drive", "weir-http"],
+    ),
     ("weir-console", &["weir-codecs", "weir-config", "weir-decide", "weir-measure", "weir-drive"]),
     ("xtask", &[]),
 ];

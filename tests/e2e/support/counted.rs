@@ -13,7 +13,8 @@ pub fn by_client<const N: usize>(printed: &Value) -> Counts<N> {
         let row = row.as_array().expect("a list");
         let (count, words) = row.split_last().expect("not empty");
         let words: Vec<String> = words.iter().map(|w| w.as_str().expect("a word").to_owned()).collect();
-        *counts.entry(words.try_into().expect("so many words")).or_insert(0) += count.as_u64().expect("a count");
+        *counts.entry(words.try_into().expect("so many words")).or_insert(0) +=
+            count.as_u64().expect("a count");
     }
     counts
 }

@@ -30,8 +30,14 @@ impl Numbers {
     }
 
     /// The samples with this name whose labels have these values.
-    pub fn of<'a>(&'a self, name: &'a str, labels: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = &'a Sample> {
-        self.0.iter().filter(move |s| s.name == name && labels.iter().all(|(label, value)| s.label(label) == *value))
+    pub fn of<'a>(
+        &'a self,
+        name: &'a str,
+        labels: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = &'a Sample> {
+        self.0
+            .iter()
+            .filter(move |s| s.name == name && labels.iter().all(|(label, value)| s.label(label) == *value))
     }
 
     /// Their sum; zero when there are none.
@@ -71,5 +77,9 @@ fn sample(line: &str) -> Sample {
         found.insert(label.trim_start_matches(',').to_owned(), value);
         labels = &rest[end + 1..];
     }
-    Sample { name: name.to_owned(), labels: found, value: value.parse().unwrap_or_else(|_| panic!("no number: {line}")) }
+    Sample {
+        name: name.to_owned(),
+        labels: found,
+        value: value.parse().unwrap_or_else(|_| panic!("no number: {line}")),
+    }
 }

@@ -28,7 +28,8 @@ pub fn root() -> &'static Path {
 
 /// A file or folder among the parts; fails with what installs it.
 pub fn part(path: &str) -> PathBuf {
-    let parts = std::env::var_os("WEIR_TEST_PARTS").map_or_else(|| root().join("target/parts"), PathBuf::from);
+    let parts =
+        std::env::var_os("WEIR_TEST_PARTS").map_or_else(|| root().join("target/parts"), PathBuf::from);
     let path = parts.join(path);
     assert!(path.exists(), "the part {} is missing: run `cargo xtask setup`", path.display());
     path
@@ -62,9 +63,21 @@ pub fn mongod() -> u16 {
         let folder = tempfile::tempdir().expect("a folder");
         let port = net::free_port();
         let mut mongod = command(part("mongod/fiftyone/db/bin/mongod"));
-        mongod.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--port"]);
+        mongod.args([
+            "--bind_ip",
+            "127.0.0.1",
+            "--nounixsocket",
+            "--wiredTigerCacheSizeGB",
+            "0.25",
+            "--port",
+        ]);
         mongod.arg(port.to_string()).arg("--dbpath").arg(folder.path());
-        mongod.args(["--setParameter", "enableTestCommands=1", "--setParameter", "diagnosticDataCollectionEnabled=false"]);
+        mongod.args([
+            "--setParameter",
+            "enableTestCommands=1",
+            "--setParameter",
+            "diagnosticDataCollectionEnabled=false",
+        ]);
         let process = Process::start("mongod", mongod.stdout(Stdio::null()));
         net::wait_for(port);
         keep(process, Some(folder));
@@ -91,7 +104,12 @@ pub fn dynalite() -> u16 {
     *PORT.get_or_init(|| {
         let port = net::free_port();
         let mut dynalite = command("node");
-        dynalite.arg(part("node/node_modules/dynalite/cli.js")).args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+        dynalite.arg(part("node/node_modules/dynalite/cli.js")).args([
+            "--host",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+        ]);
         dynalite.args(["--createTableMs", "5", "--deleteTableMs", "5"]);
         keep(Process::start("dynalite", dynalite.stdout(Stdio::null()).stderr(Stdio::null())), None);
         net::wait_for(port);

@@ -54,7 +54,8 @@ impl Weir {
                 if kept {
                     eprint!("{line}");
                 }
-                let entry = serde_json::from_str(&line).unwrap_or_else(|_| Value::String(line.trim().to_owned()));
+                let entry =
+                    serde_json::from_str(&line).unwrap_or_else(|_| Value::String(line.trim().to_owned()));
                 said.lock().expect("nobody panics here").push(entry);
                 line.clear();
             }
@@ -108,7 +109,10 @@ impl Weir {
 
     /// Where a listener listens.
     pub fn port(&self, listener: &str) -> u16 {
-        self.ports().get(listener).copied().unwrap_or_else(|| panic!("no listener {listener}: {:#?}", self.log()))
+        self.ports()
+            .get(listener)
+            .copied()
+            .unwrap_or_else(|| panic!("no listener {listener}: {:#?}", self.log()))
     }
 
     fn ports(&self) -> HashMap<String, u16> {

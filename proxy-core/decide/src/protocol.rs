@@ -3,6 +3,7 @@
 
 use crate::exchange::{EndpointId, Fault, Names, Operation, Outcome};
 use bytes::{Bytes, BytesMut};
+use std::net::SocketAddr;
 use weir_codecs::Piece;
 
 /// Why a stream of bytes can no longer be read as messages.
@@ -92,6 +93,12 @@ pub trait Protocol {
 
     /// A fresh session and its two decoders.
     fn session(&self) -> (Self::Session, Self::Request, Self::Reply);
+
+    /// The session is one of a client that connected to `local`. For protocols to which the listener's addresses are not
+    /// all the same.
+    fn connected(&self, session: &mut Self::Session, local: SocketAddr) {
+        let _ = (session, local);
+    }
 
     /// A request's message has begun (or its head has become known): which operation is it? Called once per message, with
     /// the head if it is known; if `end` is false and the head is `None` the implementation may ask for [`Step::More`] or

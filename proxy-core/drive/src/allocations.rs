@@ -28,7 +28,8 @@ clusters: {{ up: {{ endpoints: ['{address}'] }} }}"
     let config = Arc::new(weir_config::parse(&text, "test.yaml", &[filter.section()]).unwrap());
     let measure = Measure::new(Limits::default());
     let (sender, _) = tokio::sync::mpsc::unbounded_channel::<Control>();
-    let process = Arc::new(Process::new(Arc::clone(&measure), vec![sender], 100));
+    let (fronts, _asked) = tokio::sync::mpsc::unbounded_channel();
+    let process = Arc::new(Process::new(Arc::clone(&measure), vec![sender], 100, fronts));
     let (plan, _) = plan::plan(&config, None, &[filter], &measure, 1).unwrap();
     (Worker::new(0, process), Arc::new(plan))
 }

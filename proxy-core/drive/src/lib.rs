@@ -64,5 +64,6 @@ pub use io::Io;
 pub use listener::Held;
 pub use pool::{Pool, Reusable};
 pub use relay::Tcp;
+pub use server::doors::{Front, Fronted};
 pub use server::{Drained, Server, StartError, Status};
 pub use worker::Worker;

@@ -9,6 +9,9 @@
 //!
 //! Closing a listening socket resets what waits in its queue. So a socket is only closed when its listener is removed, moved to
 //! another address, or drained, and whoever closes it accepts what is queued first.
+//!
+//! Beside its own address a listener may have doors: further addresses that its filter opens and closes while it runs
+//! ([`crate::server::doors`]). What comes through one is served like anything else; `Accepted::local` tells them apart.
 
 use crate::drain::Drain;
 use crate::filter::{Accepted, Alpn, Service};
@@ -169,6 +172,7 @@ pub(crate) struct Handed {
     pub(crate) listener: Arc<Shared>,
     tcp: std::net::TcpStream,
     peer: SocketAddr,
+    local: SocketAddr,
     counted: Counted,
 }
 
@@ -176,7 +180,8 @@ pub(crate) struct Handed {
 pub(crate) struct Listening {
     pub(crate) shared: Arc<Shared>,
     pub(crate) current: RefCell<Current>,
-    accepting: RefCell<Option<Accepting>>,
+    /// One per address: the listener's own, and its doors.
+    accepting: RefCell<Vec<Accepting>>,
 }
 
 /// What a reload replaces.
@@ -201,40 +206,50 @@ impl Listening {
         Rc::new(Listening {
             shared: Arc::clone(shared),
             current: RefCell::new(current),
-            accepting: RefCell::new(None),
+            accepting: RefCell::default(),
         })
     }
 
-    /// Accepts from `sockets`, and no more from others.
-    pub(crate) fn accept_from(self: &Rc<Self>, worker: &Rc<Worker>, sockets: &Arc<Sockets>) {
+    /// Accepts from all of `sockets`, and no more from others.
+    pub(crate) fn accept_from(self: &Rc<Self>, worker: &Rc<Worker>, sockets: &[&Arc<Sockets>]) {
         let mut accepting = self.accepting.borrow_mut();
-        if accepting.as_ref().is_some_and(|now| Arc::ptr_eq(&now.sockets, sockets)) {
-            return;
+        // Those that go accept what is queued first: see `accept`.
+        accepting.retain(|now| sockets.iter().any(|kept| Arc::ptr_eq(&now.sockets, kept)));
+        for sockets in sockets {
+            if !accepting.iter().any(|now| Arc::ptr_eq(&now.sockets, sockets)) {
+                accepting.extend(self.begin(worker, sockets));
+            }
         }
+    }
+
+    /// Begins to accept from `sockets`.
+    fn begin(self: &Rc<Self>, worker: &Rc<Worker>, sockets: &Arc<Sockets>) -> Option<Accepting> {
         let listener = match sockets.take(worker.index()) {
             Ok(listener) => listener,
             Err(error) => {
                 self.shared.numbers.accept_errors.inc();
                 tracing::error!(listener = %self.shared.name, worker = worker.index(), %error, "a socket cannot be used");
-                return;
+                return None;
             }
         };
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::task::spawn_local(accept(Rc::clone(self), Rc::clone(worker), listener, stopped));
-        *accepting = Some(Accepting { sockets: Arc::clone(sockets), _stop: stop, task });
+        let bound = sockets.local;
+        let accepting = accept(Rc::clone(self), Rc::clone(worker), listener, bound, stopped);
+        let task = tokio::task::spawn_local(accepting);
+        Some(Accepting { sockets: Arc::clone(sockets), _stop: stop, task })
     }
 
-    /// Accepts what is queued, then no more; connections are told to come to an end. The task ends when the socket is
+    /// Accepts what is queued, then no more; connections are told to come to an end. Each task ends when its socket is
     /// closed.
-    pub(crate) fn retire(&self) -> Option<tokio::task::JoinHandle<()>> {
+    pub(crate) fn retire(&self) -> Vec<tokio::task::JoinHandle<()>> {
         self.current.borrow().drain.begin();
-        self.accepting.borrow_mut().take().map(|accepting| accepting.task)
+        self.accepting.take().into_iter().map(|accepting| accepting.task).collect()
     }
 
     /// Serves a connection that another worker accepted.
     pub(crate) fn adopt(self: &Rc<Self>, worker: &Rc<Worker>, handed: Handed) {
         match TcpStream::from_std(handed.tcp) {
-            Ok(tcp) => self.serve(worker, tcp, handed.peer, handed.counted),
+            Ok(tcp) => self.serve(worker, tcp, (handed.peer, handed.local), handed.counted),
             Err(error) => {
                 self.shared.numbers.accept_errors.inc();
                 tracing::warn!(listener = %self.shared.name, %error, "a connection could not be taken over");
@@ -243,7 +258,9 @@ impl Listening {
     }
 
     /// Serves here, or has a less loaded worker do it.
-    fn place(self: &Rc<Self>, worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr) {
+    fn place(self: &Rc<Self>, worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, bound: SocketAddr) {
+        // Asked of the system only where the socket is bound to more than one address.
+        let local = if bound.ip().is_unspecified() { tcp.local_addr().unwrap_or(bound) } else { bound };
         self.shared.numbers.accepted.inc();
         let process = worker.process();
         let target = process.least_loaded(worker.index());
@@ -262,29 +279,25 @@ impl Listening {
             };
             counted.move_to(target);
             process.numbers.handed_over.inc();
-            let handed = Handed { listener: Arc::clone(&self.shared), tcp, peer, counted };
+            let handed = Handed { listener: Arc::clone(&self.shared), tcp, peer, local, counted };
             if other.control.send(Control::Connection(handed)).is_err() {
                 tracing::error!(listener = %self.shared.name, worker = target, "a worker is gone");
             }
             return;
         }
-        self.serve(worker, tcp, peer, counted);
+        self.serve(worker, tcp, (peer, local), counted);
     }
 
-    /// The address that a client connected to: asked of the system only where the socket is bound to more than one.
-    fn local(&self, tcp: &TcpStream) -> io::Result<SocketAddr> {
-        let bound = self.accepting.borrow().as_ref().map(|accepting| accepting.sockets.local);
-        match bound {
-            Some(bound) if !bound.ip().is_unspecified() => Ok(bound),
-            _ => tcp.local_addr(),
-        }
-    }
-
-    fn serve(self: &Rc<Self>, worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, counted: Counted) {
+    fn serve(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        tcp: TcpStream,
+        (peer, local): (SocketAddr, SocketAddr),
+        counted: Counted,
+    ) {
         let held = Held(Rc::new(counted));
         let current = self.current.borrow();
         let (service, drain) = (Rc::clone(&current.service), Rc::clone(&current.drain));
-        let local = self.local(&tcp).unwrap_or(current.config.bind);
         let guard = Guard { shared: Arc::clone(&self.shared), _held: held.clone() };
         let Some(tls) = current.tls.clone() else {
             let io = Io::Tcp(tcp);
@@ -357,6 +370,7 @@ async fn accept(
     listening: Rc<Listening>,
     worker: Rc<Worker>,
     listener: TcpListener,
+    bound: SocketAddr,
     mut stopped: oneshot::Receiver<()>,
 ) {
     let mut rest = REST;
@@ -369,7 +383,7 @@ async fn accept(
         match accepted {
             Ok((tcp, peer)) => {
                 rest = REST;
-                listening.place(&worker, tcp, peer);
+                listening.place(&worker, tcp, peer, bound);
             }
             Err(error) if is_the_connections(&error) => {}
             Err(error) => {
@@ -387,7 +401,7 @@ async fn accept(
     let Ok(listener) = listener.into_std() else { return };
     while let Ok((tcp, peer)) = listener.accept() {
         let Ok(tcp) = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp)) else { continue };
-        listening.place(&worker, tcp, peer);
+        listening.place(&worker, tcp, peer, bound);
     }
 }
 

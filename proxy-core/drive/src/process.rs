@@ -2,6 +2,7 @@
 
 use crate::listener::Handed;
 use crate::numbers::ProcessNumbers;
+use crate::server::doors::Request;
 use crate::server::plan::Plan;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +38,8 @@ pub struct Process {
     pub(crate) emptied: Notify,
     /// Told when a worker has ended by a bug.
     pub(crate) lost: Notify,
+    /// What filters ask of the process.
+    pub(crate) fronts: UnboundedSender<Request>,
 }
 
 /// A worker as the others see it.
@@ -59,6 +62,7 @@ impl Process {
         measure: Arc<Measure>,
         controls: Vec<UnboundedSender<Control>>,
         max_connections: u32,
+        fronts: UnboundedSender<Request>,
     ) -> Process {
         let numbers = ProcessNumbers::new(&measure, controls.len());
         let peer =
@@ -71,6 +75,7 @@ impl Process {
             max_connections: AtomicU32::new(max_connections),
             emptied: Notify::new(),
             lost: Notify::new(),
+            fronts,
         }
     }
 
@@ -146,7 +151,8 @@ mod tests {
         for (counts, own, expected) in table {
             let (sender, _receiver) = tokio::sync::mpsc::unbounded_channel();
             let measure = Measure::new(weir_measure::Limits::default());
-            let process = Process::new(measure, vec![sender; counts.len()], 1);
+            let (fronts, _asked) = tokio::sync::mpsc::unbounded_channel();
+            let process = Process::new(measure, vec![sender; counts.len()], 1, fronts);
             for (peer, count) in process.workers.iter().zip(*counts) {
                 peer.0.connections.store(*count, Ordering::Relaxed);
             }

@@ -6,6 +6,7 @@ use crate::drain::Drain;
 use crate::filter::BuildError;
 use crate::listener::{Current, Handed, Listening};
 use crate::process::{Control, Process};
+use crate::server::doors::{Front, Fronted};
 use crate::server::plan::{Plan, Planned};
 use crate::time;
 use hashbrown::HashMap;
@@ -108,6 +109,15 @@ impl Worker {
         tokio::task::spawn_local(future)
     }
 
+    /// Asks the process to open a listener's doors, and to add endpoints to its cluster; see [`Front`]. Takes effect only
+    /// while somebody runs [`Server::tend`](crate::Server::tend). `None`: the process does not take it, because it is
+    /// going away or the listener has gone.
+    pub async fn front(&self, front: Front) -> Option<Fronted> {
+        let (answer, answered) = oneshot::channel();
+        self.process.fronts.send((front, answer)).ok()?;
+        answered.await.ok()
+    }
+
     pub(crate) fn process(&self) -> &Arc<Process> {
         &self.process
     }
@@ -120,7 +130,7 @@ impl Worker {
         for planned in &plan.listeners {
             match self.listen(planned, &mut done) {
                 Ok(listening) => {
-                    next.insert(Arc::clone(&planned.config.name), (listening, &planned.sockets));
+                    next.insert(Arc::clone(&planned.config.name), (listening, planned));
                 }
                 Err(error) => {
                     self.undo(done);
@@ -139,8 +149,9 @@ impl Worker {
                 before.drain.begin();
             }
         }
-        for (listening, sockets) in next.values() {
-            listening.accept_from(self, sockets);
+        for (listening, planned) in next.values() {
+            let sockets: Vec<_> = planned.all_sockets().collect();
+            listening.accept_from(self, &sockets);
         }
         let next = next.into_iter().map(|(name, (listening, _))| (name, listening)).collect();
         let gone = self.listeners.replace(next);
@@ -253,7 +264,7 @@ impl Worker {
     fn retire(self: &Rc<Self>, answer: oneshot::Sender<()>) {
         self.drain.begin();
         let listeners: Vec<_> = self.listeners.borrow().values().cloned().collect();
-        let closing: Vec<_> = listeners.iter().filter_map(|listening| listening.retire()).collect();
+        let closing: Vec<_> = listeners.iter().flat_map(|listening| listening.retire()).collect();
         self.spawn(async move {
             for task in closing {
                 task.await.ok();

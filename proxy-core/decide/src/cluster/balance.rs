@@ -98,6 +98,11 @@ impl Picker {
         self.picks.get(*self.by_id.get(&id)? as usize)
     }
 
+    /// The pick of the endpoint with this address, if it is a member, ejected or not.
+    pub(crate) fn by_address(&self, address: &str) -> Option<&Pick> {
+        self.picks.iter().find(|pick| &**pick.address() == address)
+    }
+
     /// The endpoint for this try. `None`: there is none that will do.
     pub(crate) fn choose(&mut self, affinity: Affinity, tries: &mut Tries, rng: &Rng) -> Option<&Pick> {
         let member = match affinity {

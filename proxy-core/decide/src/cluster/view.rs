@@ -75,6 +75,13 @@ impl View {
         self.picker.borrow().by_id(id).cloned()
     }
 
+    /// The endpoint with this address (`host:port`, as it is listed), if the cluster has it, ejected or not. Looks at each
+    /// of them, so not for every operation.
+    pub fn endpoint_at(&self, address: &str, now: Now) -> Option<Pick> {
+        self.tick(now);
+        self.picker.borrow().by_address(address).cloned()
+    }
+
     pub(crate) fn random(&self) -> u64 {
         self.rng.next()
     }

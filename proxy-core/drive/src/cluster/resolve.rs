@@ -118,10 +118,11 @@ async fn watch(request: Request) {
     let mut latest = Some(request.shared);
     while let Some(shared) = latest.take().or_else(|| shared.upgrade()) {
         let config = shared.current().config;
-        let names = match &config.source {
-            Source::Endpoints(_) => look_up_endpoints(&shared).await,
-            Source::Dns { host, port } => look_up_members(&shared, host, *port).await,
-        };
+        let mut names = look_up_endpoints(&shared).await;
+        if let Source::Dns { host, port } = &config.source {
+            look_up_members(&shared, host, *port).await;
+            names = true;
+        }
         if let Some(asked) = asked.take() {
             asked.send(()).ok();
         }
@@ -133,22 +134,18 @@ async fn watch(request: Request) {
     }
 }
 
-/// A `dns` cluster: every address is an endpoint. Always has a name, so always `true`.
-async fn look_up_members(shared: &Shared, host: &str, port: u16) -> bool {
+/// A `dns` cluster: every address is an endpoint, and what a filter found is too.
+async fn look_up_members(shared: &Shared, host: &str, port: u16) {
     if let Some(found) = look_up(shared, host, port).await {
-        let endpoints: Vec<_> = found
-            .iter()
-            .map(|address| EndpointSpec { address: address.to_string().into(), weight: 1 })
-            .collect();
+        let spec = |address: &SocketAddr| EndpointSpec { address: address.to_string().into(), weight: 1 };
+        let endpoints: Vec<_> = found.iter().map(spec).chain(shared.listed()).collect();
         shared.decide.set_endpoints(&endpoints, time::now());
     }
-    true
 }
 
 /// Listed endpoints: those that are names. Says whether there are any.
 async fn look_up_endpoints(shared: &Arc<Shared>) -> bool {
-    let config = shared.current().config;
-    let Source::Endpoints(list) = &config.source else { return false };
+    let list = shared.listed();
     let before = shared.book.read();
     let mut asked = tokio::task::JoinSet::new();
     for spec in list.iter().filter(|spec| spec.address.parse::<SocketAddr>().is_err()) {

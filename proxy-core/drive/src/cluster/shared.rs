@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     measure: Arc<Measure>,
     numbers: OnceLock<ClusterNumbers>,
     current: Mutex<Current>,
+    /// Endpoints that a filter found, beside those of the configuration.
+    discovered: Mutex<Arc<[decide::EndpointSpec]>>,
 }
 
 /// What a reload replaces.
@@ -31,18 +33,6 @@ pub(crate) struct Shared {
 pub(crate) struct Current {
     pub(crate) config: Arc<config::Cluster>,
     pub(crate) tls: Option<Arc<ClientTls>>,
-}
-
-impl Current {
-    /// Whether it has names that the resolver looks after.
-    pub(crate) fn has_names(&self) -> bool {
-        match &self.config.source {
-            config::Source::Dns { .. } => true,
-            config::Source::Endpoints(list) => {
-                list.iter().any(|spec| spec.address.parse::<std::net::SocketAddr>().is_err())
-            }
-        }
-    }
 }
 
 impl Shared {
@@ -55,6 +45,7 @@ impl Shared {
             waiting: Waiting::default(),
             idle: Idle::new(workers),
             current: Mutex::new(current),
+            discovered: Mutex::new(Arc::new([])),
             decide,
         });
         shared.list_endpoints();
@@ -77,10 +68,43 @@ impl Shared {
         self.list_endpoints();
     }
 
+    /// Takes over the endpoints that a filter found. Says whether they are others than before.
+    pub(crate) fn discover(&self, addresses: &[Arc<str>]) -> bool {
+        let spec = |address: &Arc<str>| decide::EndpointSpec { address: Arc::clone(address), weight: 1 };
+        let found: Arc<[_]> = addresses.iter().map(spec).collect();
+        if *lock(&self.discovered) == found {
+            return false;
+        }
+        *lock(&self.discovered) = found;
+        self.list_endpoints();
+        true
+    }
+
+    pub(crate) fn discovered(&self) -> Arc<[decide::EndpointSpec]> {
+        Arc::clone(&lock(&self.discovered))
+    }
+
+    /// The endpoints that are not the addresses of a name: those of the configuration, then those that a filter found.
+    pub(crate) fn listed(&self) -> Vec<decide::EndpointSpec> {
+        let current = self.current();
+        let listed = match &current.config.source {
+            config::Source::Endpoints(list) => list.as_slice(),
+            config::Source::Dns { .. } => &[],
+        };
+        listed.iter().chain(&*self.discovered()).cloned().collect()
+    }
+
+    /// Whether it has names that the resolver looks after.
+    pub(crate) fn has_names(&self) -> bool {
+        let is_name = |spec: &decide::EndpointSpec| spec.address.parse::<std::net::SocketAddr>().is_err();
+        matches!(self.current().config.source, config::Source::Dns { .. })
+            || self.listed().iter().any(is_name)
+    }
+
     /// Endpoints that are listed take effect at once; those behind a name when it is resolved.
     fn list_endpoints(&self) {
-        if let config::Source::Endpoints(list) = &self.current().config.source {
-            self.decide.set_endpoints(list, time::now());
+        if let config::Source::Endpoints(_) = &self.current().config.source {
+            self.decide.set_endpoints(&self.listed(), time::now());
         }
     }
 }

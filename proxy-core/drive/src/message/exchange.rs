@@ -83,8 +83,14 @@ pub(super) enum State {
 }
 
 impl<P: Protocol> Exchange<P> {
-    pub(super) fn new(protocol: Rc<P>, context: Rc<Context>, client: Io, peer: SocketAddr) -> Exchange<P> {
-        let (session, requests, replies) = protocol.session();
+    pub(super) fn new(
+        protocol: Rc<P>,
+        context: Rc<Context>,
+        client: Io,
+        (peer, local): (SocketAddr, SocketAddr),
+    ) -> Exchange<P> {
+        let (mut session, requests, replies) = protocol.session();
+        protocol.connected(&mut session, local);
         let now = context.worker.now();
         Exchange {
             idle: Idle::new(context.idle_timeout, now),

@@ -80,8 +80,8 @@ pub fn serve<P: Protocol>(
     context: Rc<Context>,
     connection: Accepted,
 ) -> impl Future<Output = ()> {
-    let Accepted { io, peer, drain, held, .. } = connection;
-    let mut exchange = Exchange::new(protocol, context, io, peer);
+    let Accepted { io, peer, local, drain, held, .. } = connection;
+    let mut exchange = Exchange::new(protocol, context, io, (peer, local));
     async move {
         let _held = held;
         let mut draining = pin!(drain.wait());

@@ -1,5 +1,6 @@
 //! The process: starts the workers, keeps the sockets, applies reloads to all workers or to none, drains.
 
+pub mod doors;
 pub(crate) mod plan;
 
 use crate::cluster::resolve::Resolver;
@@ -86,6 +87,8 @@ pub struct Server {
     state: Arc<Mutex<State>>,
     /// Held by whoever changes something: one reload at a time.
     changing: tokio::sync::Mutex<Ends>,
+    /// What filters ask of the process.
+    fronts: tokio::sync::Mutex<mpsc::UnboundedReceiver<doors::Request>>,
 }
 
 struct State {
@@ -167,7 +170,9 @@ impl Server {
         let workers = config.workers.map_or_else(cores, NonZeroUsize::get);
         let (plan, _) = plan::plan(&config, None, filters, measure, workers)?;
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
-        let process = Arc::new(Process::new(Arc::clone(measure), senders, config.limits.max_connections));
+        let (asks, fronts) = mpsc::unbounded_channel();
+        let process = Process::new(Arc::clone(measure), senders, config.limits.max_connections, asks);
+        let process = Arc::new(process);
         let mut ends = Vec::new();
         for (index, control) in receivers.into_iter().enumerate() {
             ends.push(worker::start(index, Arc::clone(&process), control).map_err(StartError::Thread)?);
@@ -181,6 +186,7 @@ impl Server {
             filters,
             state: Arc::clone(&state),
             changing: tokio::sync::Mutex::new(ends),
+            fronts: tokio::sync::Mutex::new(fronts),
         };
         server.resolve(&plan).await?;
         // On an error the server is dropped, which ends the workers.
@@ -226,11 +232,7 @@ impl Server {
             return Err(error);
         }
         lock(&self.state).plan = Arc::clone(&plan);
-        for planned in &before.listeners {
-            if !plan.listeners.iter().any(|kept| Arc::ptr_eq(&kept.sockets, &planned.sockets)) {
-                planned.sockets.close();
-            }
-        }
+        close_all_but(&before, &plan);
         Ok(Config::diff(&before.config, &config))
     }
 
@@ -266,7 +268,7 @@ impl Server {
 
     /// Has every name asked for once, where there are any.
     async fn resolve(&self, plan: &Plan) -> Result<(), StartError> {
-        let named: Vec<_> = plan.clusters.iter().filter(|cluster| cluster.current().has_names()).collect();
+        let named: Vec<_> = plan.clusters.iter().filter(|cluster| cluster.has_names()).collect();
         if named.is_empty() {
             return Ok(());
         }
@@ -318,7 +320,7 @@ impl Server {
 
     async fn close_listeners(&self) {
         for planned in &lock(&self.state).plan.listeners {
-            planned.sockets.close();
+            planned.all_sockets().for_each(|sockets| sockets.close());
         }
         let mut answers = Vec::new();
         for line in &self.process.workers {
@@ -398,6 +400,16 @@ impl Server {
                     stats: cluster.decide.stats(),
                 })
                 .collect(),
+        }
+    }
+}
+
+/// Has the process let go of the sockets of `before` that `plan` has no more.
+fn close_all_but(before: &Plan, plan: &Plan) {
+    for gone in before.listeners.iter().flat_map(plan::Planned::all_sockets) {
+        let mut kept = plan.listeners.iter().flat_map(plan::Planned::all_sockets);
+        if !kept.any(|kept| Arc::ptr_eq(kept, gone)) {
+            gone.close();
         }
     }
 }

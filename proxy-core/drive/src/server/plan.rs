@@ -27,7 +27,16 @@ pub(crate) struct Planned {
     pub(crate) filter: &'static dyn Filter,
     pub(crate) shared: Arc<listener::Shared>,
     pub(crate) sockets: Arc<listener::Sockets>,
+    /// Further addresses, which the filter asked for.
+    pub(crate) doors: Vec<Arc<listener::Sockets>>,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Planned {
+    /// Its own sockets, then those of its doors.
+    pub(crate) fn all_sockets(&self) -> impl Iterator<Item = &Arc<listener::Sockets>> {
+        std::iter::once(&self.sockets).chain(&self.doors)
+    }
 }
 
 /// What a cluster is to become, once everything else has succeeded.
@@ -88,7 +97,11 @@ fn listener_of(
             (Arc::new(sockets), shared)
         }
     };
-    Ok(Planned { config: Arc::clone(config), filter, shared, sockets, tls })
+    let doors = known.filter(|known| {
+        known.config.protocol == config.protocol && known.config.bind.ip() == config.bind.ip()
+    });
+    let doors = doors.map(|known| known.doors.clone()).unwrap_or_default();
+    Ok(Planned { config: Arc::clone(config), filter, shared, sockets, doors, tls })
 }
 
 /// What can be told of `config` without listening.

@@ -1,0 +1,100 @@
+//! What a filter may ask of the process while it runs: doors for its listener, endpoints for its cluster.
+//!
+//! A filter that learns from the servers how many of them there are (the members of a replica set) needs an address for
+//! each. Such a door belongs to the listener: the same service, limits, TLS and numbers. Its sockets belong to the process
+//! like all others, and stay over reloads for as long as the filter wants them.
+
+use super::{Server, StartError, close_all_but, plan::Plan};
+use crate::listener::Sockets;
+use crate::process::lock;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// What a listener is to have from now on, beside what the configuration says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Front {
+    /// The listener.
+    pub listener: Arc<str>,
+    /// Its doors: those that are not open yet open, others close once what is queued on them is accepted. Connections
+    /// stay.
+    pub doors: Vec<SocketAddr>,
+    /// The cluster that the endpoints are for.
+    pub cluster: Arc<str>,
+    /// Endpoints, `host:port`, beside those that the configuration lists. Names are resolved and refreshed like those.
+    pub endpoints: Vec<Arc<str>>,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Fronted {
+    /// Doors that could not be opened, and why.
+    pub failed: Vec<(SocketAddr, std::io::Error)>,
+}
+
+/// What a worker sends to the process.
+pub(crate) type Request = (Front, oneshot::Sender<Fronted>);
+
+impl Server {
+    /// Does what filters ask for. Never ends, and has to run for as long as the server does.
+    pub async fn tend(&self) {
+        let mut fronts = self.fronts.lock().await;
+        while let Some((front, answer)) = fronts.recv().await {
+            match self.front(&front).await {
+                Ok(Some(fronted)) => drop(answer.send(fronted)),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(listener = %front.listener, %error, "its doors stay as they are");
+                }
+            }
+        }
+    }
+
+    async fn front(&self, front: &Front) -> Result<Option<Fronted>, StartError> {
+        let _changing = self.changing.lock().await;
+        let before = {
+            let state = lock(&self.state);
+            if state.draining {
+                return Err(StartError::Draining);
+            }
+            Arc::clone(&state.plan)
+        };
+        let cluster = before.clusters.iter().find(|cluster| *cluster.decide.name() == front.cluster);
+        if let Some(cluster) = cluster
+            && cluster.discover(&front.endpoints)
+        {
+            self.resolve(&before).await?;
+        }
+        let mut failed = Vec::new();
+        let Some(plan) = with_doors(&before, front, self.process.workers.len(), &mut failed) else {
+            return Ok(None);
+        };
+        let plan = Arc::new(plan);
+        self.apply(&plan).await?;
+        lock(&self.state).plan = Arc::clone(&plan);
+        close_all_but(&before, &plan);
+        Ok(Some(Fronted { failed }))
+    }
+}
+
+/// The same plan with other doors for one listener; `None` when there is no such listener.
+fn with_doors(
+    before: &Plan,
+    front: &Front,
+    workers: usize,
+    failed: &mut Vec<(SocketAddr, std::io::Error)>,
+) -> Option<Plan> {
+    let mut listeners = before.listeners.clone();
+    let planned = listeners.iter_mut().find(|planned| planned.config.name == front.listener)?;
+    let known = std::mem::take(&mut planned.doors);
+    for address in &front.doors {
+        match known.iter().find(|door| door.local == *address) {
+            Some(door) => planned.doors.push(Arc::clone(door)),
+            None => match Sockets::bind(*address, workers) {
+                Ok(sockets) => planned.doors.push(Arc::new(sockets)),
+                Err(error) => failed.push((*address, error)),
+            },
+        }
+    }
+    Some(Plan { config: Arc::clone(&before.config), listeners, clusters: before.clusters.clone() })
+}

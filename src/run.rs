@@ -21,6 +21,7 @@ pub enum Origin<'a> {
     /// A file, which is followed.
     File(&'a Path),
     /// A text, which does not change.
+    #[cfg_attr(not(feature = "mongo"), allow(dead_code, reason = "of `weir mongo` and `weir demo`"))]
     Text(&'a str),
 }
 

@@ -52,8 +52,10 @@ fn test(full: bool) -> Result<()> {
             .lend(cargo(["test", "--workspace", "--locked", "--no-fail-fast"]))
             .env("WEIR_TEST_FULL", if full { "1" } else { "" }),
     )?;
-    Step::new("documentation")
-        .run(cargo(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    Step::new("documentation").run(
+        cargo(["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
     Step::new("each protocol alone").call(each_protocol_alone)?;
     Step::new("loom").call(loom)?;
     Step::new("fuzzing").call(|| fuzz::run(if full { 300 } else { 5 }))?;

@@ -64,8 +64,18 @@ struct Operation<'a> {
     outcomes: Vec<Outcome<'a>>,
     request_bytes: u64,
     reply_bytes: u64,
+    items: Items,
     duration: Option<Latency>,
     first_byte: Option<Latency>,
+}
+
+/// Documents, as far as the protocol tells.
+#[derive(Serialize)]
+struct Items {
+    sent: u64,
+    returned: u64,
+    affected: u64,
+    modified: u64,
 }
 
 #[derive(Serialize)]
@@ -114,6 +124,10 @@ pub(crate) fn operation(row: &OperationRow, out: &mut Vec<u8>) {
         outcomes: outcomes.map(|o| Outcome { result: &o.result, code: &o.code, count: o.count }).collect(),
         request_bytes: row.request_bytes,
         reply_bytes: row.reply_bytes,
+        items: {
+            let weir_decide::exchange::Items { sent, returned, affected, modified } = row.items;
+            Items { sent, returned, affected, modified }
+        },
         duration: Latency::of(&row.duration),
         first_byte: Latency::of(&row.first_byte),
     };

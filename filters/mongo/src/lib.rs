@@ -13,6 +13,7 @@
 
 mod cursors;
 mod decode;
+mod measure;
 mod protocol;
 mod refusal;
 mod verdict;

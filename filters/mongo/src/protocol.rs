@@ -15,7 +15,7 @@ use weir_measure::{Counter, Measure, names};
 
 use crate::cursors::AwaitCursors;
 use crate::decode::{Direction, Replies, Requests, Shared};
-use crate::{refusal, verdict};
+use crate::{measure, refusal, verdict};
 
 /// What all decompressors of the process may take together. It is met by many clients that send large zstd messages
 /// slowly; beyond it a message is not looked into (`weir_malformed_total{reason="over_budget"}`).
@@ -58,6 +58,7 @@ impl Protocol {
         op.in_transaction = head.in_transaction;
         op.is_retryable_write = head.is_retryable_write();
         let shared = &mut op.shared;
+        measure::request(shared, head);
         shared.name = match head.command {
             Command::Other => NameId::OTHER,
             command => names.intern(NameKind::Operation, &[command.name().as_bytes()]),
@@ -129,6 +130,8 @@ pub struct MongoOp {
     opens_awaited: bool,
     pub(crate) in_transaction: bool,
     pub(crate) is_retryable_write: bool,
+    /// One of its replies has been judged.
+    is_judged: bool,
 }
 
 impl MongoOp {
@@ -145,6 +148,7 @@ impl MongoOp {
             opens_awaited: false,
             in_transaction: false,
             is_retryable_write: false,
+            is_judged: false,
         }
     }
 }
@@ -219,6 +223,8 @@ impl protocol::Protocol for Protocol {
 
     fn judge(&self, _: &mut Session, names: &mut dyn Names, op: &mut MongoOp, tail: &ReplyHead) -> Outcome {
         self.note(op, tail);
+        measure::reply(&mut op.shared, op.command, op.is_judged, tail);
+        op.is_judged = true;
         verdict::of_reply(names, op, tail)
     }
 

@@ -97,6 +97,10 @@ pub struct Operation {
     pub parked: bool,
     /// What it asks of the choice of its endpoint.
     pub affinity: Affinity,
+    /// How many things it is about, as far as that is known by now.
+    pub items: Items,
+    /// What else is remarkable about it.
+    pub traits: Traits,
 }
 
 impl Operation {
@@ -111,7 +115,87 @@ impl Operation {
             replies: Replies::One,
             parked: false,
             affinity: Affinity::Any,
+            items: Items::default(),
+            traits: Traits::NONE,
         }
+    }
+}
+
+/// How many things (documents, items) an operation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Items {
+    /// In the request: documents to be written, statements of a batch.
+    pub sent: u64,
+    /// In the reply.
+    pub returned: u64,
+    /// Which the server says that it found for writing: inserted, matched, removed.
+    pub affected: u64,
+    /// Those of a modification that are different now.
+    pub modified: u64,
+}
+
+impl Items {
+    /// No things at all.
+    pub const NONE: Items = Items { sent: 0, returned: 0, affected: 0, modified: 0 };
+}
+
+macro_rules! traits {
+    ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
+        /// What an operation may be besides its name: a closed set, used as a label value.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Trait { $($(#[$doc])* $name,)* }
+        impl Trait {
+            /// Every trait, in the order of the label set.
+            pub const ALL: &'static [Trait] = &[$(Trait::$name,)*];
+            /// The label value.
+            pub fn label(self) -> &'static str {
+                match self { $(Trait::$name => $label,)* }
+            }
+        }
+    };
+}
+
+traits! {
+    /// One of its statements may write to any number of items.
+    Many = "many",
+    /// It watches for changes.
+    Watch = "watch",
+    /// It reads, and writes what it finds into another resource.
+    WritesResult = "writes_result",
+    /// A read that has neither a condition nor a limit.
+    Unbounded = "unbounded",
+    /// A read that does not say how long it may take.
+    NoDeadline = "no_deadline",
+    /// Part of a transaction.
+    Transaction = "transaction",
+    /// The client has sent it before.
+    Resent = "resent",
+    /// The server said that it had done (some of) it before.
+    Recognised = "recognised",
+}
+
+/// A set of [`Trait`]s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Traits(u8);
+
+impl Traits {
+    /// None of them.
+    pub const NONE: Traits = Traits(0);
+
+    /// With this one, if `so`.
+    #[must_use]
+    pub fn with(self, one: Trait, so: bool) -> Traits {
+        Traits(self.0 | (u8::from(so) << one as u8))
+    }
+
+    /// Whether this one is among them.
+    pub fn has(self, one: Trait) -> bool {
+        self.0 & (1 << one as u8) != 0
+    }
+
+    /// Whether there are none.
+    pub fn is_none(self) -> bool {
+        self.0 == 0
     }
 }
 

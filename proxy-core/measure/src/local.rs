@@ -12,7 +12,7 @@ use crate::tables::{
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
-use weir_decide::exchange::{Fault, NameId, NameKind, Names};
+use weir_decide::exchange::{Fault, Items, NameId, NameKind, Names, Traits};
 
 /// An operation that has ended.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,10 @@ pub struct Record {
     pub fault: Option<Fault>,
     /// Weir refused it by its own decision.
     pub refused: bool,
+    /// How many things it was about.
+    pub items: Items,
+    /// What else it was.
+    pub traits: Traits,
 }
 
 impl Record {
@@ -65,6 +69,8 @@ impl Record {
             retries: 0,
             fault: None,
             refused: false,
+            items: Items::NONE,
+            traits: Traits::NONE,
         }
     }
 }
@@ -150,6 +156,7 @@ impl Local {
         if let Some(row) = tables.operations.row(at) {
             row.request_bytes.add(record.request_bytes);
             row.reply_bytes.add(record.reply_bytes);
+            row.add_more(record.items, record.traits);
             for (histogram, nanos) in [(&row.duration, record.duration), (&row.first_byte, record.first_byte)]
             {
                 if let Some(nanos) = nanos {
@@ -207,6 +214,7 @@ impl Tables {
             reply_bytes: Default::default(),
             duration: OnceLock::new(),
             first_byte: OnceLock::new(),
+            more: OnceLock::new(),
         };
         self.recent.push(Recent {
             result: "",

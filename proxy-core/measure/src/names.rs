@@ -78,6 +78,16 @@ families! {
         "Bytes of requests, as they came from clients.";
     OPERATION_REPLY_BYTES = Counter "weir_operation_reply_bytes_total" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
         "Bytes of replies, as they went to clients.";
+    OPERATION_ITEMS_SENT = Counter "weir_operation_items_sent_total" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
+        "Documents and statements in requests; by weir_operations_total, the size of batches.";
+    OPERATION_ITEMS_RETURNED = Counter "weir_operation_items_returned_total" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
+        "Documents in replies.";
+    OPERATION_ITEMS_AFFECTED = Counter "weir_operation_items_affected_total" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
+        "Documents that writes inserted, matched, upserted or removed, as the server says.";
+    OPERATION_ITEMS_MODIFIED = Counter "weir_operation_items_modified_total" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
+        "Documents that updates changed, as the server says.";
+    OPERATION_TRAITS = Counter "weir_operation_traits_total" ["listener", "cluster", "protocol", "operation", "resource", "trait"] max 65536:
+        "Operations that have ended and were also this: many, watch, writes_result, unbounded, no_deadline, transaction, resent, recognised.";
     OPERATION_RETRIES = Counter "weir_operation_retries_total" ["listener", "cluster", "protocol"] max tables:
         "Tries after the first one, of operations that have ended.";
     OPERATIONS_IN_FLIGHT = Gauge "weir_operations_in_flight" ["listener", "cluster", "protocol"] max tables:

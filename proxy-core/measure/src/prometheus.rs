@@ -160,13 +160,22 @@ type OfOperation = fn(&OperationNumbers) -> Option<Number<'_>>;
 
 /// Which number of an operation's row the family shows, if it is of operations at all.
 fn operation_number(family: &'static Family) -> Option<OfOperation> {
-    const FAMILIES: [(&Family, OfOperation); 4] = [
+    const FAMILIES: [(&Family, OfOperation); 8] = [
         (&names::OPERATION_DURATION, |n| n.duration.as_deref().map(Number::Histogram)),
         (&names::OPERATION_FIRST_BYTE, |n| n.first_byte.as_deref().map(Number::Histogram)),
         (&names::OPERATION_REQUEST_BYTES, |n| Some(Number::Count(n.request_bytes))),
         (&names::OPERATION_REPLY_BYTES, |n| Some(Number::Count(n.reply_bytes))),
+        (&names::OPERATION_ITEMS_SENT, |n| items(n, 0)),
+        (&names::OPERATION_ITEMS_RETURNED, |n| items(n, 1)),
+        (&names::OPERATION_ITEMS_AFFECTED, |n| items(n, 2)),
+        (&names::OPERATION_ITEMS_MODIFIED, |n| items(n, 3)),
     ];
     FAMILIES.iter().find(|(f, _)| *f == family).map(|(_, number)| *number)
+}
+
+/// Most operations have no such numbers: a series begins with the first one.
+fn items(numbers: &OperationNumbers, at: usize) -> Option<Number<'_>> {
+    numbers.items.get(at).filter(|n| **n > 0).map(|n| Number::Count(*n))
 }
 
 /// `HELP`, `TYPE`, and in OpenMetrics `UNIT`, under the family's name: OpenMetrics leaves `_total` and `_info` to the samples.

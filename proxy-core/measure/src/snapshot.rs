@@ -3,11 +3,12 @@
 
 use crate::histogram::Distribution;
 use crate::registry::{Samples, Series, Value};
-use crate::tables::{ApplicationKey, FaultKey, OperationKey, OutcomeKey, PlaceRow, Shard, TABLES};
+use crate::table::Cell;
+use crate::tables::{ApplicationKey, FaultKey, ITEMS, OperationKey, OutcomeKey, PlaceRow, Shard, TABLES};
 use crate::{Measure, Place, PlaceLabels, capped::lock, intern, names};
 use hashbrown::HashMap;
 use std::sync::Arc;
-use weir_decide::exchange::NameId;
+use weir_decide::exchange::{Items, NameId, Trait};
 
 /// Label values, in the order of the family's label names.
 pub(crate) type Labels = Box<[Arc<str>]>;
@@ -19,6 +20,16 @@ pub(crate) struct OperationNumbers {
     pub(crate) reply_bytes: u64,
     pub(crate) duration: Option<Box<Distribution>>,
     pub(crate) first_byte: Option<Box<Distribution>>,
+    /// In the order of [`crate::tables::items`].
+    pub(crate) items: [u64; ITEMS],
+    pub(crate) traits: [u64; Trait::ALL.len()],
+}
+
+impl OperationNumbers {
+    fn add_more(&mut self, items: [u64; ITEMS], traits: [u64; Trait::ALL.len()]) {
+        let mine = self.items.iter_mut().chain(&mut self.traits);
+        mine.zip(items.into_iter().chain(traits)).for_each(|(mine, theirs)| *mine += theirs);
+    }
 }
 
 /// See the module.
@@ -61,6 +72,10 @@ impl Read {
             let numbers = self.operations.entry(row.key).or_default();
             numbers.request_bytes += row.request_bytes.load();
             numbers.reply_bytes += row.reply_bytes.load();
+            if let Some(more) = row.more.get() {
+                numbers
+                    .add_more(more.items.each_ref().map(Cell::load), more.traits.each_ref().map(Cell::load));
+            }
             for (mine, theirs) in
                 [(&mut numbers.duration, &row.duration), (&mut numbers.first_byte, &row.first_byte)]
             {
@@ -134,6 +149,7 @@ impl Resolver<'_> {
         let operations = merged(operations.collect(), |into, from| {
             into.request_bytes += from.request_bytes;
             into.reply_bytes += from.reply_bytes;
+            into.add_more(from.items, from.traits);
             for (into, from) in [(&mut into.duration, from.duration), (&mut into.first_byte, from.first_byte)]
             {
                 if let Some(from) = from {
@@ -141,6 +157,13 @@ impl Resolver<'_> {
                 }
             }
         });
+        for (labels, numbers) in &operations {
+            for (one, count) in Trait::ALL.iter().zip(numbers.traits).filter(|(_, count)| *count > 0) {
+                let mut labels = labels.to_vec();
+                labels.push(self.word(one.label()));
+                samples.put(&names::OPERATION_TRAITS, labels.into_boxed_slice(), Value::Whole(count));
+            }
+        }
         let outcomes = read.outcomes.into_iter().map(|(key, count)| {
             let OperationKey { place, operation, resource } = key.operation;
             let mut labels = self.at(place, &[operation, resource], &[key.result]).into_vec();
@@ -233,6 +256,8 @@ pub struct OperationRow {
     pub request_bytes: u64,
     /// Bytes of replies.
     pub reply_bytes: u64,
+    /// How many things these operations were about.
+    pub items: Items,
     /// First byte of the request in to last byte of the reply out.
     pub duration: Distribution,
     /// First byte of the request in to first byte of the reply.
@@ -285,6 +310,10 @@ impl Snapshot {
                 outcomes: ended,
                 request_bytes: numbers.request_bytes,
                 reply_bytes: numbers.reply_bytes,
+                items: {
+                    let [sent, returned, affected, modified] = numbers.items;
+                    Items { sent, returned, affected, modified }
+                },
                 duration: numbers.duration.map(|d| *d).unwrap_or_default(),
                 first_byte: numbers.first_byte.map(|d| *d).unwrap_or_default(),
             })

@@ -5,7 +5,7 @@ use crate::histogram::Histogram;
 use crate::table::{Cell, Published};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
-use weir_decide::exchange::{Fault, NameId};
+use weir_decide::exchange::{Fault, Items, NameId, Trait, Traits};
 
 /// What an operation is counted under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,43 @@ pub(crate) struct OperationRow {
     pub(crate) reply_bytes: Cell,
     pub(crate) duration: OnceLock<Box<Histogram>>,
     pub(crate) first_byte: OnceLock<Box<Histogram>>,
+    pub(crate) more: OnceLock<Box<MoreCells>>,
+}
+
+/// What not every protocol tells: made when the first number comes.
+#[derive(Debug, Default)]
+pub(crate) struct MoreCells {
+    /// In the order of [`items`].
+    pub(crate) items: [Cell; ITEMS],
+    pub(crate) traits: [Cell; Trait::ALL.len()],
+}
+
+/// How many numbers there are in [`Items`].
+pub(crate) const ITEMS: usize = 4;
+
+/// The numbers, in the order of their families.
+pub(crate) fn items(items: Items) -> [u64; ITEMS] {
+    let Items { sent, returned, affected, modified } = items;
+    [sent, returned, affected, modified]
+}
+
+impl OperationRow {
+    pub(crate) fn add_more(&self, these: Items, traits: Traits) {
+        if these == Items::NONE && traits.is_none() {
+            return;
+        }
+        let more = self.more.get_or_init(Box::<MoreCells>::default);
+        for (cell, n) in more.items.iter().zip(items(these)) {
+            if n > 0 {
+                cell.add(n);
+            }
+        }
+        for (cell, one) in more.traits.iter().zip(Trait::ALL) {
+            if traits.has(*one) {
+                cell.add(1);
+            }
+        }
+    }
 }
 
 /// How an operation may end. Results are `&'static str`: a closed list per protocol.

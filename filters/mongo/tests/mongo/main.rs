@@ -5,6 +5,7 @@
 
 mod faults;
 mod harness;
+mod items;
 mod operations;
 mod outcomes;
 mod polls;

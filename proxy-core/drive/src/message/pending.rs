@@ -86,6 +86,8 @@ impl<Op: AsRef<Operation>> Pending<Op> {
             retries: self.retries,
             fault: outcome.fault,
             refused: outcome.class == Class::Refused,
+            items: op.items,
+            traits: op.traits,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::exposition::Exposition;
 use std::sync::Arc;
-use weir_decide::exchange::{Fault, NameId, NameKind, Phase, Reason, Side};
+use weir_decide::exchange::{Fault, Items, NameId, NameKind, Phase, Reason, Side, Trait, Traits};
 use weir_measure::{Collect, Format, Limits, Measure, Process, Record, Samples, names};
 
 pub fn text(measure: &Measure) -> String {
@@ -123,4 +123,35 @@ fn the_process_is_measured() {
     assert!(one("process_threads") >= 1.0);
     assert!(one("process_start_time_seconds") > 1.7e9);
     assert!(parsed.each("process_cpu_seconds_total", &[]).count() == 1);
+}
+
+#[test]
+fn items_and_traits_are_written_where_there_are_any() {
+    let measure = Measure::new(Limits::default());
+    let place = measure.place("orders-db", "orders-rs", "mongo");
+    let items = Items { sent: 3, returned: 0, affected: 2, modified: 1 };
+    let traits = Traits::NONE.with(Trait::Many, true).with(Trait::Resent, true).with(Trait::Watch, false);
+    // Of two workers, which are added up.
+    for _ in 0..2 {
+        let local = measure.local();
+        let update = local.intern(NameKind::Operation, &[b"update"]);
+        local.record(&Record { items, traits, ..Record::new(place, update, NameId::NONE) });
+        local.record(&Record::new(place, local.intern(NameKind::Operation, &[b"ping"]), NameId::NONE));
+    }
+    let text = text(&measure);
+    let head = r#"{listener="orders-db",cluster="orders-rs",protocol="mongo",operation="update",resource="""#;
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|l| l.starts_with("weir_operation_items") || l.contains("traits_total{"))
+        .collect();
+    let expected = [
+        format!("weir_operation_items_sent_total{head}}} 6"),
+        format!("weir_operation_items_affected_total{head}}} 4"),
+        format!("weir_operation_items_modified_total{head}}} 2"),
+        format!("weir_operation_traits_total{head},trait=\"many\"}} 2"),
+        format!("weir_operation_traits_total{head},trait=\"resent\"}} 2"),
+    ];
+    assert_eq!(lines, expected);
+    let row = measure.operations().into_iter().find(|row| &*row.operation == "update").unwrap();
+    assert_eq!(row.items, Items { sent: 6, returned: 0, affected: 4, modified: 2 });
 }

@@ -1,0 +1,56 @@
+//! What is counted of an operation besides its name, its result and its time.
+//!
+//! How an operation passes through: its request's head says how many documents it brings and what else it is
+//! ([`request`]), its reply's how many came back and how many were written ([`reply`]); the numbers travel with the
+//! operation and are added to its worker's row when it is counted.
+
+use weir_codecs::mongo::{Command, OpCode, ReplyHead, RequestHead};
+use weir_decide::exchange::{Items, Operation, Trait, Traits};
+
+/// What a request's head tells by now; whatever it told before is in it again.
+pub(crate) fn request(shared: &mut Operation, head: &RequestHead) {
+    use Command::{Aggregate, Count, Distinct, Find};
+    shared.items = Items { sent: u64::from(head.documents), ..Items::NONE };
+    // What is not there is known only at the end.
+    let read = head.complete
+        && head.op_code == OpCode::MSG
+        && matches!(head.command, Find | Aggregate | Count | Distinct)
+        && !head.change_stream
+        && !head.tailable;
+    let unbounded = read && head.command == Find && !head.has_filter && !head.has_limit;
+    shared.traits = Traits::NONE
+        .with(Trait::Many, head.affects_many)
+        .with(Trait::Watch, head.change_stream)
+        .with(Trait::WritesResult, head.writes_result)
+        .with(Trait::Unbounded, unbounded)
+        .with(Trait::NoDeadline, read && head.max_time_ms.is_none())
+        .with(Trait::Transaction, head.in_transaction);
+}
+
+/// What a complete reply tells; `again`: it is not the first one, and the request has been counted with that.
+pub(crate) fn reply(shared: &mut Operation, command: Command, again: bool, tail: &ReplyHead) {
+    use Command::{BulkWrite, Delete, FindAndModify, Insert, Update};
+    if again {
+        (shared.items, shared.traits) = (Items::NONE, Traits::NONE);
+    }
+    let n = u64::try_from(tail.n).unwrap_or(0);
+    let items = &mut shared.items;
+    items.returned = match (tail.op_code, tail.has_cursor, command) {
+        (OpCode::MSG, true, _) | (OpCode::MSG, _, Command::Distinct) => u64::from(tail.returned),
+        // The documents of a legacy read; a legacy command's reply is none of the user's.
+        (OpCode::REPLY, _, Command::Find | Command::GetMore) if !tail.query_failure() => {
+            u64::from(tail.returned)
+        }
+        _ => 0,
+    };
+    items.affected = match command {
+        Insert | Update | Delete | FindAndModify => n,
+        // Its `n` leaves upserts out.
+        BulkWrite => n + u64::from(tail.upserted),
+        _ => 0,
+    };
+    if matches!(command, Update | BulkWrite) {
+        items.modified = u64::try_from(tail.modified).unwrap_or(0);
+    }
+    shared.traits = shared.traits.with(Trait::Recognised, tail.retried_statements > 0);
+}

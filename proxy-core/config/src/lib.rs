@@ -3,7 +3,7 @@
 //! How a file passes through: its text becomes a spanned tree (`tree`, from the events of `saphyr-parser`; `${VAR}` and
 //! `${file:PATH}` are put in by `substitute`); the typed walk (`walk`) takes the tree apart by field tables ([`Table`]) and
 //! collects every error on the way; `read` makes the model ([`Config`]) of it. The same tables make the JSON Schema
-//! ([`schema`]) and the reference in docs/configuration.md.
+//! ([`schema`](fn@schema)) and the reference in docs/configuration.md.
 //!
 //! The core knows no protocol by name. A filter brings the key of its section of a listener, the section's table and its
 //! reader as a [`Section`]; what the reader makes travels as [`Settings`], which only the filter looks into:

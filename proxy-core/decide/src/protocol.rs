@@ -1,9 +1,10 @@
 //! What a message protocol (MongoDB) is to the core: bytes in, steps and judgements out. An implementation never sees a
 //! socket, a clock or a random number, so its tests are tables. The message loop of the drive crate is its only caller.
 
-use crate::exchange::{EndpointId, Fault, Names, Operation, Outcome};
+use crate::exchange::{EndpointId, Fault, Names, Now, Operation, Outcome};
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
+use std::time::Duration;
 use weir_codecs::Piece;
 
 /// Why a stream of bytes can no longer be read as messages.
@@ -58,6 +59,29 @@ pub enum Step {
     Close(Fault),
 }
 
+/// What a ruling may depend on beside the request.
+#[derive(Debug, Clone, Copy)]
+pub struct At {
+    /// When it is.
+    pub now: Now,
+    /// 64 random bits.
+    pub random: u64,
+    /// Nothing more of the request will be shown: it ends here, or the bound of [`Step::More`] is met.
+    pub end: bool,
+}
+
+/// What rules say of a request.
+#[derive(Debug, Default)]
+pub struct Ruling {
+    /// What is done instead of what [`Protocol::request`] said.
+    pub instead: Option<Step>,
+    /// It is held back so long before anything is done with it.
+    pub delay: Option<Duration>,
+    /// Counted from its first byte: after so long it fails with [`Reason::Timeout`](crate::exchange::Reason::Timeout), and the
+    /// upstream connection is closed so that the server stops.
+    pub time_limit: Option<Duration>,
+}
+
 /// What the loop does with a reply's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -75,6 +99,27 @@ pub enum Answer {
         /// More replies to the same operation follow this one.
         more: bool,
     },
+}
+
+/// An operation that has ended, as it is counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending<'a> {
+    /// How it went.
+    pub outcome: &'a Outcome,
+    /// When the first byte of the request had come.
+    pub began: Now,
+    /// When the last byte of the request had; `None` if it never did.
+    pub complete: Option<Now>,
+    /// When the first byte of the reply had; `None` where there was none.
+    pub first_byte: Option<Now>,
+    /// Now: the last byte of the reply has been written.
+    pub ended: Now,
+    /// Bytes of the request.
+    pub request_bytes: u64,
+    /// Bytes of the reply.
+    pub reply_bytes: u64,
+    /// Where it went; `None` if it did not get that far.
+    pub endpoint: Option<&'a str>,
 }
 
 /// A message protocol. `Session` is what it remembers of one pair of connections, bounded; `Op` is its own record of one
@@ -110,6 +155,25 @@ pub trait Protocol {
         head: Option<&<Self::Request as Decode>::Head>,
         end: bool,
     ) -> (Self::Op, Step);
+
+    /// What the rules in force say of `op`, which `request` would send on. Called each time that `request` is for the same message.
+    /// As long as [`Step::More`] is asked for nothing may be counted against a limit.
+    fn govern(
+        &self,
+        _session: &mut Self::Session,
+        _names: &mut dyn Names,
+        _op: &mut Self::Op,
+        _head: Option<&<Self::Request as Decode>::Head>,
+        _at: At,
+    ) -> Ruling {
+        Ruling::default()
+    }
+
+    /// Whether the client's connection can go on over another upstream connection to the same endpoint: nothing that was said on
+    /// the one that was closed is missing on the next.
+    fn survives(&self, _session: &Self::Session) -> bool {
+        false
+    }
 
     /// The head of a request already being forwarded has become known.
     fn learn(
@@ -162,6 +226,17 @@ pub trait Protocol {
         fault: &Fault,
         out: &mut BytesMut,
     ) -> Outcome;
+
+    /// An operation has begun, and these are the first bytes of its request: all of them if `whole`. For what is to be known
+    /// later of an operation that turns out to be remarkable.
+    fn begun(&self, session: &mut Self::Session, op: &mut Self::Op, bytes: &[u8], whole: bool) {
+        let _ = (session, op, bytes, whole);
+    }
+
+    /// An operation, or one reply of a stream, is being counted: once for each, whatever became of it.
+    fn ended(&self, session: &mut Self::Session, op: &mut Self::Op, ending: &Ending<'_>) {
+        let _ = (session, op, ending);
+    }
 
     /// Whether a listener that only observes may go on as bytes after a message could not be read. Never true while a rule is
     /// in force.

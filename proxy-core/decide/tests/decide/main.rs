@@ -18,6 +18,7 @@ mod ejection;
 mod limits;
 mod retries;
 mod routes;
+mod rules;
 mod simulation;
 mod steady;
 mod threads;

@@ -1,0 +1,186 @@
+//! What a rule applies to.
+
+use super::{OperationClass, Subject};
+use std::sync::Arc;
+
+/// What a rule applies to: every list that is not empty has to match.
+#[derive(Debug, Clone, Default)]
+pub struct Selector {
+    /// The database.
+    pub databases: Globs,
+    /// The collection.
+    pub collections: Globs,
+    /// What the application calls itself.
+    pub applications: Globs,
+    /// The operation.
+    pub operations: Operations,
+    /// The class, as a set of the bits of [`OperationClass`]; 0 is any.
+    pub classes: u8,
+    /// Hashes of what is asked without its values; none is any.
+    pub shapes: Arc<[u64]>,
+}
+
+impl Selector {
+    /// Whether the rule applies. Where an operation may touch more than is known, `doubt` decides.
+    pub(super) fn matches(&self, subject: &Subject<'_>, doubt: bool) -> bool {
+        if !self.class(subject) || !self.operations.matches(subject.operation, subject.inner) {
+            return false;
+        }
+        self.databases.matches_or(subject.database, doubt && subject.more_databases)
+            && self.collections.matches_or(subject.collection, doubt && subject.more_collections)
+            && self.applications.matches(subject.application)
+            && (self.shapes.is_empty()
+                || subject.shape.is_some_and(|shape| self.shapes.contains(&shape))
+                || (doubt && subject.shape.is_none()))
+    }
+
+    fn class(&self, subject: &Subject<'_>) -> bool {
+        match self.classes {
+            0 => subject.class != OperationClass::Session || self.operations.names(subject.operation),
+            classes => classes & subject.class as u8 != 0,
+        }
+    }
+}
+
+/// Patterns for names: `*` stands for any run of bytes, `?` for one; a pattern after `!` excludes. A name matches when some
+/// pattern does (or there are only exclusions) and no exclusion does. Without patterns everything matches.
+#[derive(Debug, Clone, Default)]
+pub struct Globs {
+    wanted: Arc<[Box<[u8]>]>,
+    excluded: Arc<[Box<[u8]>]>,
+}
+
+impl Globs {
+    /// From patterns as they are written.
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Globs {
+        let (mut wanted, mut excluded) = (Vec::new(), Vec::new());
+        for pattern in patterns {
+            match pattern.strip_prefix('!') {
+                Some(pattern) => excluded.push(pattern.as_bytes().into()),
+                None => wanted.push(pattern.as_bytes().into()),
+            }
+        }
+        Globs { wanted: wanted.into(), excluded: excluded.into() }
+    }
+
+    /// Whether everything matches.
+    pub fn is_any(&self) -> bool {
+        self.wanted.is_empty() && self.excluded.is_empty()
+    }
+
+    /// Whether the name matches.
+    pub fn matches(&self, name: &[u8]) -> bool {
+        (self.wanted.is_empty() || self.wanted.iter().any(|pattern| glob(pattern, name)))
+            && !self.excluded.iter().any(|pattern| glob(pattern, name))
+    }
+
+    fn matches_or(&self, name: &[u8], doubt: bool) -> bool {
+        doubt || self.matches(name)
+    }
+}
+
+/// Whether `name` fits `pattern`. Linear in the name for each `*` of the pattern.
+fn glob(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    // Where to go on when what follows the last `*` does not fit: one byte further.
+    let mut retry: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                retry = Some((p + 1, n));
+                p += 1;
+            }
+            Some(wanted) if *wanted == b'?' || Some(wanted) == name.get(n) => {
+                p += 1;
+                n += 1;
+            }
+            _ => match retry {
+                Some((after, from)) => {
+                    retry = Some((after, from + 1));
+                    p = after;
+                    n = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.get(p..).is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
+}
+
+/// Operations by their numbers, wanted or excluded like names. Without any, every operation matches.
+#[derive(Debug, Clone, Default)]
+pub struct Operations {
+    wanted: Arc<[u16]>,
+    excluded: Arc<[u16]>,
+}
+
+impl Operations {
+    /// Those wanted and those excluded.
+    pub fn new(wanted: &[u16], excluded: &[u16]) -> Operations {
+        let sorted = |numbers: &[u16]| {
+            let mut numbers = numbers.to_vec();
+            numbers.sort_unstable();
+            numbers.into()
+        };
+        Operations { wanted: sorted(wanted), excluded: sorted(excluded) }
+    }
+
+    /// Whether the operation is wanted by its number.
+    fn names(&self, operation: u16) -> bool {
+        self.wanted.binary_search(&operation).is_ok()
+    }
+
+    /// Whether the operation matches, by its own number or by that of what is inside it.
+    fn matches(&self, operation: u16, inner: u16) -> bool {
+        let excluded = |number: &u16| self.excluded.binary_search(number).is_ok();
+        (self.wanted.is_empty() || self.names(operation) || self.names(inner))
+            && !excluded(&operation)
+            && !excluded(&inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_their_patterns() {
+        for (pattern, fits, not) in [
+            ("orders", &["orders"][..], &["order", "orders2", "Orders", ""][..]),
+            ("orders*", &["orders", "orders_2024"], &["order", "xorders"]),
+            ("*_tmp", &["a_tmp", "_tmp", "_tmp_tmp"], &["_tmp2", "tmp"]),
+            ("t?nant_*_x", &["tenant_1_x", "tanant__x", "tenant_1_x_x"], &["tnant_1_x", "tenant_1_y"]),
+            ("*", &["", "anything"], &[]),
+            ("**a*", &["a", "ba", "ab"], &["", "b"]),
+            ("", &[""], &["a"]),
+            ("?", &["a"], &["", "ab"]),
+        ] {
+            for name in fits {
+                assert!(glob(pattern.as_bytes(), name.as_bytes()), "{pattern} {name}");
+            }
+            for name in not {
+                assert!(!glob(pattern.as_bytes(), name.as_bytes()), "{pattern} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn lists_want_and_exclude() {
+        for (patterns, fits, not) in [
+            (&[][..], &["", "a"][..], &[][..]),
+            (&["a", "b*"], &["a", "b", "bc"], &["c", ""]),
+            (&["!admin"], &["a", ""], &["admin"]),
+            (&["a*", "!ab"], &["a", "ac"], &["ab", "b"]),
+        ] {
+            let globs = Globs::new(patterns.iter().copied());
+            assert_eq!(globs.is_any(), patterns.is_empty());
+            for name in fits {
+                assert!(globs.matches(name.as_bytes()), "{patterns:?} {name}");
+            }
+            for name in not {
+                assert!(!globs.matches(name.as_bytes()), "{patterns:?} {name}");
+            }
+        }
+    }
+}

@@ -259,7 +259,8 @@ impl<P: Protocol> Exchange<P> {
         let now = self.context.worker.now();
         let mut none = Tries::new();
         let tries = self.upstream.as_mut().map_or(&mut none, |upstream| &mut upstream.tries);
-        self.pending.retire(&self.context, tries, now);
+        let (protocol, session) = (&self.protocol, &mut self.session);
+        self.pending.retire(&self.context, tries, now, |op, ending| protocol.ended(session, op, ending));
     }
 
     /// Whether an operation waits for an upstream connection to be made.

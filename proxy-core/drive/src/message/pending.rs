@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use weir_decide::cluster::{Ticket, Tries};
 use weir_decide::exchange::{Class, NameId, Now, Operation, Outcome, Phase, Replies, RetryOn};
 use weir_decide::policy::{Replay, RetryPolicy};
+use weir_decide::protocol::Ending;
 use weir_measure::{InFlight, Record};
 
 /// One operation under way.
@@ -25,6 +26,8 @@ pub(crate) struct Pending<Op> {
     pub(crate) retries: u32,
     /// The last of the request has come (and is queued for the upstream, or swallowed).
     pub(crate) complete: bool,
+    /// When the last of the request had come.
+    pub(crate) completed: Option<Now>,
     pub(crate) answer: Answering,
 }
 
@@ -61,12 +64,35 @@ impl<Op: AsRef<Operation>> Pending<Op> {
 
     /// One reply of a stream has ended: it counts as an operation of its own, as the server and the drivers count it, and the
     /// next one begins.
-    pub(crate) fn turn(&mut self, mut outcome: Outcome, context: &Context, now: Now) {
+    pub(crate) fn turn(
+        &mut self,
+        mut outcome: Outcome,
+        context: &Context,
+        now: Now,
+        tell: impl FnOnce(&mut Op, &Ending<'_>),
+    ) {
         outcome.latency = now.since(self.began);
         context.worker.measure().record(&self.record(&outcome, context));
+        self.tell(&outcome, now, tell);
+        self.completed = Some(now);
         self.began = now;
         self.first_byte = None;
         (self.request_bytes, self.reply_bytes, self.retries) = (0, 0, 0);
+    }
+
+    /// Tells of its end.
+    fn tell(&mut self, outcome: &Outcome, ended: Now, tell: impl FnOnce(&mut Op, &Ending<'_>)) {
+        let ending = Ending {
+            outcome,
+            began: self.began,
+            complete: self.completed,
+            first_byte: self.first_byte,
+            ended,
+            request_bytes: self.request_bytes,
+            reply_bytes: self.reply_bytes,
+            endpoint: self.ticket.as_ref().map(|ticket| &**ticket.pick().address()),
+        };
+        tell(&mut self.op, &ending);
     }
 
     fn record(&self, outcome: &Outcome, context: &Context) -> Record {
@@ -179,13 +205,19 @@ impl<Op: AsRef<Operation>> Queue<Op> {
     }
 
     /// Everything queued for the client has been written: counts and forgets those that are judged and complete.
-    pub(crate) fn retire(&mut self, context: &Context, tries: &mut Tries, now: Now) {
+    pub(crate) fn retire(
+        &mut self,
+        context: &Context,
+        tries: &mut Tries,
+        now: Now,
+        mut tell: impl FnMut(&mut Op, &Ending<'_>),
+    ) {
         let mut at = 0;
         while let Some(pending) = self.list.get(at) {
             match pending.answer {
                 Answering::Judged(outcome) if pending.complete => {
                     if let Some(pending) = self.list.remove(at) {
-                        count(pending, outcome, context, tries, now);
+                        count(pending, outcome, context, tries, now, &mut tell);
                     }
                 }
                 _ => at += 1,
@@ -195,14 +227,16 @@ impl<Op: AsRef<Operation>> Queue<Op> {
 }
 
 fn count<Op: AsRef<Operation>>(
-    pending: Pending<Op>,
+    mut pending: Pending<Op>,
     mut outcome: Outcome,
     context: &Context,
     tries: &mut Tries,
     now: Now,
+    tell: impl FnOnce(&mut Op, &Ending<'_>),
 ) {
     outcome.latency = now.since(pending.began);
     context.worker.measure().record(&pending.record(&outcome, context));
+    pending.tell(&outcome, now, tell);
     if let Some(ticket) = pending.ticket {
         ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Impossible, tries, now);
     }

@@ -6,7 +6,7 @@ use super::pending::Answering;
 use bytes::{Bytes, BytesMut};
 use weir_codecs::Piece;
 use weir_decide::exchange::{Fault, Phase, Reason, Side};
-use weir_decide::protocol::{Answer, Decode, Protocol};
+use weir_decide::protocol::{Answer, Decode, Ending, Protocol};
 
 pub(super) type ReplyHead<P> = <<P as Protocol>::Reply as Decode>::Head;
 
@@ -171,7 +171,9 @@ impl<P: Protocol> Exchange<P> {
         let outcome = self.protocol.judge(&mut self.session, &mut names, &mut pending.op, &known.head);
         pending.note_parking();
         if known.more {
-            pending.turn(outcome, &self.context, self.now);
+            let (protocol, session) = (&self.protocol, &mut self.session);
+            let tell = |op: &mut P::Op, ending: &Ending<'_>| protocol.ended(session, op, ending);
+            pending.turn(outcome, &self.context, self.now, tell);
         } else {
             pending.answer = Answering::Judged(outcome);
         }

@@ -107,7 +107,10 @@ impl<P: Protocol> Exchange<P> {
     fn note(&mut self, number: u64, bytes: &Bytes, head: Option<&RequestHead<P>>, last: bool) {
         let Some(pending) = self.pending.find(number) else { return };
         pending.request_bytes += bytes.len() as u64;
-        pending.complete |= last;
+        if last {
+            pending.complete = true;
+            pending.completed = Some(self.now);
+        }
         if let Some(head) = head {
             let mut names = self.context.worker.measure().names();
             self.protocol.learn(&mut self.session, &mut names, &mut pending.op, head);
@@ -176,9 +179,13 @@ impl<P: Protocol> Exchange<P> {
             reply_bytes: 0,
             retries: 0,
             complete: held.last,
+            completed: held.last.then_some(self.now),
             answer,
         };
         pending.note_parking();
+        let first = held.pieces.first().unwrap_or(&held.latest);
+        let whole = held.last && held.pieces.is_empty();
+        self.protocol.begun(&mut self.session, &mut pending.op, first, whole);
         self.pending.push(pending);
         number
     }

@@ -267,7 +267,7 @@ async fn slow_readers_hold_the_server_back() {
         let house = House::simple(origin(up).await, up.protocol()).await;
         let mut client = TcpStream::connect(house.address()).await.unwrap();
         let socket = socket2::SockRef::from(&client);
-        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        socket.set_recv_buffer_size(256 * 1024).unwrap();
         client.write_all(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         let mut got = 0;
         let mut piece = vec![0; 64 * 1024];

@@ -26,6 +26,7 @@ impl<P: Protocol> Exchange<P> {
     /// Everything under way has failed with this reason. The upstream connection is closed at once; the client gets its
     /// refusals, then is closed as well.
     pub(super) fn fail(&mut self, side: Side, reason: Reason) {
+        self.abandon_delayed();
         let connected = self.drop_upstream();
         // A refusal in the middle of a message would be read as part of it.
         let mut sayable = !self.outbound.has_begun();
@@ -83,6 +84,7 @@ impl<P: Protocol> Exchange<P> {
     /// The client is gone: what it had under way is cancelled, by closing the upstream connection.
     pub(super) fn client_lost(&mut self, reason: Reason) {
         self.state = State::Gone;
+        self.abandon_delayed();
         let connected = self.drop_upstream();
         let open: Vec<_> = self
             .pending
@@ -140,7 +142,7 @@ impl<P: Protocol> Exchange<P> {
         self.note_malformed(side, malformed);
         let answers_itself =
             self.pending.iter_mut().any(|pending| matches!(pending.answer, Answering::Local(..)))
-                || matches!(self.inbound, Inbound::Swallowing { .. });
+                || matches!(self.inbound, Inbound::Swallowing { .. } | Inbound::Delayed(_));
         if answers_itself || !self.protocol.degrades(&self.session) {
             self.fail(side, Reason::Malformed);
             return;
@@ -196,6 +198,11 @@ impl<P: Protocol> Exchange<P> {
         let (Some(opaque), Some(upstream)) = (&mut self.opaque, &mut self.upstream) else {
             return Poll::Ready(Event::End);
         };
+        // Rules may have come since: nothing passes them unread.
+        if !self.protocol.degrades(&self.session) {
+            self.state = State::Gone;
+            return Poll::Ready(Event::End);
+        }
         let buffers = self.context.worker.buffers();
         let before = opaque.up.bytes + opaque.down.bytes;
         let up = match self.to_upstream.poll_write(&mut upstream.io, cx) {
@@ -225,7 +232,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Closes the upstream connection; says whether there was one.
-    fn drop_upstream(&mut self) -> bool {
+    pub(super) fn drop_upstream(&mut self) -> bool {
         self.to_upstream.clear();
         self.from_upstream.discard(self.context.worker.buffers());
         self.upstream.take().is_some()

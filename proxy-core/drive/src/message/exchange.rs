@@ -1,5 +1,6 @@
 //! The loop itself: both directions of one connection, polled together.
 
+use super::alarm::Alarm;
 use super::pending::Queue;
 use super::queue::{Incoming, Outgoing, Read};
 use super::replies::Outbound;
@@ -15,7 +16,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{self, Poll};
 use weir_decide::cluster::{Pick, Tries};
-use weir_decide::exchange::{Now, Operation, Reason, Side};
+use weir_decide::exchange::{EndpointId, Now, Operation, Reason, Side};
 use weir_decide::protocol::Protocol;
 
 /// What the loop stops for.
@@ -48,6 +49,10 @@ pub(crate) struct Exchange<P: Protocol> {
     /// Bytes both ways, since a message could not be read.
     pub(super) opaque: Option<Box<Opaque>>,
     pub(super) idle: Idle,
+    /// Wakes for what is held back and for what is overdue.
+    pub(super) alarm: Alarm,
+    /// Where the upstream connection went that an overdue operation took with it.
+    pub(super) pinned: Option<EndpointId>,
     /// When the bytes at hand had come.
     pub(super) now: Now,
     pub(super) state: State,
@@ -110,6 +115,8 @@ impl<P: Protocol> Exchange<P> {
             to_upstream: Outgoing::default(),
             outbound: Outbound::Boundary,
             opaque: None,
+            alarm: Alarm::default(),
+            pinned: None,
             now,
             state: State::Open,
         }
@@ -141,6 +148,9 @@ impl<P: Protocol> Exchange<P> {
             }
             if self.wants_upstream() {
                 return Poll::Ready(Event::Connect);
+            }
+            if self.poll_alarm(cx) {
+                continue;
             }
             if !replied && !requested {
                 break;
@@ -195,6 +205,15 @@ impl<P: Protocol> Exchange<P> {
     /// anything was read.
     fn poll_requests(&mut self, cx: &mut task::Context<'_>) -> bool {
         if self.state != State::Open || !self.flush_upstream(cx) || self.pending.len() >= MAX_PENDING {
+            return false;
+        }
+        if let Inbound::Delayed(delayed) = &self.inbound {
+            // What comes behind it waits too.
+            let is_unanswered = delayed.is_unanswered();
+            let gone = self.poll_client_gone(cx).is_ready();
+            if gone || (self.from_client.has_ended() && !is_unanswered) {
+                self.client_lost(Reason::Closed);
+            }
             return false;
         }
         if self.from_client.fresh().is_none() {
@@ -286,6 +305,7 @@ impl<P: Protocol> Exchange<P> {
         match result {
             Ok((ticket, Connected { io, slot, .. })) => {
                 let pick = ticket.pick().clone();
+                self.pinned = None;
                 let tries = Tries::pinned(pick.clone());
                 self.upstream = Some(Upstream { io, pick, tries, broken: false, _slot: slot });
                 match waiting {

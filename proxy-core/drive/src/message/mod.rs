@@ -17,7 +17,10 @@
 //! nobody wants the answer. (While its requests wait to be written, or too many operations are under way, nothing is read from the
 //! client; that it has gone is then noticed when things move again, or by the idle timeout.) How things end otherwise is in
 //! [`ending`].
+//!
+//! Rules may hold a request back, or limit the time of an operation ([`alarm`]).
 
+mod alarm;
 mod ending;
 mod exchange;
 mod pending;
@@ -113,9 +116,11 @@ pub(crate) struct Made {
 async fn connect<P: Protocol>(exchange: &mut Exchange<P>) -> Option<Made> {
     let context = Rc::clone(exchange.context());
     let mut op = exchange.waiting_operation().unwrap_or(Operation::new(NameId::NONE, NameId::NONE));
+    let pinned = exchange.pinned();
     // There is no connection to be pinned to yet: whatever the protocol says of later operations, this one may go anywhere.
+    // (Unless there was one, which an overdue operation took with it: the client knows that endpoint.)
     if op.affinity == Affinity::Connection {
-        op.affinity = Affinity::Any;
+        op.affinity = pinned.map_or(Affinity::Any, Affinity::Endpoint);
     }
     let mut tries = Tries::new();
     let result = {
@@ -123,6 +128,9 @@ async fn connect<P: Protocol>(exchange: &mut Exchange<P>) -> Option<Made> {
         poll_fn(|cx| {
             if let Poll::Ready(made) = connecting.as_mut().poll(cx) {
                 return Poll::Ready(Some(made));
+            }
+            if let Poll::Ready(fault) = exchange.poll_overdue_connect(cx) {
+                return Poll::Ready(Some(Err(fault)));
             }
             exchange.poll_client_gone(cx).map(|()| None)
         })

@@ -24,6 +24,8 @@ pub(crate) struct Pending<Op> {
     pub(crate) request_bytes: u64,
     pub(crate) reply_bytes: u64,
     pub(crate) retries: u32,
+    /// When it is overdue.
+    pub(crate) due: Option<Now>,
     /// The last of the request has come (and is queued for the upstream, or swallowed).
     pub(crate) complete: bool,
     /// When the last of the request had come.
@@ -176,6 +178,21 @@ impl<Op: AsRef<Operation>> Queue<Op> {
     /// The oldest that has not been judged.
     pub(crate) fn oldest_open(&mut self) -> Option<&mut Pending<Op>> {
         self.list.iter_mut().find(|pending| !matches!(pending.answer, Answering::Judged(_)))
+    }
+
+    /// When the first of those that may take only so long is overdue.
+    pub(crate) fn first_due(&self) -> Option<Now> {
+        self.list.iter().filter(|pending| pending.is_awaited()).filter_map(|pending| pending.due).min()
+    }
+
+    /// An operation that is overdue by now.
+    pub(crate) fn overdue(&mut self, now: Now) -> Option<&mut Pending<Op>> {
+        self.list.iter_mut().find(|pending| pending.is_awaited() && pending.due.is_some_and(|due| due <= now))
+    }
+
+    /// How many still wait for an answer.
+    pub(crate) fn awaited(&self) -> usize {
+        self.list.iter().filter(|pending| !matches!(pending.answer, Answering::Judged(_))).count()
     }
 
     /// Whether all are long polls that have been sent and are not answered yet.

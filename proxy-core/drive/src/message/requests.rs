@@ -5,8 +5,8 @@ use super::exchange::{Exchange, State};
 use super::pending::{Answering, Pending};
 use bytes::{Bytes, BytesMut};
 use weir_codecs::Piece;
-use weir_decide::exchange::{Affinity, Fault, Now, Outcome, Phase, Reason, Side};
-use weir_decide::protocol::{Decode, Protocol, Step};
+use weir_decide::exchange::{Affinity, Fault, Now, Outcome, Phase, Reason, Replies, Side};
+use weir_decide::protocol::{At, Decode, Protocol, Ruling, Step};
 
 pub(super) type RequestHead<P> = <<P as Protocol>::Request as Decode>::Head;
 
@@ -22,6 +22,8 @@ pub(super) enum Inbound<P: Protocol> {
     Collecting { number: u64, whole: BytesMut, limit: usize },
     /// The rest of it goes nowhere: Weir answers it.
     Swallowing { number: u64 },
+    /// What has come of it is held back for a while.
+    Delayed(Box<Delayed<P>>),
 }
 
 /// The beginning of a message.
@@ -37,6 +39,23 @@ pub(super) struct Held<P: Protocol> {
     began: Now,
 }
 
+/// A request that is held back by a rule.
+pub(super) struct Delayed<P: Protocol> {
+    held: Held<P>,
+    op: P::Op,
+    step: Step,
+    due: Option<Now>,
+    /// When it goes on.
+    pub(super) until: Now,
+}
+
+impl<P: Protocol> Delayed<P> {
+    /// Whether nothing will answer it.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.op.as_ref().replies == Replies::None
+    }
+}
+
 impl<P: Protocol> Held<P> {
     fn into_pieces(self) -> impl Iterator<Item = Bytes> {
         self.pieces.into_iter().chain([self.latest])
@@ -46,7 +65,11 @@ impl<P: Protocol> Held<P> {
 impl<P: Protocol> Exchange<P> {
     /// Cuts what is in hand into pieces and passes them on, until there is no more or something has to be waited for.
     pub(super) fn take_requests(&mut self) {
-        while self.state == State::Open && self.opaque.is_none() && !self.wants_upstream() {
+        while self.state == State::Open
+            && self.opaque.is_none()
+            && !self.wants_upstream()
+            && !matches!(self.inbound, Inbound::Delayed(_))
+        {
             if matches!(self.inbound, Inbound::Boundary) && self.pending.len() >= MAX_PENDING {
                 self.context.messages().limit_pending.inc();
                 break;
@@ -100,6 +123,8 @@ impl<P: Protocol> Exchange<P> {
                     self.inbound = Inbound::Swallowing { number };
                 }
             }
+            // Nothing is read while it lasts.
+            Inbound::Delayed(delayed) => self.inbound = Inbound::Delayed(delayed),
         }
     }
 
@@ -119,21 +144,58 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Asks the protocol what to do with a request of which `held` has come, and does it.
-    fn decide(&mut self, mut held: Held<P>) {
+    fn decide(&mut self, held: Held<P>) {
         let end = held.last || held.size > held.limit;
         let mut names = self.context.worker.measure().names();
-        let (op, step) = self.protocol.request(&mut self.session, &mut names, held.head.as_ref(), end);
+        let (mut op, mut step) =
+            self.protocol.request(&mut self.session, &mut names, held.head.as_ref(), end);
+        let mut due = None;
+        if matches!(step, Step::Forward | Step::Rewrite { .. }) {
+            let at = At { now: self.now, random: self.context.worker.random(), end };
+            let Ruling { instead, delay, time_limit } =
+                self.protocol.govern(&mut self.session, &mut names, &mut op, held.head.as_ref(), at);
+            step = instead.unwrap_or(step);
+            due = time_limit.map(|limit| held.began.after(limit));
+            if let Some(delay) = delay {
+                let until = self.now.after(delay);
+                self.alarm.set(until);
+                self.inbound = Inbound::Delayed(Box::new(Delayed { held, op, step, due, until }));
+                return;
+            }
+        }
+        self.act(held, op, step, due);
+    }
+
+    /// A request that was held back goes on.
+    pub(super) fn resume(&mut self, delayed: Delayed<P>) {
+        let Delayed { held, op, step, due, .. } = delayed;
+        self.act(held, op, step, due);
+        self.release_local();
+    }
+
+    /// A request that was held back is not going to go on: it joins those under way, to end with them.
+    pub(super) fn abandon_delayed(&mut self) {
+        if matches!(self.inbound, Inbound::Delayed(_))
+            && let Inbound::Delayed(delayed) = std::mem::replace(&mut self.inbound, Inbound::Boundary)
+        {
+            self.begin(delayed.op, &delayed.held, Answering::Awaited, None);
+        }
+    }
+
+    /// Does with a request of which `held` has come what was decided.
+    fn act(&mut self, mut held: Held<P>, op: P::Op, step: Step, due: Option<Now>) {
         let last = held.last;
+        let end = last || held.size > held.limit;
         match step {
             Step::More { limit } if !end => {
                 held.limit = limit;
                 self.inbound = Inbound::Held(held);
             }
             Step::More { .. } => {
-                self.begin(op, &held, Answering::Awaited);
+                self.begin(op, &held, Answering::Awaited, due);
                 self.fail(Side::Proxy, Reason::Internal);
             }
-            Step::Forward => match self.admit(op, &held) {
+            Step::Forward => match self.admit(op, &held, due) {
                 Ok(number) => {
                     held.into_pieces().for_each(|piece| self.to_upstream.push(piece));
                     if !last {
@@ -142,7 +204,7 @@ impl<P: Protocol> Exchange<P> {
                 }
                 Err((number, fault)) => self.swallow(number, fault, last),
             },
-            Step::Rewrite { limit } => match self.admit(op, &held) {
+            Step::Rewrite { limit } => match self.admit(op, &held, due) {
                 Ok(number) => {
                     let mut whole = BytesMut::with_capacity(held.size);
                     held.into_pieces().for_each(|piece| whole.extend_from_slice(&piece));
@@ -152,13 +214,13 @@ impl<P: Protocol> Exchange<P> {
             },
             Step::Respond(bytes, outcome) => {
                 let answer = answering(bytes, outcome);
-                let number = self.begin(op, &held, answer);
+                let number = self.begin(op, &held, answer, None);
                 if !last {
                     self.inbound = Inbound::Swallowing { number };
                 }
             }
             Step::Close(fault) => {
-                let number = self.begin(op, &held, Answering::Awaited);
+                let number = self.begin(op, &held, Answering::Awaited, None);
                 self.judge_failed(number, fault);
                 self.fail(fault.side, fault.reason);
             }
@@ -166,8 +228,11 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// The operation joins those under way.
-    fn begin(&mut self, op: P::Op, held: &Held<P>, answer: Answering) -> u64 {
+    fn begin(&mut self, op: P::Op, held: &Held<P>, answer: Answering, due: Option<Now>) -> u64 {
         let number = self.pending.number();
+        if let Some(due) = due {
+            self.alarm.set(due);
+        }
         let mut pending = Pending {
             op,
             number,
@@ -178,6 +243,7 @@ impl<P: Protocol> Exchange<P> {
             request_bytes: held.size as u64,
             reply_bytes: 0,
             retries: 0,
+            due,
             complete: held.last,
             completed: held.last.then_some(self.now),
             answer,
@@ -192,13 +258,13 @@ impl<P: Protocol> Exchange<P> {
 
     /// The operation joins those under way, with a place in the cluster. Without an upstream connection it gets that when the
     /// connection is made.
-    fn admit(&mut self, mut op: P::Op, held: &Held<P>) -> Result<u64, (u64, Fault)> {
+    fn admit(&mut self, mut op: P::Op, held: &Held<P>, due: Option<Now>) -> Result<u64, (u64, Fault)> {
         let Some(upstream) = &mut self.upstream else {
-            return Ok(self.begin(op, held, Answering::Awaited));
+            return Ok(self.begin(op, held, Answering::Awaited, due));
         };
         op.as_mut().affinity = Affinity::Connection;
         let admitted = self.context.cluster.view.admit(op.as_ref(), &mut upstream.tries, self.now);
-        let number = self.begin(op, held, Answering::Awaited);
+        let number = self.begin(op, held, Answering::Awaited, due);
         match admitted {
             Ok(ticket) => {
                 if let Some(pending) = self.pending.find(number) {
@@ -276,6 +342,7 @@ impl<P: Protocol> Inbound<P> {
         match self {
             Inbound::Held(held) => held.into_pieces().collect(),
             Inbound::Collecting { whole, .. } => vec![whole.freeze()],
+            Inbound::Delayed(delayed) => delayed.held.into_pieces().collect(),
             Inbound::Boundary | Inbound::Passing { .. } | Inbound::Swallowing { .. } => Vec::new(),
         }
     }

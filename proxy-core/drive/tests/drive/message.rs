@@ -584,3 +584,71 @@ async fn too_many_operations_under_way_wait_unread() {
         assert_eq!(hear(&mut client).await.0, tag + 2);
     }
 }
+
+#[tokio::test]
+async fn a_request_may_be_held_back_and_what_follows_waits_too() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    let began = std::time::Instant::now();
+    client.write_all(&[frame(2, b"later x"), frame(3, b"get y")].concat()).await.unwrap();
+    assert_eq!(hear(&mut server).await, (2, "later x".into()));
+    assert!(began.elapsed() >= Duration::from_millis(20));
+    assert_eq!(hear(&mut server).await, (3, "get y".into()));
+    say(&mut server, 2, b"a").await;
+    say(&mut server, 3, b"b").await;
+    assert_eq!(hear(&mut client).await, (2, "a".into()));
+    assert_eq!(hear(&mut client).await, (3, "b".into()));
+    // A client that goes meanwhile is noticed, and what it asked for is counted.
+    say(&mut client, 4, b"later z").await;
+    drop(client);
+    assert_eq!(rest(&mut server).await, b"");
+    house.becomes(OPERATIONS, &["operation=\"later\"", "result=\"client_gone\""], 1.0).await;
+    house.becomes("weir_operations_in_flight", &[], 0.0).await;
+}
+
+#[tokio::test]
+async fn an_overdue_operation_takes_the_upstream_connection_with_it() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    say(&mut client, 2, b"limit x").await;
+    hear(&mut server).await;
+    let refusal = "refused: timeout while waiting (proxy)";
+    assert_eq!(hear(&mut client).await, (2, refusal.into()));
+    assert_eq!(rest(&mut server).await, b"");
+    // The client's connection goes on over another one.
+    say(&mut client, 3, b"get y").await;
+    let mut server = upstream.accept().await;
+    assert_eq!(hear(&mut server).await, (3, "get y".into()));
+    say(&mut server, 3, b"yes").await;
+    assert_eq!(hear(&mut client).await, (3, "yes".into()));
+    // Answered in time, nothing happens later either.
+    say(&mut client, 4, b"limit z").await;
+    hear(&mut server).await;
+    say(&mut server, 4, b"in time").await;
+    assert_eq!(hear(&mut client).await, (4, "in time".into()));
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    say(&mut client, 5, b"get").await;
+    assert_eq!(hear(&mut server).await, (5, "get".into()));
+}
+
+#[tokio::test]
+async fn an_overdue_operation_ends_a_connection_that_cannot_go_on() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    let mut client = house.connect("strict").await;
+    say(&mut client, 2, b"limit x").await;
+    let mut server = upstream.accept().await;
+    hear(&mut server).await;
+    assert_eq!(hear(&mut client).await, (2, "refused: timeout while waiting (proxy)".into()));
+    assert_eq!(rest(&mut client).await, b"");
+    assert_eq!(rest(&mut server).await, b"");
+    // One that has begun to be answered cannot be refused any more.
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    say(&mut client, 2, b"limit x").await;
+    hear(&mut server).await;
+    server.write_all(&frame(2, b"a long reply")[..18]).await.unwrap();
+    assert_eq!(rest(&mut server).await, b"");
+    assert_eq!(rest(&mut client).await, frame(2, b"a long reply")[..18]);
+}

@@ -23,13 +23,14 @@ use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use weir_codecs::Piece;
 use weir_config::{Field, Kind, Listener, Node, Section, Settings, Table, Walk};
 use weir_decide::exchange::{
     Class, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Phase, Reason, Replies, RetryOn,
     Side,
 };
-use weir_decide::protocol::{Answer, Decode, Malformed, Protocol, Step};
+use weir_decide::protocol::{Answer, At, Decode, Malformed, Protocol, Ruling, Step};
 use weir_drive::{Accepted, BuildError, Context, Filter, Service, Worker, message};
 
 pub static FILTERS: &[&'static dyn Filter] = &[&Toy];
@@ -210,6 +211,18 @@ impl Protocol for ToyProtocol {
             _ => Step::Forward,
         };
         (Op(op, word.to_vec()), step)
+    }
+
+    fn govern(&self, (): &mut (), _: &mut dyn Names, op: &mut Op, _: Option<&Head>, _: At) -> Ruling {
+        match &*op.1 {
+            b"later" => Ruling { delay: Some(Duration::from_millis(20)), ..Ruling::default() },
+            b"limit" => Ruling { time_limit: Some(Duration::from_millis(30)), ..Ruling::default() },
+            _ => Ruling::default(),
+        }
+    }
+
+    fn survives(&self, (): &()) -> bool {
+        !self.strict
     }
 
     fn learn(&self, (): &mut (), _: &mut dyn Names, op: &mut Op, head: &Head) {

@@ -12,6 +12,7 @@ mod guard;
 mod routes;
 pub mod server;
 mod shapes;
+mod slow;
 
 pub use routes::ENDPOINTS;
 pub use server::{Bounds, Console, Settings, StartError};

@@ -15,10 +15,12 @@ use tokio::sync::Semaphore;
 use weir_measure::{Format, names};
 
 /// Every endpoint and what it is for.
-pub const ENDPOINTS: [(&str, &str); 9] = [
+pub const ENDPOINTS: [(&str, &str); 11] = [
     ("/", "this list"),
     ("/metrics", "all numbers, in the Prometheus text format or OpenMetrics"),
     ("/operations", "every operation on every resource: results, sizes, latencies (?format=json or text)"),
+    ("/applications", "operations by the application that asked for them, and by how they ended"),
+    ("/slow", "slow operations and failures of late, with the shape of what was asked"),
     ("/clusters", "clusters and their endpoints: limits, ejections, connections"),
     ("/listeners", "listeners and their connections"),
     ("/config", "the configuration in force"),
@@ -103,6 +105,13 @@ impl Routes {
             "/" => Ok(json_of(StatusCode::OK, &self.index())),
             "/metrics" => self.metrics(request),
             "/operations" => self.operations(request.uri().query().unwrap_or_default()),
+            "/applications" => {
+                let rows = self.state.measure.applications();
+                Ok(json_of(StatusCode::OK, &shapes::Applications::of(&rows)))
+            }
+            "/slow" => {
+                Ok(json_of(StatusCode::OK, &crate::slow::Slow::of(&self.state.measure.slow().latest())))
+            }
             "/clusters" => {
                 let process = status.process().ok_or(Problem::Starting)?;
                 Ok(json_of(StatusCode::OK, &shapes::Clusters::of(&process, weir_drive::time::now())))

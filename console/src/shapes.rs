@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::io::Write as _;
+use std::sync::Arc;
 use weir_config::{Balance, Source, Upstream};
 use weir_decide::cluster::{ClusterStats, EndpointStats, Totals};
 use weir_decide::exchange::Now;
@@ -71,11 +72,55 @@ struct Operation<'a> {
 
 /// Documents, as far as the protocol tells.
 #[derive(Serialize)]
-struct Items {
+pub(crate) struct Items {
     sent: u64,
     returned: u64,
     affected: u64,
     modified: u64,
+}
+
+impl Items {
+    pub(crate) fn of(items: weir_decide::exchange::Items) -> Items {
+        let weir_decide::exchange::Items { sent, returned, affected, modified } = items;
+        Items { sent, returned, affected, modified }
+    }
+}
+
+/// Operations of one application that ended alike.
+#[derive(Serialize)]
+struct ApplicationOperations<'a> {
+    listener: &'a str,
+    cluster: &'a str,
+    protocol: &'a str,
+    application: &'a str,
+    operation: &'a str,
+    result: &'a str,
+    count: u64,
+}
+
+/// `/applications`.
+#[derive(Serialize)]
+pub(crate) struct Applications<'a> {
+    applications: Vec<ApplicationOperations<'a>>,
+}
+
+impl<'a> Applications<'a> {
+    pub(crate) fn of(rows: &'a [([Arc<str>; 6], u64)]) -> Applications<'a> {
+        let row = |(labels, count): &'a ([Arc<str>; 6], u64)| {
+            let [listener, cluster, protocol, application, operation, result] =
+                labels.each_ref().map(|label| &**label);
+            ApplicationOperations {
+                listener,
+                cluster,
+                protocol,
+                application,
+                operation,
+                result,
+                count: *count,
+            }
+        };
+        Applications { applications: rows.iter().map(row).collect() }
+    }
 }
 
 #[derive(Serialize)]
@@ -124,10 +169,7 @@ pub(crate) fn operation(row: &OperationRow, out: &mut Vec<u8>) {
         outcomes: outcomes.map(|o| Outcome { result: &o.result, code: &o.code, count: o.count }).collect(),
         request_bytes: row.request_bytes,
         reply_bytes: row.reply_bytes,
-        items: {
-            let weir_decide::exchange::Items { sent, returned, affected, modified } = row.items;
-            Items { sent, returned, affected, modified }
-        },
+        items: Items::of(row.items),
         duration: Latency::of(&row.duration),
         first_byte: Latency::of(&row.first_byte),
     };

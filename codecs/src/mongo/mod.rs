@@ -20,6 +20,7 @@
 //! | `command` | the commands, their class and where their namespace is |
 //! | `inflate`, `snappy` | looking into compressed messages in bounded memory |
 //! | `encode` | error replies, CRC-32C |
+//! | `shape` | a command without its values |
 
 mod bson;
 mod command;
@@ -32,6 +33,7 @@ mod names;
 mod problem;
 mod reply;
 mod request;
+mod shape;
 mod snappy;
 
 mod walk;
@@ -45,3 +47,4 @@ pub use names::Short;
 pub use problem::Problem;
 pub use reply::{Labels, ReplyHead};
 pub use request::{ClientMetadata, Flags, RequestHead};
+pub use shape::{MAX_SHAPE, Shape};

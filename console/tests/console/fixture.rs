@@ -3,13 +3,14 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use weir_config::Config;
 use weir_console::{Bounds, Console, Phase, Settings, State, Status};
 use weir_decide::cluster::{Cluster, EndpointSpec};
-use weir_decide::exchange::{Fault, NameKind, Now, Phase as How, Reason, Side};
+use weir_decide::exchange::{Fault, Items, NameKind, Now, Phase as How, Reason, Side};
 use weir_drive::Filter as _;
 use weir_drive::server::{ClusterStatus, ListenerStatus};
+use weir_measure::slow::{ShapeText, SlowOperation};
 use weir_measure::{Limits, Measure, Record};
 
 /// The configuration of the examples in docs/admin.md.
@@ -118,6 +119,8 @@ impl Fixture {
             first_byte: Some(600_000),
             request_bytes: 120,
             reply_bytes: 4_000,
+            application: local.intern(NameKind::Application, &[b"checkout"]),
+            items: Items { returned: 20, ..Items::NONE },
             ..Record::new(place, find, orders)
         };
         (0..98).for_each(|_| local.record(&record));
@@ -125,6 +128,29 @@ impl Fixture {
         local.record(&Record { result: "error", code, duration: Some(50_000_000), ..record });
         let lost = Fault::new(Side::Network, How::Waiting, Reason::Reset);
         local.record(&Record { result: "upstream_lost", first_byte: None, fault: Some(lost), ..record });
+        let shape =
+            ShapeText { text: "{find: ?, filter: {age: {$gt: ?}}}".into(), hash: 0xC0FF_EE00_0000_0001 };
+        self.measure.slow().keep(SlowOperation {
+            at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_250),
+            listener: "orders-db".into(),
+            protocol: "mongo",
+            operation: "find".into(),
+            resource: "shop.orders".into(),
+            application: "checkout".into(),
+            endpoint: Some("10.0.0.7:27017".into()),
+            result: "upstream_lost",
+            code: "".into(),
+            fault: Some(lost),
+            duration: 1_250_000_000,
+            sending: Some(0),
+            waiting: None,
+            replying: None,
+            request_bytes: 120,
+            reply_bytes: 0,
+            items: Items::NONE,
+            cursor: 0,
+            shape: Some(shape),
+        });
     }
 
     /// As many rows as make an answer that no socket's buffers hold.

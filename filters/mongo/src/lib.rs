@@ -30,6 +30,7 @@ use weir_drive::{Accepted, BuildError, Filter, Service, Worker};
 
 pub use cursors::AwaitCursors;
 pub use decode::{Replies, Requests};
+pub use measure::slow::SlowSettings;
 pub use protocol::{MongoOp, Protocol, Session};
 
 /// The `mongo` filter.
@@ -39,11 +40,10 @@ pub struct Mongo;
 static TABLE: Table = Table {
     name: "mongo",
     doc: "Speaks MongoDB's wire protocol: every command is counted, nothing is changed.",
-    fields: &[Field::required(
-        "cluster",
-        Kind::Cluster,
-        "The MongoDB server, or the member of a replica set.",
-    )],
+    fields: &[
+        Field::required("cluster", Kind::Cluster, "The MongoDB server, or the member of a replica set."),
+        Field::optional("slow", Kind::Table(&measure::slow::TABLE), "What counts as slow."),
+    ],
     rules: &[],
 };
 
@@ -51,6 +51,7 @@ static TABLE: Table = Table {
 #[derive(Debug)]
 struct MongoSettings {
     cluster: Arc<str>,
+    slow: Arc<SlowSettings>,
     /// The operator has been told that drivers may go round this listener.
     told: Arc<AtomicBool>,
 }
@@ -67,7 +68,9 @@ impl Section for Mongo {
     fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings> {
         let fields = walk.fields(node, &TABLE)?;
         let cluster = fields.cluster(walk, "cluster")?;
-        Some(Arc::new(MongoSettings { cluster, told: Arc::default() }))
+        let slow = fields.table_or_default(walk, "slow");
+        let slow = SlowSettings::read(walk, &slow);
+        Some(Arc::new(MongoSettings { cluster, slow: Arc::new(slow?), told: Arc::default() }))
     }
 }
 
@@ -89,7 +92,9 @@ fn parts(listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Parts, BuildEr
     let settings = settings.ok_or_else(|| BuildError::new(listener, "its settings are not of mongo"))?;
     let cluster = worker.cluster(&settings.cluster);
     let cluster = cluster.ok_or_else(|| BuildError::no_cluster(listener, &settings.cluster))?;
-    let protocol = Protocol::new(&listener.name, worker.measure().measure(), Arc::clone(&settings.told));
+    let measure = worker.measure().measure();
+    let protocol = Protocol::new(&listener.name, measure, Arc::clone(&settings.told))
+        .with_slow(measure, &settings.slow);
     Ok((Rc::new(protocol), Context::new(worker, listener, &cluster)))
 }
 

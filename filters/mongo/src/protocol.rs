@@ -10,11 +10,12 @@ use weir_codecs::mongo::{Budget, Command, Inflate, OpCode, ReplyHead, ReplyTo, R
 use weir_decide::exchange::{
     Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Replies as Due,
 };
-use weir_decide::protocol::{self, Answer, Malformed, Step};
+use weir_decide::protocol::{self, Answer, Ending, Malformed, Step};
 use weir_measure::{Counter, Measure, names};
 
 use crate::cursors::AwaitCursors;
 use crate::decode::{Direction, Replies, Requests, Shared};
+use crate::measure::slow::{Kept, Slow, SlowSettings};
 use crate::{measure, refusal, verdict};
 
 /// What all decompressors of the process may take together. It is met by many clients that send large zstd messages
@@ -31,15 +32,24 @@ pub struct Protocol {
     /// Cursors that the table above had no room for.
     forgotten: Counter,
     told: Arc<AtomicBool>,
+    slow: Slow,
 }
 
 impl Protocol {
     /// The protocol of `listener`; `told` is set once the operator knows that drivers may go round it.
-    pub fn new(listener: &Arc<str>, measure: &Measure, told: Arc<AtomicBool>) -> Protocol {
+    pub fn new(listener: &Arc<str>, measure: &Arc<Measure>, told: Arc<AtomicBool>) -> Protocol {
         let inflate = RefCell::new(Inflate::new(Arc::clone(&BUDGET)));
         let shared = Rc::new(Shared { listener: Arc::clone(listener), inflate });
         let forgotten = measure.counter(&names::MONGO_AWAITED_CURSORS_FORGOTTEN, &[]);
-        Protocol { shared, awaited: &AWAITED, forgotten, told }
+        let slow = Slow::new(listener, measure, Arc::default());
+        Protocol { shared, awaited: &AWAITED, forgotten, told, slow }
+    }
+
+    /// The same, with other settings of what is slow.
+    #[must_use]
+    pub fn with_slow(mut self, measure: &Arc<Measure>, settings: &Arc<SlowSettings>) -> Protocol {
+        self.slow = Slow::new(&self.shared.listener, measure, Arc::clone(settings));
+        self
     }
 
     /// Completes `op` with what `head` tells.
@@ -115,6 +125,7 @@ pub struct Session {
     application: NameId,
     /// The number of the last reply that Weir made itself.
     pub(crate) last_request_id: i32,
+    kept: Kept,
 }
 
 /// One command under way.
@@ -132,6 +143,10 @@ pub struct MongoOp {
     pub(crate) is_retryable_write: bool,
     /// One of its replies has been judged.
     is_judged: bool,
+    /// What to ask [`Kept`] with.
+    kept: u32,
+    /// The cursor that its reply left open.
+    left_open: i64,
 }
 
 impl MongoOp {
@@ -149,6 +164,8 @@ impl MongoOp {
             in_transaction: false,
             is_retryable_write: false,
             is_judged: false,
+            kept: 0,
+            left_open: 0,
         }
     }
 }
@@ -173,7 +190,7 @@ impl protocol::Protocol for Protocol {
     type Op = MongoOp;
 
     fn session(&self) -> (Session, Requests, Replies) {
-        let session = Session { application: NameId::NONE, last_request_id: 0 };
+        let session = Session { application: NameId::NONE, last_request_id: 0, kept: Kept::default() };
         (session, Direction::new(&self.shared, "client"), Direction::new(&self.shared, "server"))
     }
 
@@ -225,6 +242,7 @@ impl protocol::Protocol for Protocol {
         self.note(op, tail);
         measure::reply(&mut op.shared, op.command, op.is_judged, tail);
         op.is_judged = true;
+        op.left_open = tail.cursor_id;
         verdict::of_reply(names, op, tail)
     }
 
@@ -237,6 +255,15 @@ impl protocol::Protocol for Protocol {
         out: &mut BytesMut,
     ) -> Outcome {
         refusal::refuse(session, names, op, fault, out)
+    }
+
+    fn begun(&self, session: &mut Session, op: &mut MongoOp, bytes: &[u8], _whole: bool) {
+        op.kept = session.kept.keep(op.command, bytes);
+    }
+
+    fn ended(&self, session: &mut Session, op: &mut MongoOp, ending: &Ending<'_>) {
+        let cursor = if op.cursor_id == 0 { op.left_open } else { op.cursor_id };
+        self.slow.ended(&session.kept, op.kept, (op.command, cursor), &op.shared, ending);
     }
 
     fn degrades(&self, _: &Session) -> bool {

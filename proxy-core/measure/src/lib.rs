@@ -18,6 +18,7 @@ pub mod names;
 mod process;
 pub mod prometheus;
 mod registry;
+pub mod slow;
 mod snapshot;
 mod table;
 mod tables;
@@ -119,6 +120,7 @@ pub struct Measure {
     other_rows: Capped<OperationKey, ()>,
     outcomes: Capped<OutcomeKey, ()>,
     applications: Capped<ApplicationKey, ()>,
+    slow: slow::SlowOperations,
 }
 
 impl Measure {
@@ -137,6 +139,7 @@ impl Measure {
             other_rows: Capped::new(limits.rows / 4),
             outcomes: Capped::new(limits.outcomes),
             applications: Capped::new(limits.application_rows),
+            slow: slow::SlowOperations::default(),
         })
     }
 
@@ -176,6 +179,21 @@ impl Measure {
         self.registry.gauge(family, labels)
     }
 
+    /// The slow operations and the failures of late.
+    pub fn slow(&self) -> &slow::SlowOperations {
+        &self.slow
+    }
+
+    /// The text of a name, as it is shown. Takes a lock and copies what other threads have named since it was last called: for
+    /// what is rare.
+    pub fn name(&self, id: NameId) -> Arc<str> {
+        let mut known = lock(&self.texts);
+        if known.get(id.0 as usize).is_none() {
+            self.interner.copy_texts(&mut known);
+        }
+        known.get(id.0 as usize).cloned().unwrap_or_else(|| OTHER.into())
+    }
+
     /// Asks `collector` at every scrape from now on.
     pub fn collect(&self, collector: Arc<dyn Collect>) {
         self.registry.add_collector(collector);
@@ -196,6 +214,11 @@ impl Measure {
     /// What has happened to every operation on every resource, sorted by labels.
     pub fn operations(&self) -> Vec<OperationRow> {
         snapshot::Snapshot::take(self).into_operations()
+    }
+
+    /// How often each application's operations have ended, by how: listener, cluster, protocol, application, operation, result.
+    pub fn applications(&self) -> Vec<([Arc<str>; 6], u64)> {
+        snapshot::Snapshot::take(self).into_applications()
     }
 
     pub(crate) fn admit_row(&self, key: &OperationKey) -> bool {

@@ -88,6 +88,12 @@ families! {
         "Documents that updates changed, as the server says.";
     OPERATION_TRAITS = Counter "weir_operation_traits_total" ["listener", "cluster", "protocol", "operation", "resource", "trait"] max 65536:
         "Operations that have ended and were also this: many, watch, writes_result, unbounded, no_deadline, transaction, resent, recognised.";
+    SLOW_OPERATIONS = Counter "weir_slow_operations_total" ["listener", "protocol", "why"]:
+        "Operations that were kept for /slow, by why: slow, failed.";
+    SLOW_UNLOGGED = Counter "weir_slow_operations_unlogged_total" ["listener", "protocol"]:
+        "Operations that were kept for /slow but not logged, because many had been in that second.";
+    SLOW_CROWDED = Counter "weir_slow_operations_crowded_total" ["listener", "protocol"]:
+        "Operations that took the place of an older one of their kind in /slow, because there were too many of that kind.";
     OPERATION_RETRIES = Counter "weir_operation_retries_total" ["listener", "cluster", "protocol"] max tables:
         "Tries after the first one, of operations that have ended.";
     OPERATIONS_IN_FLIGHT = Gauge "weir_operations_in_flight" ["listener", "cluster", "protocol"] max tables:
@@ -222,6 +228,11 @@ families! {
     // MongoDB listeners.
     MONGO_AWAITED_CURSORS_FORGOTTEN = Counter "weir_mongo_awaited_cursors_forgotten_total" []:
         "Cursors that wait for data and are no longer known to, because there are too many; their getMores may count in latencies.";
+
+    MONGO_HELLOS = Counter "weir_mongo_hellos_total" ["listener", "result"]:
+        "Answers to hello in members mode: `rewritten` to name Weir, `passed` because they name nobody, `refused` because they could not be rewritten, which ended the connection.";
+    MONGO_MEMBERS = Gauge "weir_mongo_members" ["listener"]:
+        "Members of the replica set that have an address at the listener.";
 
     // The admin API.
     ADMIN_REQUESTS = Counter "weir_admin_requests_total" ["endpoint", "status"]:

@@ -321,6 +321,15 @@ impl Snapshot {
         self.operations.into_iter().filter_map(row).collect()
     }
 
+    pub(crate) fn into_applications(mut self) -> Vec<([Arc<str>; 6], u64)> {
+        let series = self.series(&names::APPLICATION_OPERATIONS);
+        let row = |(labels, value): (Labels, Value)| match value {
+            Value::Whole(count) => Some((<[Arc<str>; 6]>::try_from(labels.into_vec()).ok()?, count)),
+            Value::Real(_) => None,
+        };
+        series.into_iter().filter_map(row).collect()
+    }
+
     /// Takes the series of a family that is not one of operations.
     pub(crate) fn series(&mut self, family: &names::Family) -> Series {
         self.samples.take(family)

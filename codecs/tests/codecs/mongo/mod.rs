@@ -5,6 +5,7 @@ mod differential;
 mod encode;
 mod facts;
 mod malformed;
+mod shape;
 mod splits;
 mod steady;
 

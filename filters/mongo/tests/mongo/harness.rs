@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bson::Document;
 use bytes::BytesMut;
 use weir_codecs::Piece;
-use weir_decide::exchange::{EndpointId, Fault, NameId, NameKind, Names, Outcome};
-use weir_decide::protocol::{Answer, Decode, Malformed, Protocol as _, Step};
+use weir_decide::exchange::{EndpointId, Fault, NameId, NameKind, Names, Now, Outcome};
+use weir_decide::protocol::{Answer, Decode, Ending, Malformed, Protocol as _, Step};
 use weir_measure::{Limits, Measure};
 use weir_mongo::{MongoOp, Protocol, Replies, Requests, Session};
 
@@ -42,6 +42,7 @@ impl Names for &Spoken {
 /// One connection.
 pub struct Connection {
     pub names: Rc<Spoken>,
+    pub measure: Arc<Measure>,
     protocol: Protocol,
     session: Session,
     requests: Requests,
@@ -58,6 +59,7 @@ impl Connection {
         let (session, requests, replies) = protocol.session();
         Connection {
             names: Rc::default(),
+            measure,
             protocol,
             session,
             requests,
@@ -131,6 +133,26 @@ impl Connection {
     pub fn reply(&mut self, op: &mut MongoOp, document: Document) -> Outcome {
         let message = op_msg(9000, op.as_ref().tag as i32, 0, &document);
         self.answer(op, &message).0
+    }
+
+    /// `op` begins, with a request that is whole.
+    pub fn begun(&mut self, op: &mut MongoOp, message: &[u8]) {
+        self.protocol.begun(&mut self.session, op, message, true);
+    }
+
+    /// `op` is counted: its request took a nanosecond, the first byte of the reply came nine later.
+    pub fn ended(&mut self, op: &mut MongoOp, outcome: &Outcome, began: Now, ended: Now) {
+        let ending = Ending {
+            outcome,
+            began,
+            complete: Some(Now(began.0 + 1)),
+            first_byte: Some(Now(began.0 + 10)),
+            ended,
+            request_bytes: 120,
+            reply_bytes: 80,
+            endpoint: Some("10.0.0.7:27017"),
+        };
+        self.protocol.ended(&mut self.session, op, &ending);
     }
 
     /// `op` fails; what is the client told?

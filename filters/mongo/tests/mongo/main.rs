@@ -9,3 +9,4 @@ mod items;
 mod operations;
 mod outcomes;
 mod polls;
+mod slow;

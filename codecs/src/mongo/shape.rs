@@ -1,0 +1,416 @@
+//! The shape of a command: which fields and operators it names, with every value gone.
+//!
+//! What remains is written as one line, `{find: ?, filter: {age: {$gt: ?}, id: {$in: [?]}}, sort: {name: ?}}`, and hashed. Names
+//! of fields and operators are kept, since they are what a query looks like; whatever stands in their place as data is not:
+//! scalars become `?`, an array of scalars `[?]` however many there are, an array of documents its different shapes. The
+//! documents of an insert, the replacement of an update and what is not known to be a query are data, so their field names
+//! may be anybody's: they become `?` as a whole.
+
+use super::bson::{Length, kind, value_length};
+use super::header::{HEADER_LENGTH, Header, OpCode};
+
+/// The deepest that a shape goes; what is below is `?`.
+const DEPTH: u32 = 12;
+/// The longest text of a shape, in bytes; it then ends in `…`.
+pub const MAX_SHAPE: usize = 1024;
+/// The longest name that is shown.
+const MAX_NAME: usize = 128;
+/// The most elements of a document or array that are looked at.
+const MAX_ELEMENTS: usize = 256;
+
+/// A command without its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// One line, [`MAX_SHAPE`] bytes at most.
+    pub text: String,
+    /// FNV-1a of the text as it was before it was cut, 64 bits: the same in every version and on every machine.
+    pub hash: u64,
+}
+
+impl Shape {
+    /// The shape of the command in `message`: the first bytes of an `OP_MSG` that is not compressed, whose first section is the
+    /// body and is there whole. `None` for anything else.
+    pub fn of(message: &[u8]) -> Option<Shape> {
+        let header = Header::parse(message).ok().flatten().filter(|header| header.op_code == OpCode::MSG)?;
+        let message = message.get(..message.len().min(header.length as usize))?;
+        let (kind, body) = message.get(HEADER_LENGTH + 4..)?.split_first()?;
+        if *kind != 0 {
+            return None;
+        }
+        let mut writer = Writer::new();
+        writer.command(document(body)?)?;
+        let mut rest = body.get(u32::from_le_bytes(*body.first_chunk()?) as usize..)?;
+        while let Some((name, documents, after)) = sequence(rest) {
+            writer.sequence(name, documents)?;
+            rest = after;
+        }
+        writer.put("}");
+        Some(Shape { text: writer.text, hash: writer.hash })
+    }
+}
+
+/// What a value stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// A condition, a sort, a projection, a pipeline: names are of fields and operators.
+    Query,
+    /// Data of the user's: nothing of it is shown.
+    Data,
+    /// A list of update or delete statements.
+    Statements,
+    /// Not shown at all: the same for every command, or says who sent it.
+    Absent,
+}
+
+/// What stands behind a top-level name of a command.
+fn part(name: &[u8]) -> Part {
+    match name {
+        b"filter" | b"query" | b"q" | b"sort" | b"projection" | b"fields" | b"pipeline" | b"hint"
+        | b"key" | b"collation" | b"min" | b"max" => Part::Query,
+        b"updates" | b"deletes" => Part::Statements,
+        b"$db"
+        | b"lsid"
+        | b"$clusterTime"
+        | b"$readPreference"
+        | b"txnNumber"
+        | b"autocommit"
+        | b"startTransaction"
+        | b"readConcern"
+        | b"writeConcern"
+        | b"apiVersion"
+        | b"apiStrict"
+        | b"apiDeprecationErrors"
+        | b"comment"
+        | b"maxTimeMS"
+        | b"$audit"
+        | b"$client"
+        | b"client" => Part::Absent,
+        _ => Part::Data,
+    }
+}
+
+struct Writer {
+    text: String,
+    hash: u64,
+    full: bool,
+}
+
+impl Writer {
+    fn new() -> Writer {
+        // The offset basis of 64-bit FNV-1a.
+        Writer { text: String::new(), hash: 0xCBF2_9CE4_8422_2325, full: false }
+    }
+
+    fn put(&mut self, text: &str) {
+        for byte in text.bytes() {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+        if self.full {
+            return;
+        }
+        if self.text.len() + text.len() > MAX_SHAPE - "…".len() {
+            self.full = true;
+            self.text.push('…');
+        } else {
+            self.text.push_str(text);
+        }
+    }
+
+    /// A name, printable and cut.
+    fn name(&mut self, name: &[u8]) {
+        let shown = name.get(..MAX_NAME).unwrap_or(name);
+        self.put(&shown.escape_ascii().to_string());
+    }
+
+    /// The top level, whose names are of the protocol.
+    fn command(&mut self, body: &[u8]) -> Option<()> {
+        self.put("{");
+        let mut first = true;
+        for (at, element) in elements(body).enumerate() {
+            let Element { kind, name, value } = element?;
+            let part = if at == 0 { Part::Data } else { part(name) };
+            if part == Part::Absent {
+                continue;
+            }
+            if !std::mem::take(&mut first) {
+                self.put(", ");
+            }
+            self.name(name);
+            self.put(": ");
+            match part {
+                Part::Query => self.value(kind, value, DEPTH, name != b"pipeline")?,
+                Part::Statements => self.statements(kind, value)?,
+                // An update document, or a pipeline, or a replacement.
+                Part::Data if name == b"update" && at > 0 => self.change(kind, value, DEPTH)?,
+                Part::Data | Part::Absent => self.put("?"),
+            }
+        }
+        Some(())
+    }
+
+    /// A document sequence (a section of kind 1) of the command; `None` for its documents where they are not all there.
+    fn sequence(&mut self, name: &[u8], documents: Option<&[u8]>) -> Option<()> {
+        self.put(", ");
+        self.name(name);
+        self.put(": ");
+        let Some(mut rest) = documents.filter(|_| part(name) == Part::Statements) else {
+            self.put("?");
+            return Some(());
+        };
+        self.put("[");
+        let mut seen: Vec<u64> = Vec::new();
+        for _ in 0..MAX_ELEMENTS {
+            let Some(length) = rest.first_chunk().map(|length| u32::from_le_bytes(*length) as usize) else {
+                break;
+            };
+            let mut one = Writer::new();
+            one.statement(document(rest)?)?;
+            self.distinct(one, &mut seen);
+            rest = rest.get(length..)?;
+        }
+        self.put("]");
+        Some(())
+    }
+
+    /// `updates` and `deletes` in the body: their different shapes.
+    fn statements(&mut self, kind: u8, value: &[u8]) -> Option<()> {
+        if kind != kind::ARRAY {
+            self.put("?");
+            return Some(());
+        }
+        self.put("[");
+        let mut seen: Vec<u64> = Vec::new();
+        for element in elements(document(value)?) {
+            let Element { kind, value, .. } = element?;
+            let mut one = Writer::new();
+            if kind == kind::DOCUMENT {
+                one.statement(document(value)?)?;
+            } else {
+                one.put("?");
+            }
+            self.distinct(one, &mut seen);
+        }
+        self.put("]");
+        Some(())
+    }
+
+    fn statement(&mut self, body: &[u8]) -> Option<()> {
+        self.put("{");
+        let mut first = true;
+        for element in elements(body) {
+            let Element { kind, name, value } = element?;
+            if !std::mem::take(&mut first) {
+                self.put(", ");
+            }
+            self.name(name);
+            self.put(": ");
+            match name {
+                b"q" | b"collation" | b"hint" | b"arrayFilters" | b"sort" => {
+                    self.value(kind, value, DEPTH, true)?
+                }
+                b"u" => self.change(kind, value, DEPTH)?,
+                _ => self.put("?"),
+            }
+        }
+        self.put("}");
+        Some(())
+    }
+
+    /// An update: operators and the fields that they touch, a pipeline, or a replacement, of which nothing is shown.
+    fn change(&mut self, kind: u8, value: &[u8], depth: u32) -> Option<()> {
+        let operators = kind == kind::ARRAY
+            || (kind == kind::DOCUMENT
+                && elements(document(value)?)
+                    .next()
+                    .flatten()
+                    .is_some_and(|first| first.name.starts_with(b"$")));
+        if !operators {
+            self.put("?");
+            return Some(());
+        }
+        if kind == kind::ARRAY {
+            // Stages begin with an operator.
+            return self.value(kind, value, depth, false);
+        }
+        self.put("{");
+        for (at, element) in elements(document(value)?).enumerate() {
+            let Element { kind, name, value } = element?;
+            if at > 0 {
+                self.put(", ");
+            }
+            self.name(name);
+            self.put(": ");
+            // The fields of an operator, one level: what they are set to is data.
+            if kind == kind::DOCUMENT {
+                self.put("{");
+                for (at, element) in elements(document(value)?).enumerate() {
+                    if at > 0 {
+                        self.put(", ");
+                    }
+                    self.name(element?.name);
+                    self.put(": ?");
+                }
+                self.put("}");
+            } else {
+                self.put("?");
+            }
+        }
+        self.put("}");
+        Some(())
+    }
+
+    /// A value within a query. A document without operators that is compared with (`compared`: it does not stand where fields
+    /// are named) is data.
+    fn value(&mut self, kind: u8, value: &[u8], depth: u32, fields: bool) -> Option<()> {
+        let inner = match kind {
+            kind::DOCUMENT | kind::ARRAY if depth > 0 => document(value)?,
+            _ => {
+                self.put("?");
+                return Some(());
+            }
+        };
+        if kind == kind::ARRAY {
+            self.put("[");
+            let mut seen: Vec<u64> = Vec::new();
+            for element in elements(inner) {
+                let Element { kind, value, .. } = element?;
+                let mut one = Writer::new();
+                one.value(kind, value, depth - 1, fields)?;
+                self.distinct(one, &mut seen);
+            }
+            self.put("]");
+            return Some(());
+        }
+        let operators = elements(inner).next().flatten().is_some_and(|first| first.name.starts_with(b"$"));
+        if !fields && !operators {
+            self.put("?");
+            return Some(());
+        }
+        self.put("{");
+        for (at, element) in elements(inner).enumerate() {
+            let Element { kind, name, value } = element?;
+            if at > 0 {
+                self.put(", ");
+            }
+            self.name(name);
+            self.put(": ");
+            self.value(kind, value, depth - 1, names_fields(name))?;
+        }
+        self.put("}");
+        Some(())
+    }
+
+    /// A member of an array, unless one of that shape has been written.
+    fn distinct(&mut self, one: Writer, seen: &mut Vec<u64>) {
+        if seen.contains(&one.hash) {
+            return;
+        }
+        if !seen.is_empty() {
+            self.put(", ");
+        }
+        seen.push(one.hash);
+        self.put(&one.text);
+    }
+}
+
+/// Whether the document behind this name names fields itself; behind a field or a comparison it is data unless it begins with
+/// an operator.
+fn names_fields(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"$and"
+            | b"$or"
+            | b"$nor"
+            | b"$not"
+            | b"$elemMatch"
+            | b"$expr"
+            | b"$match"
+            | b"$project"
+            | b"$sort"
+            | b"$group"
+            | b"$addFields"
+            | b"$set"
+            | b"$unset"
+            | b"$unwind"
+            | b"$lookup"
+            | b"$facet"
+            | b"$cond"
+            | b"$filter"
+            | b"$map"
+            | b"$reduce"
+            | b"$let"
+            | b"$sortByCount"
+            | b"$bucket"
+            | b"$graphLookup"
+            | b"$geoNear"
+            | b"$replaceRoot"
+            | b"$replaceWith"
+            | b"$unionWith"
+            | b"$setWindowFields"
+            | b"$merge"
+            | b"pipeline"
+            | b"$dateToString"
+            | b"$sum"
+            | b"$avg"
+            | b"$first"
+            | b"$last"
+            | b"$push"
+            | b"$addToSet"
+    )
+}
+
+struct Element<'a> {
+    kind: u8,
+    name: &'a [u8],
+    value: &'a [u8],
+}
+
+/// The next document sequence: its identifier, its documents if they are all there, and what follows.
+fn sequence(section: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+    let (kind, rest) = section.split_first()?;
+    if *kind != 1 {
+        return None;
+    }
+    let length = u32::from_le_bytes(*rest.first_chunk()?) as usize;
+    let inner = rest.get(4..rest.len().min(length))?;
+    let end = memchr::memchr(0, inner)?;
+    let documents = inner.get(end + 1..).filter(|_| rest.len() >= length);
+    Some((inner.get(..end)?, documents, rest.get(length..).unwrap_or_default()))
+}
+
+/// What stands between a document's length and its last NUL.
+fn document(value: &[u8]) -> Option<&[u8]> {
+    let length = u32::from_le_bytes(*value.first_chunk()?) as usize;
+    let (last, inner) = value.get(4..length)?.split_last()?;
+    (*last == 0).then_some(inner)
+}
+
+/// The elements of a document; one `None` where they are broken or too many.
+fn elements(mut rest: &[u8]) -> impl Iterator<Item = Option<Element<'_>>> {
+    let mut left = MAX_ELEMENTS;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        left = left.saturating_sub(1);
+        let next = if left == 0 { None } else { element(rest) };
+        rest = next.as_ref().map_or(&[], |(_, after)| after);
+        Some(next.map(|(element, _)| element))
+    })
+}
+
+fn element(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
+    let (&kind, rest) = bytes.split_first()?;
+    let end = memchr::memchr(0, rest)?;
+    let (name, rest) = (rest.get(..end)?, rest.get(end + 1..)?);
+    let length = match value_length(kind, rest).ok()? {
+        Length::Known(length) => length as usize,
+        Length::Strings => {
+            let first = memchr::memchr(0, rest)? + 1;
+            first + memchr::memchr(0, rest.get(first..)?)? + 1
+        }
+        Length::Unknown => return None,
+    };
+    let (value, after) = (rest.get(..length)?, rest.get(length..)?);
+    Some((Element { kind, name, value }, after))
+}

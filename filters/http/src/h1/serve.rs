@@ -20,8 +20,9 @@ use weir_codecs::http1::{Parsed, Reject, RequestHead, parse_request};
 use weir_decide::exchange::{Now, Reason};
 use weir_drive::{Drain, Io, time};
 
-/// A connection without a request for so long gives back what it holds for the next one.
-const REST: Duration = Duration::from_secs(1);
+/// A connection without a request for so long gives back what it holds for the next one. Short, so that many quiet connections
+/// cost little; long enough that a busy one never does it.
+const REST: Duration = Duration::from_millis(50);
 
 /// After the last reply of a connection that is closed with bytes still coming: how long and how much of it is read, so that
 /// the client gets to see the reply before a reset.

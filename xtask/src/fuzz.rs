@@ -3,7 +3,7 @@
 
 use crate::run::{self, Owned, command};
 use anyhow::{Context, Result, bail};
-use std::{fs, path::PathBuf};
+use std::fs;
 
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \

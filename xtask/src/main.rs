@@ -90,11 +90,18 @@ fn house_rules() -> Result<()> {
 }
 
 fn loom() -> Result<()> {
-    run::run(
+    let target = run::target().join("loom");
+    let said = run::output(
         cargo(["test", "--package", "weir-decide", "--lib", "--release", "--locked", "--", "loom"])
             .env("RUSTFLAGS", "--cfg loom")
-            .env("CARGO_TARGET_DIR", run::root().join("target/loom")),
-    )
+            .env("CARGO_TARGET_DIR", target)
+            .0,
+    )?;
+    print!("{said}");
+    if said.contains("test result: ok. 0 passed") {
+        bail!("no model was found: has it moved?");
+    }
+    Ok(())
 }
 
 /// `cargo deny`, where it is installed: it cannot be had everywhere.

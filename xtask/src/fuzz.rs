@@ -13,9 +13,7 @@ const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-leve
 /// the first underscore.
 pub fn run(seconds: u32) -> Result<()> {
     let fuzz = run::root().join("fuzz");
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
-    let target = run::root().join(target).join("fuzz");
+    let target = run::target().join("fuzz");
     run::run(
         run::cargo(["build", "--release", "--locked", "--target", &host()?, "--manifest-path"])
             .arg(fuzz.join("Cargo.toml"))

@@ -25,9 +25,7 @@ impl Parts {
 
 /// Installs what is missing or out of date.
 pub fn set_up() -> Result<Parts> {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
-    let parts = run::root().join(target).join("parts");
+    let parts = run::target().join("parts");
     fs::create_dir_all(&parts)?;
     Step::new("parts").call(|| {
         programs()?;

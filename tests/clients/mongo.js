@@ -70,7 +70,11 @@ async function main() {
   console.log(JSON.stringify({ driver: require('mongodb/package.json').version, counted: counted() }));
 }
 
-main().catch((error) => {
-  console.error(error);
-  process.exit(1);
-});
+module.exports = { counting };
+
+if (require.main === module) {
+  main().catch((error) => {
+    console.error(error);
+    process.exit(1);
+  });
+}

@@ -176,4 +176,5 @@ def main():
     )
 
 
-main()
+if __name__ == "__main__":
+    main()

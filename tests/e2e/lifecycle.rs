@@ -17,6 +17,7 @@ crate::tests!("lifecycle":
     a_bad_file_changes_nothing,
     a_changed_file_is_taken_without_a_signal,
     drain_finishes_what_is_under_way,
+    drain_under_load_fails_no_request,
     a_second_signal_ends_it_at_once,
     a_second_weir_on_the_same_port_is_an_error,
     the_admin_answers,
@@ -146,6 +147,21 @@ fn drain_finishes_what_is_under_way() {
     assert!(rest.len() + first.len() > 600_000, "{} bytes", rest.len());
     assert_eq!(weir.process().wait(), Some(0));
     assert!(TcpStream::connect(("127.0.0.1", at)).is_err());
+}
+
+fn drain_under_load_fails_no_request() {
+    let (_nginx, _folder, port) = origin();
+    let mut weir = Weir::start(&simple(port));
+    let mut busy = python("http_busy.py");
+    busy.args([&weir.port("web").to_string(), "8"]).stdout(Stdio::piped());
+    let mut busy = Process::start("http_busy.py", &mut busy);
+    assert_eq!(busy.line(), "busy");
+    weir.numbers_when("some have passed", |n| n.sum("weir_operations_total", &[]) > 500);
+    weir.process().signal("TERM");
+    let answer: serde_json::Value = serde_json::from_str(&busy.line()).expect("JSON");
+    assert_eq!(answer["failed"], 0, "{answer}");
+    assert!(answer["done"].as_u64().is_some_and(|n| n > 500), "{answer}");
+    assert_eq!(weir.process().wait(), Some(0));
 }
 
 fn a_second_signal_ends_it_at_once() {

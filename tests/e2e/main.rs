@@ -22,6 +22,7 @@ mod grpc;
 mod http;
 mod lifecycle;
 mod mongo;
+mod mongo_members;
 mod rules;
 mod support;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         config::tests,
         docs::tests,
         mongo::tests,
+        mongo_members::tests,
         http::tests,
         dynamodb::tests,
         grpc::tests,

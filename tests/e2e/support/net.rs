@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read, Write},
+    sync::atomic::{AtomicU16, Ordering},
     net::{SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
@@ -9,6 +10,19 @@ use std::{
 /// A port that was free a moment ago, for servers that cannot be told to choose one themselves.
 pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a port is free").port()
+}
+
+/// The first of so many ports in a row that were all free a moment ago, outside of what the system gives to clients.
+pub fn free_range(count: u16) -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let process = u16::try_from(std::process::id() % 500).expect("small") * 20;
+    for _ in 0..500 {
+        let first = 20_000 + (process + NEXT.fetch_add(20, Ordering::Relaxed)) % 10_000;
+        if (first..first + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return first;
+        }
+    }
+    panic!("no {count} ports in a row are free");
 }
 
 /// Waits until somebody listens there. Fails after a minute.

@@ -5,12 +5,17 @@ use super::process::{Process, command, output};
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Mutex, OnceLock, PoisonError},
+    collections::HashMap,
+    sync::{LazyLock, Mutex, OnceLock, PoisonError, RwLock},
 };
 use tempfile::TempDir;
 
 /// Servers and scratch folders that are ended by [`end`].
 static RUNNING: Mutex<Vec<(Process, Option<TempDir>)>> = Mutex::new(Vec::new());
+
+/// The members of the replica set by port, and the folders of what runs.
+static MEMBERS: LazyLock<Mutex<HashMap<u16, Process>>> = LazyLock::new(Mutex::default);
+static FOLDERS: Mutex<Vec<TempDir>> = Mutex::new(Vec::new());
 
 fn keep(process: Process, folder: Option<TempDir>) {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push((process, folder));
@@ -19,6 +24,8 @@ fn keep(process: Process, folder: Option<TempDir>) {
 /// Ends every server that was started.
 pub fn end() {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    MEMBERS.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
 /// The root of the checkout.
@@ -62,27 +69,77 @@ pub fn mongod() -> u16 {
     *PORT.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let port = net::free_port();
-        let mut mongod = command(part("mongod/fiftyone/db/bin/mongod"));
-        mongod.args([
-            "--bind_ip",
-            "127.0.0.1",
-            "--nounixsocket",
-            "--wiredTigerCacheSizeGB",
-            "0.25",
-            "--port",
-        ]);
-        mongod.arg(port.to_string()).arg("--dbpath").arg(folder.path());
-        mongod.args([
-            "--setParameter",
-            "enableTestCommands=1",
-            "--setParameter",
-            "diagnosticDataCollectionEnabled=false",
-        ]);
+        let mut mongod = mongod_at(port, folder.path());
         let process = Process::start("mongod", mongod.stdout(Stdio::null()));
         net::wait_for(port);
         keep(process, Some(folder));
         port
     })
+}
+
+/// A replica set of three mongods.
+pub struct ReplicaSet {
+    /// Of its members, in the order of its configuration.
+    pub ports: [u16; 3],
+    folder: PathBuf,
+}
+
+/// The set's name.
+pub const SET: &str = "rs";
+
+/// The replica set. Whoever disturbs it holds it alone, whoever needs it calm shares it, so that tests may run beside each
+/// other; a disturber leaves it whole again.
+pub fn replica_set() -> &'static RwLock<ReplicaSet> {
+    static RS: OnceLock<RwLock<ReplicaSet>> = OnceLock::new();
+    RS.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ports = [net::free_port(), net::free_port(), net::free_port()];
+        let set = ReplicaSet { ports, folder: folder.path().to_path_buf() };
+        FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).push(folder);
+        ports.into_iter().for_each(|port| set.start(port));
+        set.ask("initiate");
+        RwLock::new(set)
+    })
+}
+
+impl ReplicaSet {
+    /// Starts the member at this port, with what it had.
+    pub fn start(&self, port: u16) {
+        let data = self.folder.join(port.to_string());
+        std::fs::create_dir_all(&data).expect("the folder is ours");
+        let mut mongod = mongod_at(port, &data);
+        mongod.args(["--replSet", SET, "--oplogSize", "64"]);
+        let process = Process::start(&format!("mongod {port}"), mongod.stdout(Stdio::null()));
+        net::wait_for(port);
+        MEMBERS.lock().unwrap_or_else(PoisonError::into_inner).insert(port, process);
+    }
+
+    /// Kills the member at this port.
+    pub fn kill(&self, port: u16) {
+        MEMBERS.lock().unwrap_or_else(PoisonError::into_inner).remove(&port).expect("it runs");
+    }
+
+    /// Has `mongo_set.py` do something with the set, past Weir: `initiate`, `primary` (prints its port), `step_down`,
+    /// `remove PORT`, `add PORT`. Returns when the set has a primary again.
+    pub fn ask(&self, what: &str) -> String {
+        let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
+        let mut ask = python("mongo_set.py");
+        output(ask.arg(SET).arg(ports.join(",")).args(what.split(' '))).trim().to_owned()
+    }
+
+    /// The primary's port.
+    pub fn primary(&self) -> u16 {
+        self.ask("primary").parse().expect("a port")
+    }
+}
+
+fn mongod_at(port: u16, data: &Path) -> Command {
+    let mut mongod = command(part("mongod/fiftyone/db/bin/mongod"));
+    mongod.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--port"]);
+    mongod.arg(port.to_string()).arg("--dbpath").arg(data);
+    mongod.args(["--setParameter", "enableTestCommands=1"]);
+    mongod.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
+    mongod
 }
 
 /// moto's DynamoDB, and its port.

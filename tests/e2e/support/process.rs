@@ -44,6 +44,14 @@ impl Process {
         String::from_utf8(line).expect("text").trim().to_owned()
     }
 
+    /// All it still prints to its standard output, which must be piped.
+    pub fn rest(&mut self) -> String {
+        let mut text = String::new();
+        let out = self.child.stdout.as_mut().expect("its output is piped");
+        out.read_to_string(&mut text).expect("text");
+        text
+    }
+
     /// Its standard error, line by line.
     pub fn errors(&mut self) -> impl BufRead + Send + 'static {
         BufReader::new(self.child.stderr.take().expect("its errors are piped"))

@@ -1,0 +1,85 @@
+"""Does something with a replica set, past Weir, and returns when the set has a primary.
+
+usage: mongo_set.py NAME PORT,PORT,.. initiate | primary | step_down | remove PORT | add PORT
+
+`primary` prints the primary's port.
+"""
+
+import sys
+import time
+
+import pymongo
+from pymongo import errors
+
+NAME, PORTS = sys.argv[1], [int(port) for port in sys.argv[2].split(",")]
+
+
+def direct(port):
+    return pymongo.MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=2000)
+
+
+def primary():
+    """The primary's port, once there is one that all who are up agree upon."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        for port in PORTS:
+            try:
+                with direct(port) as client:
+                    hello = client.admin.command("hello")
+                    if hello.get("isWritablePrimary") and settled(client):
+                        return port
+            except errors.PyMongoError:
+                pass
+        time.sleep(0.1)
+    raise AssertionError("no primary within a minute")
+
+
+def settled(client):
+    """Whether every member that is up follows."""
+    members = client.admin.command("replSetGetStatus")["members"]
+    return all(member["stateStr"] in ("PRIMARY", "SECONDARY") for member in members if member["health"] == 1)
+
+
+def configuration(change):
+    """Changes the configuration on the primary."""
+    with direct(primary()) as client:
+        config = client.admin.command("replSetGetConfig")["config"]
+        change(config)
+        config["version"] += 1
+        client.admin.command("replSetReconfig", config)
+
+
+def remove(port):
+    def change(config):
+        config["members"] = [one for one in config["members"] if one["host"] != f"127.0.0.1:{port}"]
+
+    configuration(change)
+
+
+def add(port):
+    def change(config):
+        number = max(one["_id"] for one in config["members"]) + 1
+        config["members"].append({"_id": number, "host": f"127.0.0.1:{port}"})
+
+    configuration(change)
+
+
+def main():
+    what, rest = sys.argv[3], sys.argv[4:]
+    if what == "initiate":
+        members = [{"_id": n, "host": f"127.0.0.1:{port}"} for n, port in enumerate(PORTS)]
+        settings = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500}
+        with direct(PORTS[0]) as client:
+            client.admin.command("replSetInitiate", {"_id": NAME, "members": members, "settings": settings})
+    elif what == "step_down":
+        before = primary()
+        with direct(before) as client:
+            client.admin.command("replSetStepDown", 5, secondaryCatchUpPeriodSecs=5)
+    elif what == "remove":
+        remove(int(rest[0]))
+    elif what == "add":
+        add(int(rest[0]))
+    print(primary())
+
+
+main()

@@ -1,0 +1,301 @@
+//! A replica set behind Weir: drivers that ask for its members are told Weir's addresses, whatever their URI says, and never
+//! get past it. What proves it is that Weir counts every command that the drivers count.
+
+use crate::support::{
+    counted::{Counts, assert_same, by_client},
+    net,
+    numbers::Numbers,
+    parts::{ReplicaSet, SET, json, node, part, python, replica_set},
+    process::Process,
+    weir::{Weir, binary},
+};
+use serde_json::Value;
+use std::io::BufRead as _;
+use std::process::{Command, Stdio};
+
+crate::tests!("mongo_members":
+    every_member_is_a_seed_for_pymongo,
+    every_member_is_a_seed_for_node,
+    pymongo_4_6_stays_behind_weir,
+    compressed_hellos_are_rewritten,
+    a_direct_connection_stays_with_its_member,
+    the_entry_leads_to_the_primary,
+    writes_survive_a_step_down,
+    writes_survive_the_death_of_a_member,
+    members_come_and_go,
+    a_reload_keeps_the_members,
+    without_ports_the_operator_is_told,
+);
+
+/// What drivers do on their own account and do not publish as commands.
+const UNPUBLISHED: [&str; 5] = ["hello", "isMaster", "saslStart", "saslContinue", "_other"];
+
+/// A Weir in front of the set that knows one seed of it.
+struct Front {
+    weir: Weir,
+    ports: Vec<u16>,
+    config: String,
+}
+
+impl Front {
+    fn new(set: &ReplicaSet) -> Front {
+        Front::knowing(set.ports[0])
+    }
+
+    fn knowing(seed: u16) -> Front {
+        let first = net::free_range(8);
+        let config = format!(
+            "listeners:\n  db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db, member_ports: {first}-{} }} }}\n\
+             clusters: {{ db: {{ endpoints: [\"127.0.0.1:{seed}\"] }} }}\n",
+            first + 7
+        );
+        let weir = Weir::start(&config);
+        weir.numbers_when("three members have an address", |numbers| members(numbers) == 3);
+        Front { weir, ports: (first..first + 3).collect(), config }
+    }
+
+    /// The port that stands for a member.
+    fn port_of(&self, member: u16) -> u16 {
+        let member = format!("127.0.0.1:{member}");
+        let log = self.weir.log();
+        let found = log.iter().rev().find(|entry| entry["address"].is_string() && entry["member"] == member.as_str());
+        let address = found.unwrap_or_else(|| panic!("{member} has no address: {log:#?}"))["address"].as_str();
+        address.and_then(|a| a.rsplit(':').next()).and_then(|port| port.parse().ok()).expect("a port")
+    }
+
+    /// What a driver may know and use.
+    fn addresses(&self) -> Vec<String> {
+        self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect()
+    }
+}
+
+fn members(numbers: &Numbers) -> u64 {
+    numbers.sum("weir_mongo_members", &[("listener", "db")])
+}
+
+fn published(numbers: &Numbers) -> Counts<3> {
+    let mut counts = numbers.operations("db", ["operation", "resource", "result"]);
+    counts.retain(|key, _| !UNPUBLISHED.contains(&key[0].as_str()));
+    counts
+}
+
+fn newly(before: &Counts<3>, after: &Counts<3>) -> Counts<3> {
+    let fresh = after.iter().map(|(key, n)| (key.clone(), n - before.get(key).unwrap_or(&0)));
+    fresh.filter(|(_, n)| *n > 0).collect()
+}
+
+/// Runs a client through the front and holds Weir's counts against its own. Returns what it printed.
+fn compare(front: &Front, what: &str, client: &mut Command) -> Value {
+    let before = published(&front.weir.numbers());
+    let printed = json(client);
+    let expected: Counts<3> = by_client(&printed);
+    let wanted: u64 = expected.values().sum();
+    let fresh = |numbers: &Numbers| newly(&before, &published(numbers));
+    let numbers = front.weir.numbers_soon(|numbers| fresh(numbers).values().sum::<u64>() >= wanted);
+    assert_same(what, &expected, &fresh(&numbers));
+    assert_eq!(numbers.sum("weir_mongo_hellos_total", &[("result", "refused")]), 0, "{what}");
+    printed
+}
+
+/// The driver knows Weir's addresses, all of them and no others.
+fn assert_behind(front: &Front, what: &str, printed: &Value) {
+    assert_eq!(printed["known"], serde_json::json!(front.addresses()), "{what}");
+    for server in printed["servers"].as_array().expect("a list") {
+        assert!(front.addresses().contains(&server.as_str().expect("text").to_owned()), "{what}: {server}");
+    }
+}
+
+fn every_seed(client: fn() -> Command, database: &str) {
+    let set = replica_set().read().expect("nobody panics holding it");
+    let front = Front::new(&set);
+    let options = ["".to_owned(), format!("?replicaSet={SET}")];
+    for (nth, port) in front.ports.iter().enumerate() {
+        for (option, options) in options.iter().enumerate() {
+            // Each member with and without the option, but not everything twice.
+            if nth > 0 && option != nth % 2 {
+                continue;
+            }
+            let uri = format!("mongodb://127.0.0.1:{port}/{options}");
+            let mut client = client();
+            let printed = compare(&front, &uri, client.arg(&uri).arg(database).arg("all"));
+            assert_behind(&front, &uri, &printed);
+        }
+    }
+    let uri = format!("mongodb://127.0.0.1:{}/?replicaSet={SET}", front.weir.port("db"));
+    let printed = compare(&front, &uri, client().arg(&uri).arg(database).arg("all"));
+    assert_behind(&front, &uri, &printed);
+}
+
+fn every_member_is_a_seed_for_pymongo() {
+    every_seed(|| python("mongo_members.py"), "members_py");
+}
+
+fn every_member_is_a_seed_for_node() {
+    every_seed(|| node("mongo_members.js"), "members_node");
+}
+
+fn pymongo_4_6_stays_behind_weir() {
+    let set = replica_set().read().expect("nobody panics holding it");
+    let front = Front::new(&set);
+    for options in ["".to_owned(), format!("?replicaSet={SET}")] {
+        let uri = format!("mongodb://127.0.0.1:{}/{options}", front.ports[1]);
+        let mut client = python("mongo_members.py");
+        client.env("PYTHONPATH", part("pymongo46")).arg(&uri).arg("members_py46").arg("all");
+        let printed = compare(&front, &uri, &mut client);
+        assert!(printed["driver"].as_str().is_some_and(|driver| driver.starts_with("4.6")));
+        assert_behind(&front, &uri, &printed);
+    }
+}
+
+fn compressed_hellos_are_rewritten() {
+    let set = replica_set().read().expect("nobody panics holding it");
+    let front = Front::new(&set);
+    for compressor in ["snappy", "zlib", "zstd"] {
+        let uri = format!("mongodb://127.0.0.1:{}/?compressors={compressor}", front.ports[2]);
+        let mut client = python("mongo_members.py");
+        let printed = compare(&front, &uri, client.arg(&uri).arg(format!("members_{compressor}")).arg("all"));
+        assert_behind(&front, &uri, &printed);
+    }
+}
+
+fn a_direct_connection_stays_with_its_member() {
+    let set = replica_set().read().expect("nobody panics holding it");
+    let front = Front::new(&set);
+    let primary = set.primary();
+    for member in set.ports {
+        let port = front.port_of(member);
+        let uri = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
+        let what = if member == primary { "busy" } else { "reads" };
+        let mut clients = [python("mongo_members.py"), node("mongo_members.js")];
+        for client in &mut clients {
+            let client = client.stderr(Stdio::null()).arg(&uri).arg("members_direct").args([what, "0.2"]);
+            let printed = compare(&front, &uri, client);
+            assert_eq!(printed["servers"], serde_json::json!([format!("127.0.0.1:{port}")]));
+        }
+        // What came through the door went to the member behind it.
+        let numbers = front.weir.numbers();
+        let endpoint = format!("127.0.0.1:{member}");
+        assert!(numbers.sum("weir_endpoint_requests_total", &[("endpoint", &endpoint)]) > 0, "{endpoint}");
+    }
+}
+
+fn the_entry_leads_to_the_primary() {
+    let set = replica_set().read().expect("nobody panics holding it");
+    let front = Front::new(&set);
+    let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", front.weir.port("db"));
+    compare(&front, &uri, python("mongo_members.py").arg(&uri).arg("members_entry").args(["busy", "0.3"]));
+}
+
+/// Starts a busy client of each driver and lets `disturb` happen while they write; all of them must end well, and all that
+/// succeeded must have gone through Weir.
+fn while_busy(front: &Front, database: &str, seconds: u32, disturb: impl FnOnce()) {
+    let uri = format!("mongodb://127.0.0.1:{}/?replicaSet={SET}", front.ports[0]);
+    let clients = [python("mongo_members.py"), node("mongo_members.js")];
+    let mut running = Vec::new();
+    for (nth, mut client) in clients.into_iter().enumerate() {
+        client.arg(&uri).arg(format!("{database}_{nth}")).arg("busy").arg(seconds.to_string());
+        let mut process = Process::start("a busy client", client.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let mut errors = process.errors();
+        let mut line = String::new();
+        errors.read_line(&mut line).expect("it says that it is busy");
+        assert_eq!(line, "busy\n");
+        let errors = std::thread::spawn(move || errors.lines().map_while(Result::ok).collect::<Vec<_>>());
+        running.push((process, errors));
+    }
+    disturb();
+    let mut expected: Counts<3> = Counts::new();
+    for (mut process, errors) in running {
+        let text = process.rest();
+        assert_eq!(process.wait(), Some(0), "{:#?}\n{:#?}", errors.join(), front.weir.log());
+        let printed: Value = serde_json::from_str(&text).expect("JSON");
+        assert_behind(front, database, &printed);
+        for (key, n) in by_client::<3>(&printed) {
+            *expected.entry(key).or_insert(0) += n;
+        }
+    }
+    let well = |mut counts: Counts<3>| {
+        counts.retain(|key, _| key[2] == "ok" && key[0] != "endSessions");
+        counts
+    };
+    let expected = well(expected);
+    let wanted: u64 = expected.values().sum();
+    let numbers = front.weir.numbers_soon(|numbers| well(published(numbers)).values().sum::<u64>() >= wanted);
+    assert_same(database, &expected, &well(published(&numbers)));
+}
+
+fn writes_survive_a_step_down() {
+    let set = replica_set().write().expect("nobody panics holding it");
+    let front = Front::new(&set);
+    while_busy(&front, "members_step_down", 8, || {
+        let before = set.primary();
+        assert_ne!(set.ask("step_down"), before.to_string(), "somebody else is primary");
+    });
+}
+
+fn writes_survive_the_death_of_a_member() {
+    let set = replica_set().write().expect("nobody panics holding it");
+    let front = Front::new(&set);
+    let primary = set.primary();
+    while_busy(&front, "members_death", 12, || set.kill(primary));
+    set.start(primary);
+    set.primary();
+}
+
+fn members_come_and_go() {
+    let set = replica_set().write().expect("nobody panics holding it");
+    let front = Front::new(&set);
+    let primary = set.primary();
+    let gone = set.ports.into_iter().rev().find(|port| *port != primary).expect("there are three");
+    let port = front.port_of(gone);
+    set.ask(&format!("remove {gone}"));
+    front.weir.numbers_when("a member has gone", |numbers| members(numbers) == 2);
+    net::until("its door is closed", || std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    set.ask(&format!("add {gone}"));
+    front.weir.numbers_when("a member has come", |numbers| members(numbers) == 3);
+    // Old connections of drivers may lead to the port that it had, so it got another.
+    let fresh = front.port_of(gone);
+    assert_eq!(fresh, front.ports[2] + 1);
+    let uri = format!("mongodb://127.0.0.1:{fresh}/?replicaSet={SET}");
+    let printed = compare(&front, &uri, python("mongo_members.py").arg(&uri).arg("members_new").arg("all"));
+    assert!(printed["known"].as_array().is_some_and(|known| known.len() == 3 && known.iter().any(|k| k == &format!("127.0.0.1:{fresh}"))));
+}
+
+fn a_reload_keeps_the_members() {
+    let set = replica_set().read().expect("nobody panics holding it");
+    let front = Front::new(&set);
+    let uri = format!("mongodb://127.0.0.1:{}/?replicaSet={SET}", front.ports[0]);
+    let changed = front.config.replace("bind:", "idle_timeout: 1h, bind:");
+    assert_eq!(front.weir.reload(&changed)["message"], "reloaded");
+    assert_eq!(members(&front.weir.numbers()), 3);
+    let printed = compare(&front, &uri, python("mongo_members.py").arg(&uri).arg("members_reload").arg("all"));
+    assert_behind(&front, &uri, &printed);
+    // Transparent again: the doors close.
+    let first = front.ports[0];
+    let transparent = front.config.replace(&format!(", member_ports: {first}-{}", first + 7), "");
+    assert_ne!(transparent, front.config);
+    assert_eq!(front.weir.reload(&transparent)["message"], "reloaded");
+    for port in &front.ports {
+        net::until("its door is closed", || std::net::TcpStream::connect(("127.0.0.1", *port)).is_err());
+    }
+}
+
+fn without_ports_the_operator_is_told() {
+    let set = replica_set().read().expect("nobody panics holding it");
+    let endpoints = set.ports.map(|port| format!("\"127.0.0.1:{port}\"")).join(", ");
+    let config = format!(
+        "listeners: {{ db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db }} }} }}\n\
+         clusters: {{ db: {{ endpoints: [{endpoints}] }} }}\n"
+    );
+    let weir = Weir::start(&config);
+    let warned = |weir: &Weir| {
+        let log = weir.log();
+        log.iter().filter(|e| e["message"].as_str().is_some_and(|m| m.contains("member_ports"))).count()
+    };
+    assert_eq!(warned(&weir), 1, "at start: {:#?}", weir.log());
+    let checked = binary().arg("check").arg(weir.file()).output().expect("weir runs");
+    let checked = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(checked.contains("warning: ") && checked.contains("member_ports"), "{checked}");
+    let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", weir.port("db"));
+    json(python("mongo_members.py").arg(&uri).arg("members_told").arg("reads"));
+    assert_eq!(warned(&weir), 2, "when a hello has named members: {:#?}", weir.log());
+}

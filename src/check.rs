@@ -11,15 +11,23 @@ pub fn check(file: &Path, json: bool) -> ExitCode {
     let (errors, omitted, warnings, counts) = match weir_config::load(file, &sections) {
         Ok(config) => {
             // What only the files that it names can tell: certificates, keys, roots.
-            let found = weir_drive::Server::check(&config, crate::filters::FILTERS).err();
-            let errors = found.map(|error| Diagnostic {
+            let diagnostic = |message: String| Diagnostic {
                 file: config.file.clone(),
                 at: Position::START,
                 path: String::new(),
-                message: error.to_string(),
-            });
+                message,
+            };
             let counts = (config.listeners.len(), config.clusters.len());
-            (Vec::from_iter(errors), 0, config.warnings.clone(), counts)
+            let mut warnings = config.warnings.clone();
+            let found = weir_drive::Server::check(&config, crate::filters::FILTERS);
+            let errors = match found {
+                Ok(found) => {
+                    warnings.extend(found.iter().map(|warning| diagnostic(warning.to_string())));
+                    Vec::new()
+                }
+                Err(error) => vec![diagnostic(error.to_string())],
+            };
+            (errors, 0, warnings, counts)
         }
         Err(errors) => (errors.list().to_vec(), errors.omitted(), Vec::new(), (0, 0)),
     };

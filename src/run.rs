@@ -93,6 +93,8 @@ impl Process {
         let config = Arc::new(config);
         let measure = Measure::new(crate::admin::limits(&config.limits));
         let server = Arc::new(Server::start(Arc::clone(&config), FILTERS, &measure).await?);
+        let tended = Arc::clone(&server);
+        tokio::spawn(async move { tended.tend().await });
         let console =
             crate::admin::start(&config, &server, &measure).context("the admin API cannot start")?;
         let (file, path) = match origin {

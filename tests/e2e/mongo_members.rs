@@ -12,6 +12,7 @@ use crate::support::{
 use serde_json::Value;
 use std::io::BufRead as _;
 use std::process::{Command, Stdio};
+use std::sync::PoisonError;
 
 crate::tests!("mongo_members":
     every_member_is_a_seed_for_pymongo,
@@ -100,13 +101,20 @@ fn compare(front: &Front, what: &str, client: &mut Command) -> Value {
 /// The driver knows Weir's addresses, all of them and no others.
 fn assert_behind(front: &Front, what: &str, printed: &Value) {
     assert_eq!(printed["known"], serde_json::json!(front.addresses()), "{what}");
-    for server in printed["servers"].as_array().expect("a list") {
-        assert!(front.addresses().contains(&server.as_str().expect("text").to_owned()), "{what}: {server}");
+    assert_nowhere_else(front, what, printed);
+}
+
+/// The driver knows no other addresses than Weir's.
+fn assert_nowhere_else(front: &Front, what: &str, printed: &Value) {
+    for list in ["servers", "known"] {
+        for server in printed[list].as_array().expect("a list") {
+            assert!(front.addresses().contains(&server.as_str().expect("text").to_owned()), "{what}: {server}");
+        }
     }
 }
 
 fn every_seed(client: fn() -> Command, database: &str) {
-    let set = replica_set().read().expect("nobody panics holding it");
+    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
     let options = ["".to_owned(), format!("?replicaSet={SET}")];
     for (nth, port) in front.ports.iter().enumerate() {
@@ -135,7 +143,7 @@ fn every_member_is_a_seed_for_node() {
 }
 
 fn pymongo_4_6_stays_behind_weir() {
-    let set = replica_set().read().expect("nobody panics holding it");
+    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
     for options in ["".to_owned(), format!("?replicaSet={SET}")] {
         let uri = format!("mongodb://127.0.0.1:{}/{options}", front.ports[1]);
@@ -148,7 +156,7 @@ fn pymongo_4_6_stays_behind_weir() {
 }
 
 fn compressed_hellos_are_rewritten() {
-    let set = replica_set().read().expect("nobody panics holding it");
+    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
     for compressor in ["snappy", "zlib", "zstd"] {
         let uri = format!("mongodb://127.0.0.1:{}/?compressors={compressor}", front.ports[2]);
@@ -159,7 +167,7 @@ fn compressed_hellos_are_rewritten() {
 }
 
 fn a_direct_connection_stays_with_its_member() {
-    let set = replica_set().read().expect("nobody panics holding it");
+    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
     let primary = set.primary();
     for member in set.ports {
@@ -175,12 +183,12 @@ fn a_direct_connection_stays_with_its_member() {
         // What came through the door went to the member behind it.
         let numbers = front.weir.numbers();
         let endpoint = format!("127.0.0.1:{member}");
-        assert!(numbers.sum("weir_endpoint_requests_total", &[("endpoint", &endpoint)]) > 0, "{endpoint}");
+        assert!(numbers.sum("weir_endpoint_attempts_total", &[("endpoint", &endpoint)]) > 0, "{endpoint}");
     }
 }
 
 fn the_entry_leads_to_the_primary() {
-    let set = replica_set().read().expect("nobody panics holding it");
+    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
     let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", front.weir.port("db"));
     compare(&front, &uri, python("mongo_members.py").arg(&uri).arg("members_entry").args(["busy", "0.3"]));
@@ -208,7 +216,8 @@ fn while_busy(front: &Front, database: &str, seconds: u32, disturb: impl FnOnce(
         let text = process.rest();
         assert_eq!(process.wait(), Some(0), "{:#?}\n{:#?}", errors.join(), front.weir.log());
         let printed: Value = serde_json::from_str(&text).expect("JSON");
-        assert_behind(front, database, &printed);
+        // A member that is down may be unknown to the driver by then.
+        assert_nowhere_else(front, database, &printed);
         for (key, n) in by_client::<3>(&printed) {
             *expected.entry(key).or_insert(0) += n;
         }
@@ -224,7 +233,7 @@ fn while_busy(front: &Front, database: &str, seconds: u32, disturb: impl FnOnce(
 }
 
 fn writes_survive_a_step_down() {
-    let set = replica_set().write().expect("nobody panics holding it");
+    let set = replica_set().write().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
     while_busy(&front, "members_step_down", 8, || {
         let before = set.primary();
@@ -233,7 +242,7 @@ fn writes_survive_a_step_down() {
 }
 
 fn writes_survive_the_death_of_a_member() {
-    let set = replica_set().write().expect("nobody panics holding it");
+    let set = replica_set().write().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
     let primary = set.primary();
     while_busy(&front, "members_death", 12, || set.kill(primary));
@@ -242,7 +251,7 @@ fn writes_survive_the_death_of_a_member() {
 }
 
 fn members_come_and_go() {
-    let set = replica_set().write().expect("nobody panics holding it");
+    let set = replica_set().write().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
     let primary = set.primary();
     let gone = set.ports.into_iter().rev().find(|port| *port != primary).expect("there are three");
@@ -261,7 +270,7 @@ fn members_come_and_go() {
 }
 
 fn a_reload_keeps_the_members() {
-    let set = replica_set().read().expect("nobody panics holding it");
+    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
     let uri = format!("mongodb://127.0.0.1:{}/?replicaSet={SET}", front.ports[0]);
     let changed = front.config.replace("bind:", "idle_timeout: 1h, bind:");
@@ -280,7 +289,7 @@ fn a_reload_keeps_the_members() {
 }
 
 fn without_ports_the_operator_is_told() {
-    let set = replica_set().read().expect("nobody panics holding it");
+    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
     let endpoints = set.ports.map(|port| format!("\"127.0.0.1:{port}\"")).join(", ");
     let config = format!(
         "listeners: {{ db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db }} }} }}\n\

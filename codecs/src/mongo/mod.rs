@@ -21,6 +21,7 @@
 //! | `inflate`, `snappy` | looking into compressed messages in bounded memory |
 //! | `encode` | error replies, CRC-32C |
 //! | `shape` | a command without its values |
+//! | `whole` | a whole message taken apart and put together again |
 
 mod bson;
 mod command;
@@ -37,6 +38,7 @@ mod shape;
 mod snappy;
 
 mod walk;
+mod whole;
 
 pub use command::{Class, Command, Namespace};
 pub use decode::{Decoder, Head, ReplyDecoder, RequestDecoder};
@@ -48,3 +50,4 @@ pub use problem::Problem;
 pub use reply::{Labels, ReplyHead};
 pub use request::{ClientMetadata, Flags, RequestHead};
 pub use shape::{MAX_SHAPE, Shape};
+pub use whole::Whole;

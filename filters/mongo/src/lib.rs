@@ -14,6 +14,7 @@
 mod cursors;
 mod decode;
 mod measure;
+mod members;
 mod protocol;
 mod refusal;
 mod verdict;
@@ -21,10 +22,13 @@ mod verdict;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
-use weir_config::{Field, Kind, Listener, Node, Section, Settings, Table, Walk};
+use members::Members;
+use members::discover::Discovery;
+use members::settings::Said;
+use weir_config::{Config, Field, Kind, Listener, Node, Section, Settings, Table, Walk};
 use weir_drive::message::{self, Context};
 use weir_drive::{Accepted, BuildError, Filter, Service, Worker};
 
@@ -41,7 +45,14 @@ static TABLE: Table = Table {
     name: "mongo",
     doc: "Speaks MongoDB's wire protocol: every command is counted, nothing is changed.",
     fields: &[
-        Field::required("cluster", Kind::Cluster, "The MongoDB server, or the member of a replica set."),
+        Field::required(
+            "cluster",
+            Kind::Cluster,
+            "The MongoDB server; of a replica set, one member or several.",
+        ),
+        members::settings::MODE,
+        members::settings::ADVERTISE,
+        members::settings::MEMBER_PORTS,
         Field::optional("slow", Kind::Table(&measure::slow::TABLE), "What counts as slow."),
     ],
     rules: &[],
@@ -54,6 +65,9 @@ struct MongoSettings {
     slow: Arc<SlowSettings>,
     /// The operator has been told that drivers may go round this listener.
     told: Arc<AtomicBool>,
+    said: Said,
+    /// Of members mode; shared by all workers, and by the settings that come after as long as they ask for the same.
+    members: OnceLock<Arc<Members>>,
 }
 
 impl Section for Mongo {
@@ -70,7 +84,14 @@ impl Section for Mongo {
         let cluster = fields.cluster(walk, "cluster")?;
         let slow = fields.table_or_default(walk, "slow");
         let slow = SlowSettings::read(walk, &slow);
-        Some(Arc::new(MongoSettings { cluster, slow: Arc::new(slow?), told: Arc::default() }))
+        let said = members::settings::read(walk, &fields)?;
+        Some(Arc::new(MongoSettings {
+            cluster,
+            slow: Arc::new(slow?),
+            told: Arc::default(),
+            said,
+            members: OnceLock::new(),
+        }))
     }
 }
 
@@ -80,36 +101,79 @@ impl Filter for Mongo {
     }
 
     fn service(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Rc<dyn Service>, BuildError> {
-        Ok(Rc::new(MongoService { parts: RefCell::new(parts(listener, worker)?) }))
+        let made = parts(listener, worker, None)?;
+        Ok(Rc::new(MongoService { made: RefCell::new(made) }))
     }
+
+    fn check(&self, listener: &Listener, config: &Config) -> Result<Option<String>, BuildError> {
+        members::settings::check(settings(listener)?, listener, config)
+    }
+}
+
+fn settings(listener: &Listener) -> Result<&MongoSettings, BuildError> {
+    let settings = listener.settings.downcast_ref::<MongoSettings>();
+    settings.ok_or_else(|| BuildError::new(listener, "its settings are not of mongo"))
 }
 
 /// What a connection needs; a reload makes new ones, connections keep theirs.
 type Parts = (Rc<Protocol>, Rc<Context>);
 
-fn parts(listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Parts, BuildError> {
-    let settings = listener.settings.downcast_ref::<MongoSettings>();
-    let settings = settings.ok_or_else(|| BuildError::new(listener, "its settings are not of mongo"))?;
+/// What a listener has on one worker.
+struct Made {
+    parts: Parts,
+    members: Option<Arc<Members>>,
+    /// On the first worker, in members mode.
+    discovery: Option<Discovery>,
+}
+
+fn parts(
+    listener: &Arc<Listener>,
+    worker: &Rc<Worker>,
+    before: Option<&Arc<Members>>,
+) -> Result<Made, BuildError> {
+    let settings = settings(listener)?;
     let cluster = worker.cluster(&settings.cluster);
     let cluster = cluster.ok_or_else(|| BuildError::no_cluster(listener, &settings.cluster))?;
     let measure = worker.measure().measure();
-    let protocol = Protocol::new(&listener.name, measure, Arc::clone(&settings.told))
-        .with_slow(measure, &settings.slow);
-    Ok((Rc::new(protocol), Context::new(worker, listener, &cluster)))
+    let protocol =
+        Protocol::new(&listener.name, measure, Arc::clone(&settings.told)).with_slow(measure, &settings.slow);
+    let members = settings.said.fronting.as_ref().map(|fronting| {
+        let same = before.filter(|before| before.fronting == *fronting).cloned();
+        Arc::clone(settings.members.get_or_init(|| same.unwrap_or_else(|| Members::new(fronting.clone()))))
+    });
+    let fronted = members
+        .as_ref()
+        .map(|members| members::Fronted::new(members, &cluster.view, &listener.name, measure));
+    let first = members.as_ref().filter(|_| worker.index() == 0);
+    let discovery = first.map(|members| Discovery::start(worker, listener, &cluster, members));
+    let protocol = Rc::new(protocol.fronting(fronted));
+    Ok(Made { parts: (protocol, Context::new(worker, listener, &cluster)), members, discovery })
 }
 
 struct MongoService {
-    parts: RefCell<Parts>,
+    made: RefCell<Made>,
 }
 
 impl Service for MongoService {
     fn serve(self: Rc<Self>, connection: Accepted) -> Pin<Box<dyn Future<Output = ()>>> {
-        let (protocol, context) = self.parts.borrow().clone();
+        let (protocol, context) = self.made.borrow().parts.clone();
         Box::pin(message::serve(protocol, context, connection))
     }
 
     fn reload(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<(), BuildError> {
-        *self.parts.borrow_mut() = parts(listener, worker)?;
+        let made = parts(listener, worker, self.made.borrow().members.as_ref())?;
+        let before = self.made.replace(made);
+        let after = self.made.borrow();
+        if let Some(retired) = before.members
+            && after.members.as_ref().is_none_or(|members| !Arc::ptr_eq(members, &retired))
+        {
+            retired.retire();
+        }
+        if after.discovery.is_some()
+            && let Some(discovery) = before.discovery
+        {
+            discovery.hand_over();
+        }
         Ok(())
     }
 }

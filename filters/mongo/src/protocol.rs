@@ -1,6 +1,7 @@
 //! MongoDB as a message protocol: which operation a request is, which reply answers it, and what is remembered between.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -11,11 +12,14 @@ use weir_decide::exchange::{
     Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Replies as Due,
 };
 use weir_decide::protocol::{self, Answer, Ending, Malformed, Step};
+use weir_measure::ledger::Ledger;
 use weir_measure::{Counter, Measure, names};
 
 use crate::cursors::AwaitCursors;
 use crate::decode::{Direction, Replies, Requests, Shared};
+use crate::measure::open::Belongs;
 use crate::measure::slow::{Kept, Slow, SlowSettings};
+use crate::members::{Door, Fronted};
 use crate::{measure, refusal, verdict};
 
 /// What all decompressors of the process may take together. It is met by many clients that send large zstd messages
@@ -33,6 +37,9 @@ pub struct Protocol {
     forgotten: Counter,
     told: Arc<AtomicBool>,
     slow: Slow,
+    ledger: Arc<Ledger>,
+    /// Members mode.
+    members: Option<Fronted>,
 }
 
 impl Protocol {
@@ -42,7 +49,13 @@ impl Protocol {
         let shared = Rc::new(Shared { listener: Arc::clone(listener), inflate });
         let forgotten = measure.counter(&names::MONGO_AWAITED_CURSORS_FORGOTTEN, &[]);
         let slow = Slow::new(listener, measure, Arc::default());
-        Protocol { shared, awaited: &AWAITED, forgotten, told, slow }
+        let ledger = measure.ledger(listener);
+        Protocol { shared, awaited: &AWAITED, forgotten, told, slow, ledger, members: None }
+    }
+
+    /// The same in members mode, or not.
+    pub(crate) fn fronting(self, members: Option<Fronted>) -> Protocol {
+        Protocol { members, ..self }
     }
 
     /// The same, with other settings of what is slow.
@@ -59,6 +72,7 @@ impl Protocol {
         {
             session.application = names.intern(NameKind::Application, &[client.application.as_bytes()]);
         }
+        session.door.spoke |= !head.command.is_hello();
         op.command = head.command;
         op.op_code = head.op_code;
         op.is_query_command = head.is_query_command;
@@ -69,6 +83,7 @@ impl Protocol {
         op.is_retryable_write = head.is_retryable_write();
         let shared = &mut op.shared;
         measure::request(shared, head);
+        op.belongs.learn(&self.ledger, shared, head);
         shared.name = match head.command {
             Command::Other => NameId::OTHER,
             command => names.intern(NameKind::Operation, &[command.name().as_bytes()]),
@@ -95,7 +110,7 @@ impl Protocol {
             _ if op.opens_awaited => self.remember(tail.cursor_id),
             Command::GetMore if tail.cursor_id == 0 => self.awaited.remove(op.cursor_id),
             Command::KillCursors => self.awaited.remove(op.cursor_id),
-            _ if op.command.is_hello() && tail.announces_members => self.tell(),
+            _ if op.command.is_hello() && tail.announces_members && self.members.is_none() => self.tell(),
             _ => {}
         }
     }
@@ -112,7 +127,8 @@ impl Protocol {
             tracing::warn!(
                 listener = %self.shared.listener,
                 "the server is a member of a replica set: a driver whose URI does not say directConnection=true learns the \
-                 addresses of its members here, and then goes to them past Weir"
+                 addresses of its members here, and then goes to them past Weir; give the listener member_ports, one for \
+                 each member"
             );
         }
     }
@@ -126,6 +142,8 @@ pub struct Session {
     /// The number of the last reply that Weir made itself.
     pub(crate) last_request_id: i32,
     kept: Kept,
+    /// Where it came in.
+    door: Door,
 }
 
 /// One command under way.
@@ -147,6 +165,7 @@ pub struct MongoOp {
     kept: u32,
     /// The cursor that its reply left open.
     left_open: i64,
+    belongs: Belongs,
 }
 
 impl MongoOp {
@@ -166,6 +185,7 @@ impl MongoOp {
             is_judged: false,
             kept: 0,
             left_open: 0,
+            belongs: Belongs::default(),
         }
     }
 }
@@ -190,8 +210,13 @@ impl protocol::Protocol for Protocol {
     type Op = MongoOp;
 
     fn session(&self) -> (Session, Requests, Replies) {
-        let session = Session { application: NameId::NONE, last_request_id: 0, kept: Kept::default() };
+        let door = Door::default();
+        let session = Session { application: NameId::NONE, last_request_id: 0, kept: Kept::default(), door };
         (session, Direction::new(&self.shared, "client"), Direction::new(&self.shared, "server"))
+    }
+
+    fn connected(&self, session: &mut Session, local: SocketAddr) {
+        session.door.port = local.port();
     }
 
     fn request(
@@ -205,6 +230,11 @@ impl protocol::Protocol for Protocol {
         if let Some(head) = head {
             self.describe(session, names, &mut op, head);
         }
+        if let Some(members) = &self.members
+            && !session.door.answered
+        {
+            op.shared.affinity = members.affinity(&session.door);
+        }
         (op, Step::Forward)
     }
 
@@ -216,26 +246,35 @@ impl protocol::Protocol for Protocol {
         Some(tag(head.header.response_to))
     }
 
-    fn reply(&self, _: &mut Session, op: &mut MongoOp, _: EndpointId, head: &ReplyHead) -> Answer {
+    fn reply(&self, session: &mut Session, op: &mut MongoOp, _: EndpointId, head: &ReplyHead) -> Answer {
+        session.door.answered = true;
         let more = head.more_to_come();
         if more {
             // The next one answers this one.
             op.shared.tag = tag(head.header.request_id);
             op.reply_to = op.reply_to.map(|to| to.after(head.header.request_id));
         }
-        Answer::Relay { more, hold: false }
+        match &self.members {
+            Some(members) if op.command.is_hello() => members.answer(more),
+            _ => Answer::Relay { more, hold: false },
+        }
     }
 
     fn rewrite(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         _: &MongoOp,
         whole: &[u8],
         out: &mut BytesMut,
     ) -> Result<(), Malformed> {
-        // Transparent: never asked for.
-        out.extend_from_slice(whole);
-        Ok(())
+        match &self.members {
+            Some(members) => members.rewrite(&session.door, whole, &self.shared, out),
+            None => {
+                // Transparent: never asked for.
+                out.extend_from_slice(whole);
+                Ok(())
+            }
+        }
     }
 
     fn judge(&self, _: &mut Session, names: &mut dyn Names, op: &mut MongoOp, tail: &ReplyHead) -> Outcome {
@@ -262,13 +301,15 @@ impl protocol::Protocol for Protocol {
     }
 
     fn ended(&self, session: &mut Session, op: &mut MongoOp, ending: &Ending<'_>) {
+        let cursors = (op.cursor_id, op.left_open);
+        op.belongs.ended(&self.ledger, op.command, cursors, &op.shared, ending);
         let cursor = if op.cursor_id == 0 { op.left_open } else { op.cursor_id };
         self.slow.ended(&session.kept, op.kept, (op.command, cursor), &op.shared, ending);
     }
 
-    fn degrades(&self, _: &Session) -> bool {
-        // There are no rules: everything is only observed.
-        true
+    fn degrades(&self, session: &Session) -> bool {
+        // In members mode a driver's monitor must not see a hello that has not been rewritten.
+        self.members.is_none() || session.door.spoke
     }
 }
 

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use weir_config::{Listener, Section};
+use weir_config::{Config, Listener, Section};
 
 /// A protocol that a listener can speak. The binary names its filters in one list.
 pub trait Filter: Sync {
@@ -19,6 +19,13 @@ pub trait Filter: Sync {
     /// What TLS clients are offered by ALPN (RFC 7301), the best first. None: no ALPN, whatever the client offers.
     fn alpn(&self) -> &'static [Alpn] {
         &[]
+    }
+
+    /// Whether a listener makes sense beside the rest of the configuration, as far as can be told without listening or
+    /// asking a server. `Ok(Some(..))`: it can be run, and the operator should know this.
+    fn check(&self, listener: &Listener, config: &Config) -> Result<Option<String>, BuildError> {
+        let _ = (listener, config);
+        Ok(None)
     }
 
     /// Makes the service of one listener on one worker. Called on the worker's thread, with all clusters of the new

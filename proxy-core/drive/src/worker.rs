@@ -112,10 +112,11 @@ impl Worker {
     /// Asks the process to open a listener's doors, and to add endpoints to its cluster; see [`Front`]. Takes effect only
     /// while somebody runs [`Server::tend`](crate::Server::tend). `None`: the process does not take it, because it is
     /// going away or the listener has gone.
-    pub async fn front(&self, front: Front) -> Option<Fronted> {
+    /// Asked at once, whether or not the answer is waited for.
+    pub fn front(&self, front: Front) -> impl Future<Output = Option<Fronted>> + use<> {
         let (answer, answered) = oneshot::channel();
-        self.process.fronts.send((front, answer)).ok()?;
-        answered.await.ok()
+        let asked = self.process.fronts.send((front, answer));
+        async move { asked.is_ok().then_some(answered.await.ok()).flatten() }
     }
 
     pub(crate) fn process(&self) -> &Arc<Process> {

@@ -103,6 +103,10 @@ impl Picker {
         self.picks.iter().find(|pick| &**pick.address() == address)
     }
 
+    pub(crate) fn addresses(&self) -> Vec<Arc<str>> {
+        self.picks.iter().map(|pick| Arc::clone(pick.address())).collect()
+    }
+
     /// The endpoint for this try. `None`: there is none that will do.
     pub(crate) fn choose(&mut self, affinity: Affinity, tries: &mut Tries, rng: &Rng) -> Option<&Pick> {
         let member = match affinity {

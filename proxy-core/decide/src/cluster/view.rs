@@ -63,6 +63,10 @@ impl View {
     /// changed. Admission does it too, so it need only be called now and then, for clusters without traffic.
     pub fn tick(&self, now: Now) {
         self.cluster.tick(now);
+        self.adopt();
+    }
+
+    fn adopt(&self) {
         if self.cluster.watch.0.generation.load(Ordering::Acquire) != self.seen.get() {
             let list = self.cluster.published();
             self.seen.set(list.generation);
@@ -77,9 +81,15 @@ impl View {
 
     /// The endpoint with this address (`host:port`, as it is listed), if the cluster has it, ejected or not. Looks at each
     /// of them, so not for every operation.
-    pub fn endpoint_at(&self, address: &str, now: Now) -> Option<Pick> {
-        self.tick(now);
+    pub fn endpoint_at(&self, address: &str) -> Option<Pick> {
+        self.adopt();
         self.picker.borrow().by_address(address).cloned()
+    }
+
+    /// The addresses of all endpoints, ejected or not.
+    pub fn addresses(&self) -> Vec<Arc<str>> {
+        self.adopt();
+        self.picker.borrow().addresses()
     }
 
     pub(crate) fn random(&self) -> u64 {

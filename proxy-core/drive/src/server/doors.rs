@@ -42,7 +42,7 @@ impl Server {
         while let Some((front, answer)) = fronts.recv().await {
             match self.front(&front).await {
                 Ok(Some(fronted)) => drop(answer.send(fronted)),
-                Ok(None) => {}
+                Ok(None) | Err(StartError::Draining) => {}
                 Err(error) => {
                     tracing::error!(listener = %front.listener, %error, "its doors stay as they are");
                 }

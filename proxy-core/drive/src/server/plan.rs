@@ -4,6 +4,7 @@
 use super::StartError;
 use crate::Filter;
 use crate::cluster::shared as cluster;
+use crate::filter::BuildError;
 use crate::listener;
 use crate::numbers::ListenerNumbers;
 use crate::tls;
@@ -62,6 +63,15 @@ pub(crate) fn plan(
         .flat_map(|before| &before.listeners)
         .map(|planned| (&*planned.config.name, planned))
         .collect();
+    for listener in &config.listeners {
+        // Only what is new is told: a reload does not repeat what was said of a listener that stays as it is.
+        let stays = known.get(&*listener.name).is_some_and(|known| known.config.same(listener));
+        let (filter, _) = served_by(listener, filters)?;
+        match filter.check(listener, config)? {
+            Some(warning) if !stays => tracing::warn!(listener = %listener.name, "{warning}"),
+            _ => {}
+        }
+    }
     let listeners = config.listeners.iter().map(|listener| {
         listener_of(listener, known.get(&*listener.name).copied(), filters, measure, workers)
     });
@@ -104,12 +114,16 @@ fn listener_of(
     Ok(Planned { config: Arc::clone(config), filter, shared, sockets, doors, tls })
 }
 
-/// What can be told of `config` without listening.
-pub(crate) fn check(config: &Config, filters: &[&'static dyn Filter]) -> Result<(), StartError> {
+/// What can be told of `config` without listening; what the operator should know of it.
+pub(crate) fn check(config: &Config, filters: &[&'static dyn Filter]) -> Result<Vec<BuildError>, StartError> {
+    let mut warnings = Vec::new();
     for listener in &config.listeners {
-        served_by(listener, filters)?;
+        let (filter, _) = served_by(listener, filters)?;
+        let warning = filter.check(listener, config)?;
+        warnings.extend(warning.map(|warning| BuildError::new(listener, warning)));
     }
-    config.clusters.iter().try_for_each(|cluster| secured_by(cluster).map(drop))
+    config.clusters.iter().try_for_each(|cluster| secured_by(cluster).map(drop))?;
+    Ok(warnings)
 }
 
 type ServedBy = (&'static dyn Filter, Option<Arc<rustls::ServerConfig>>);

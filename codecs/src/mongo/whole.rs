@@ -1,0 +1,122 @@
+//! A whole message taken apart, and put together again around another document: for the few that are rewritten.
+
+use bytes::{BufMut, BytesMut};
+
+use super::encode::crc32c;
+use super::header::{HEADER_LENGTH, Header, OpCode};
+use super::inflate::{Compressor, Inflate};
+use super::problem::Problem;
+use super::request::Flags;
+
+/// `OP_REPLY` between header and document: flags, cursor, starting number, how many documents.
+const REPLY_PREFACE: usize = 20;
+/// `OP_MSG` between header and document: flags and the kind of the only section.
+const MSG_PREFACE: usize = 5;
+/// `OP_COMPRESSED` between header and compressed bytes.
+const COMPRESSED_PREFACE: usize = 9;
+/// `OP_MSG`'s checksum.
+const CHECKSUM: usize = 4;
+
+/// A message of one document, decompressed.
+#[derive(Debug)]
+pub struct Whole {
+    header: Header,
+    /// What stands between header and document.
+    preface: Vec<u8>,
+    document: Vec<u8>,
+    checksum: bool,
+}
+
+impl Whole {
+    /// Takes `message` apart: an `OP_MSG` of one body, or an `OP_REPLY` of one document, compressed or not, which is at
+    /// most `limit` bytes long when decompressed.
+    ///
+    /// # Errors
+    /// Why it is no such message.
+    pub fn take_apart(message: &[u8], inflate: &mut Inflate, limit: usize) -> Result<Whole, Problem> {
+        let header = Header::parse(message).ok().flatten().ok_or(Problem::Length)?;
+        let body = message.get(HEADER_LENGTH..header.length as usize).ok_or(Problem::Truncated)?;
+        if header.op_code != OpCode::COMPRESSED {
+            return Whole::plain(header, body);
+        }
+        let (preface, compressed) = body.split_at_checked(COMPRESSED_PREFACE).ok_or(Problem::Compressed)?;
+        let (op_code, length, id) = match *preface {
+            [a, b, c, d, e, f, g, h, id] => {
+                (i32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]), id)
+            }
+            _ => return Err(Problem::Compressed),
+        };
+        if length as usize > limit {
+            return Err(Problem::Inflated);
+        }
+        let header = Header { op_code: OpCode(op_code), ..header };
+        match Compressor::from_id(id).ok_or(Problem::Compressor)? {
+            Compressor::Noop => Whole::plain(header, compressed),
+            compressor => Whole::plain(header, &inflated(compressor, length, compressed, inflate)?),
+        }
+    }
+
+    fn plain(header: Header, body: &[u8]) -> Result<Whole, Problem> {
+        let flags =
+            body.first_chunk::<4>().map(|bits| u32::from_le_bytes(*bits)).ok_or(Problem::Truncated)?;
+        let checksum = header.op_code == OpCode::MSG && Flags(flags).checksum_present();
+        let body = match checksum {
+            true => body.get(..body.len().saturating_sub(CHECKSUM)).unwrap_or_default(),
+            false => body,
+        };
+        let length = match header.op_code {
+            OpCode::MSG => MSG_PREFACE,
+            OpCode::REPLY => REPLY_PREFACE,
+            _ => return Err(Problem::NoBody),
+        };
+        let (preface, document) = body.split_at_checked(length).ok_or(Problem::Truncated)?;
+        match (header.op_code, preface) {
+            (OpCode::MSG, [.., 0]) | (OpCode::REPLY, [.., 1, 0, 0, 0]) => {}
+            _ => return Err(Problem::NoBody),
+        }
+        let announced = document.first_chunk::<4>().map(|length| u32::from_le_bytes(*length));
+        if announced.is_none_or(|length| length as usize != document.len()) {
+            // Another section follows the body, or nobody knows what.
+            return Err(Problem::SecondBody);
+        }
+        Ok(Whole { header, preface: preface.to_vec(), document: document.to_vec(), checksum })
+    }
+
+    /// The document, BSON.
+    pub fn document(&self) -> &[u8] {
+        &self.document
+    }
+
+    /// Appends the same message with another document to `out`: its numbers and flags stay, its length and its checksum
+    /// (where it had one) are right for what it is now. It is not compressed, which every driver takes.
+    pub fn put_together(&self, document: &[u8], out: &mut BytesMut) {
+        let start = out.len();
+        let length = HEADER_LENGTH + self.preface.len() + document.len();
+        let length = length + if self.checksum { CHECKSUM } else { 0 };
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        out.put_slice(&Header { length, ..self.header }.to_bytes());
+        out.put_slice(&self.preface);
+        out.put_slice(document);
+        if self.checksum {
+            let sum = crc32c(out.get(start..).unwrap_or_default());
+            out.put_u32_le(sum);
+        }
+    }
+}
+
+fn inflated(
+    compressor: Compressor,
+    length: u32,
+    compressed: &[u8],
+    inflate: &mut Inflate,
+) -> Result<Vec<u8>, Problem> {
+    let mut stream = inflate.take(compressor, length, compressed)?;
+    let mut whole = Vec::with_capacity(length as usize);
+    let done = stream.run(compressed, |clear| {
+        whole.extend_from_slice(clear);
+        Ok(clear.len())
+    });
+    let done = done.and_then(|()| stream.finish());
+    inflate.give_back(stream);
+    done.map(|()| whole)
+}

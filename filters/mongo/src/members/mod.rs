@@ -1,0 +1,169 @@
+//! Members mode: a replica set behind Weir, every member at an address of Weir's own, so that drivers cannot go round it.
+//!
+//! A driver asks any member for the others (`hello`) and connects to the addresses that it is told. So each member gets a
+//! door of the listener's, on the host `advertise` and a port of `member_ports` ([`map`]); a connection that comes through
+//! a door goes to its member and nowhere else; and the answers to `hello` name the doors in place of the members
+//! ([`hello`]). Who the members are is asked of them, off the path of any request ([`discover`]); new ones get a door, and
+//! the doors of those that have gone close.
+//!
+//! The listener's own port is a door like the others when it is among `member_ports`; a connection to a port that is
+//! nobody's door goes to the primary, or where none is known to any member.
+//!
+//! A hello that should be rewritten and cannot be ends its connection, and is counted
+//! (`weir_mongo_hellos_total{result="refused"}`): the driver tries again, and must never see the members' own addresses.
+//! For the same reason bytes that cannot be understood end a connection that has only asked for hellos so far; once it has
+//! sent another command it is none of a driver's monitors.
+
+pub(crate) mod discover;
+mod hello;
+pub(crate) mod map;
+pub(crate) mod settings;
+
+use crate::decode::Shared;
+use bytes::BytesMut;
+use map::Map;
+use settings::Fronting;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+use weir_decide::cluster::View as Endpoints;
+use weir_decide::exchange::Affinity;
+use weir_decide::protocol::{Answer, Malformed};
+use weir_measure::{Counter, Measure, names};
+
+/// The largest answer to a hello that is rewritten, on the wire and decompressed. A set has 50 members at most.
+const MAX_HELLO: usize = 1 << 20;
+
+/// What all workers know of a listener's replica set.
+#[derive(Debug)]
+pub(crate) struct Members {
+    pub(crate) fronting: Fronting,
+    generation: AtomicU64,
+    map: Mutex<Arc<Map>>,
+    /// Told when a hello names somebody who is not on the map.
+    pub(crate) outdated: Notify,
+}
+
+impl Members {
+    pub(crate) fn new(fronting: Fronting) -> Arc<Members> {
+        let map = Mutex::new(Arc::new(Map::unknown()));
+        Arc::new(Members { fronting, generation: AtomicU64::new(1), map, outdated: Notify::new() })
+    }
+
+    /// The map at this moment.
+    pub(crate) fn map(&self) -> Arc<Map> {
+        // What is behind the lock is replaced whole, so a panic cannot leave it half-changed.
+        Arc::clone(&self.map.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn publish(&self, map: Map) {
+        *self.map.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The listener is to be fronted otherwise: connections that still go by this map end with their next hello.
+    pub(crate) fn retire(&self) {
+        self.publish(Map::unknown());
+    }
+}
+
+/// A worker's view of a listener's members.
+pub(crate) struct Fronted {
+    members: Arc<Members>,
+    endpoints: Rc<Endpoints>,
+    seen: Cell<u64>,
+    map: RefCell<Arc<Map>>,
+    numbers: Numbers,
+}
+
+struct Numbers {
+    rewritten: Counter,
+    passed: Counter,
+    refused: Counter,
+}
+
+/// What is remembered of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Door {
+    /// The port that the client connected to.
+    pub(crate) port: u16,
+    /// A server has answered: the connection stays with it.
+    pub(crate) answered: bool,
+    /// It has sent something else than hellos, so it is no monitor of a driver's.
+    pub(crate) spoke: bool,
+}
+
+impl Fronted {
+    pub(crate) fn new(
+        members: &Arc<Members>,
+        endpoints: &Rc<Endpoints>,
+        listener: &str,
+        measure: &Measure,
+    ) -> Fronted {
+        let hellos = |result| measure.counter(&names::MONGO_HELLOS, &[listener, result]);
+        Fronted {
+            members: Arc::clone(members),
+            endpoints: Rc::clone(endpoints),
+            seen: Cell::new(0),
+            map: RefCell::new(members.map()),
+            numbers: Numbers {
+                rewritten: hellos("rewritten"),
+                passed: hellos("passed"),
+                refused: hellos("refused"),
+            },
+        }
+    }
+
+    fn map(&self) -> Arc<Map> {
+        let generation = self.members.generation.load(Ordering::Acquire);
+        if generation != self.seen.get() {
+            *self.map.borrow_mut() = self.members.map();
+            self.seen.set(generation);
+        }
+        Arc::clone(&self.map.borrow())
+    }
+
+    /// Where an operation of a connection that is with no server yet goes.
+    pub(crate) fn affinity(&self, door: &Door) -> Affinity {
+        let map = self.map();
+        let address = map.member_at(door.port).or_else(|| map.entry());
+        let pick = address.and_then(|address| self.endpoints.endpoint_at(address));
+        pick.map_or(Affinity::Connection, |pick| Affinity::Endpoint(pick.id()))
+    }
+
+    /// What to do with the answer to a hello.
+    pub(crate) fn answer(&self, more: bool) -> Answer {
+        Answer::Rewrite { limit: MAX_HELLO, more }
+    }
+
+    /// Writes the answer to a hello, with Weir's addresses in place of the members', to `out`.
+    pub(crate) fn rewrite(
+        &self,
+        door: &Door,
+        whole: &[u8],
+        shared: &Shared,
+        out: &mut BytesMut,
+    ) -> Result<(), Malformed> {
+        let mut inflate = shared.inflate.borrow_mut();
+        match hello::rewrite(&self.map(), door.port, whole, &mut inflate, out) {
+            Ok(hello::Done::Rewritten { unmapped }) => {
+                self.numbers.rewritten.inc();
+                if unmapped {
+                    self.members.outdated.notify_one();
+                }
+                Ok(())
+            }
+            Ok(hello::Done::Passed) => {
+                self.numbers.passed.inc();
+                Ok(())
+            }
+            Err(reason) => {
+                self.numbers.refused.inc();
+                self.members.outdated.notify_one();
+                Err(Malformed::Syntax(reason))
+            }
+        }
+    }
+}

@@ -365,8 +365,11 @@ struct Element<'a> {
     value: &'a [u8],
 }
 
+/// Identifier, documents, the rest.
+type Sequence<'a> = (&'a [u8], Option<&'a [u8]>, &'a [u8]);
+
 /// The next document sequence: its identifier, its documents if they are all there, and what follows.
-fn sequence(section: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+fn sequence(section: &[u8]) -> Option<Sequence<'_>> {
     let (kind, rest) = section.split_first()?;
     if *kind != 1 {
         return None;

@@ -13,6 +13,7 @@ mod capped;
 mod clusters;
 pub mod histogram;
 mod intern;
+pub mod ledger;
 mod local;
 pub mod names;
 mod process;
@@ -121,6 +122,8 @@ pub struct Measure {
     outcomes: Capped<OutcomeKey, ()>,
     applications: Capped<ApplicationKey, ()>,
     slow: slow::SlowOperations,
+    /// By listener.
+    ledgers: Mutex<std::collections::BTreeMap<Arc<str>, Arc<ledger::Ledger>>>,
 }
 
 impl Measure {
@@ -140,6 +143,7 @@ impl Measure {
             outcomes: Capped::new(limits.outcomes),
             applications: Capped::new(limits.application_rows),
             slow: slow::SlowOperations::default(),
+            ledgers: Mutex::default(),
         })
     }
 
@@ -182,6 +186,20 @@ impl Measure {
     /// The slow operations and the failures of late.
     pub fn slow(&self) -> &slow::SlowOperations {
         &self.slow
+    }
+
+    /// What stays open between the operations of `listener`: the same ledger whenever it is asked for. Takes a lock; keep the
+    /// result.
+    pub fn ledger(&self, listener: &Arc<str>) -> Arc<ledger::Ledger> {
+        Arc::clone(lock(&self.ledgers).entry(Arc::clone(listener)).or_default())
+    }
+
+    /// Every ledger, with its listener's name.
+    pub fn ledgers(&self) -> Vec<(Arc<str>, Arc<ledger::Ledger>)> {
+        lock(&self.ledgers)
+            .iter()
+            .map(|(listener, ledger)| (Arc::clone(listener), Arc::clone(ledger)))
+            .collect()
     }
 
     /// The text of a name, as it is shown. Takes a lock and copies what other threads have named since it was last called: for

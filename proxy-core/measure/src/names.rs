@@ -228,11 +228,29 @@ families! {
     // MongoDB listeners.
     MONGO_AWAITED_CURSORS_FORGOTTEN = Counter "weir_mongo_awaited_cursors_forgotten_total" []:
         "Cursors that wait for data and are no longer known to, because there are too many; their getMores may count in latencies.";
-
     MONGO_HELLOS = Counter "weir_mongo_hellos_total" ["listener", "result"]:
         "Answers to hello in members mode: `rewritten` to name Weir, `passed` because they name nobody, `refused` because they could not be rewritten, which ended the connection.";
     MONGO_MEMBERS = Gauge "weir_mongo_members" ["listener"]:
         "Members of the replica set that have an address at the listener.";
+
+    MONGO_CURSORS_OPEN = Gauge "weir_mongo_cursors_open" ["listener"]:
+        "Cursors that are open on the server, as far as is known.";
+    MONGO_CURSORS = Counter "weir_mongo_cursors_total" ["listener", "end"]:
+        "Cursors of more than one batch that have ended, by how: exhausted, killed, failed, abandoned (idle for 10 minutes), forgotten (no room).";
+    MONGO_CURSOR_BATCHES = Counter "weir_mongo_cursor_batches_total" ["listener", "end"]:
+        "Batches of the cursors that have ended.";
+    MONGO_CURSOR_SECONDS = Counter "weir_mongo_cursor_seconds_total" ["listener", "end"]:
+        "How long the cursors that have ended were open.";
+    MONGO_TRANSACTIONS_OPEN = Gauge "weir_mongo_transactions_open" ["listener"]:
+        "Transactions under way.";
+    MONGO_TRANSACTIONS_STARTED = Counter "weir_mongo_transactions_started_total" ["listener"]:
+        "Transactions that were started.";
+    MONGO_TRANSACTIONS = Counter "weir_mongo_transactions_total" ["listener", "end"]:
+        "Transactions that have ended, by how: committed, aborted, commit_failed, abandoned (idle for 2 minutes), forgotten (no room).";
+    MONGO_TRANSACTION_STATEMENTS = Counter "weir_mongo_transaction_statements_total" ["listener", "end"]:
+        "Statements of the transactions that have ended, commit and abort left out.";
+    MONGO_TRANSACTION_SECONDS = Counter "weir_mongo_transaction_seconds_total" ["listener", "end"]:
+        "How long the transactions that have ended took.";
 
     // The admin API.
     ADMIN_REQUESTS = Counter "weir_admin_requests_total" ["endpoint", "status"]:

@@ -124,6 +124,9 @@ impl Snapshot {
         let mut samples = Samples::default();
         samples.add(&names::WORKERS, &[], shards.len() as u64);
         samples.add(&names::ROWS_OVERFLOW, &["places"], measure.places_beyond.value());
+        for (listener, ledger) in measure.ledgers() {
+            ledger.write(&listener, &mut samples);
+        }
         measure.registry.gather(&mut samples);
         // Names and places after the rows, so that every id that a row holds is known.
         let mut known = lock(&measure.texts);

@@ -6,6 +6,7 @@
 mod faults;
 mod harness;
 mod items;
+mod open;
 mod operations;
 mod outcomes;
 mod polls;

@@ -1,0 +1,82 @@
+//! What stays open between operations: which cursor, transaction or retryable write an operation belongs to, and what its end
+//! means to them.
+
+use weir_codecs::mongo::{Command, RequestHead};
+use weir_decide::exchange::{Operation, Trait};
+use weir_decide::protocol::Ending;
+use weir_measure::ledger::{CursorEnd, Ledger, TransactionEnd};
+
+use crate::verdict::result;
+
+/// What an operation belongs to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Belongs {
+    /// A hash of session and number, in a transaction.
+    transaction: Option<u64>,
+    starts: bool,
+    /// It has been looked for among the writes that came before, and was among them.
+    resent: Option<bool>,
+}
+
+impl Belongs {
+    /// What a request's head tells.
+    pub(crate) fn learn(&mut self, ledger: &Ledger, shared: &mut Operation, head: &RequestHead) {
+        let (Some(session), Some(number)) = (head.session, head.txn_number) else { return };
+        let session = hash(session);
+        if head.in_transaction {
+            self.transaction = Some(session.rotate_left(17) ^ number.cast_unsigned());
+            self.starts = head.starts_transaction;
+        } else if head.is_retryable_write() {
+            let resent = *self.resent.get_or_insert_with(|| ledger.is_resent(session, number));
+            shared.traits = shared.traits.with(Trait::Resent, resent);
+        }
+    }
+
+    /// The operation (or one reply of a stream) has ended; `asked` and `left` are the cursor that it was about, and the one
+    /// that its reply leaves open.
+    pub(crate) fn ended(
+        &self,
+        ledger: &Ledger,
+        command: Command,
+        (asked, left): (i64, i64),
+        op: &Operation,
+        ending: &Ending<'_>,
+    ) {
+        let outcome = ending.outcome;
+        if outcome.fault.is_none() {
+            match (command, outcome.result) {
+                (Command::GetMore, result::OK) if left != 0 => {
+                    ledger.batch(left, op.resource, op.application)
+                }
+                (Command::GetMore, result::OK) => ledger.close(asked, CursorEnd::Exhausted, true),
+                (Command::GetMore, _) => ledger.close(asked, CursorEnd::Failed, false),
+                (Command::KillCursors, result::OK) => ledger.close(asked, CursorEnd::Killed, false),
+                _ if left != 0 => ledger.batch(left, op.resource, op.application),
+                _ => {}
+            }
+        }
+        if let Some(transaction) = self.transaction {
+            let end = match (command, outcome.fault, outcome.result) {
+                // Nobody knows how that went: the driver will ask again.
+                (Command::CommitTransaction | Command::AbortTransaction, Some(_), _) => return,
+                (Command::CommitTransaction, None, result::OK | result::WRITE_CONCERN_ERROR) => {
+                    TransactionEnd::Committed
+                }
+                (Command::CommitTransaction, ..) => TransactionEnd::CommitFailed,
+                // However it is answered, the transaction is no more.
+                (Command::AbortTransaction, ..) => TransactionEnd::Aborted,
+                _ => {
+                    let took = ending.ended.since(ending.began);
+                    return ledger.statement(transaction, self.starts.then_some(took));
+                }
+            };
+            ledger.finish(transaction, end);
+        }
+    }
+}
+
+/// Sessions are random: little mixing is good enough.
+fn hash(session: [u8; 16]) -> u64 {
+    let all = u128::from_le_bytes(session);
+    (all as u64).wrapping_mul(0x2545_F491_4F6C_DD1D).wrapping_add((all >> 64) as u64)
+}

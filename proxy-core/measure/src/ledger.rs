@@ -1,0 +1,453 @@
+//! What stays open between operations: cursors, transactions, and which writes have been seen.
+//!
+//! A client may go on with them on any of its connections, so there is one ledger for each listener, shared by all workers: tables
+//! of a fixed size, without locks. A slot holds one entry, and an entry has a few slots in which it may be; when all of them are
+//! taken the one that was idle longest gives way and counts as `forgotten`. Entries that nobody has touched for long count as
+//! `abandoned`; that is looked for at each scrape. Races cost at most a count that is one off, never a wrong entry's end.
+
+use crate::Samples;
+use crate::names::{self, Family};
+use std::sync::OnceLock;
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Relaxed},
+};
+use std::time::{Duration, Instant};
+use weir_decide::exchange::NameId;
+
+/// Cursors, and transactions, remembered by listener.
+pub const SLOTS: usize = 4096;
+/// Slots in which an entry may be.
+const WAYS: usize = 8;
+/// Sessions whose latest write is remembered, by listener.
+pub const SESSIONS: usize = 16_384;
+/// A cursor that is idle for so long is abandoned: it is how long servers keep one.
+pub const CURSOR_ABANDONED: Duration = Duration::from_secs(600);
+/// A transaction that is idle for so long is abandoned: servers end those that live for 60 seconds.
+pub const TRANSACTION_ABANDONED: Duration = Duration::from_secs(120);
+
+macro_rules! ends {
+    ($(#[$doc:meta])* $name:ident { $($(#[$line:meta])* $variant:ident = $label:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$line])* $variant,)* }
+        impl $name {
+            const LABELS: &'static [&'static str] = &[$($label,)*];
+        }
+    };
+}
+
+ends! {
+    /// How a cursor has ended.
+    CursorEnd {
+        /// Its last batch was read.
+        Exhausted = "exhausted",
+        /// The client killed it.
+        Killed = "killed",
+        /// The server answered that it is not there, or that it failed.
+        Failed = "failed",
+        /// Nobody has asked for more for long.
+        Abandoned = "abandoned",
+        /// There was no room to remember it.
+        Forgotten = "forgotten",
+    }
+}
+
+ends! {
+    /// How a transaction has ended.
+    TransactionEnd {
+        /// Committed.
+        Committed = "committed",
+        /// The client ended it.
+        Aborted = "aborted",
+        /// The server answered the commit with an error.
+        CommitFailed = "commit_failed",
+        /// Nobody has gone on with it for long.
+        Abandoned = "abandoned",
+        /// There was no room to remember it.
+        Forgotten = "forgotten",
+    }
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// 0: free.
+    key: AtomicU64,
+    /// When it began, in nanoseconds of the ledger.
+    since: AtomicU64,
+    /// When it was last touched, in seconds of the ledger.
+    last: AtomicU32,
+    /// Batches or statements.
+    steps: AtomicU32,
+    /// Resource and application.
+    what: AtomicU64,
+}
+
+/// What has ended in one way.
+#[derive(Debug, Default)]
+struct Ended {
+    count: AtomicU64,
+    steps: AtomicU64,
+    nanos: AtomicU64,
+}
+
+/// Entries of one kind, made when the first one comes.
+#[derive(Debug, Default)]
+struct Open {
+    slots: OnceLock<Box<[Slot]>>,
+    begun: AtomicU64,
+    ended: [Ended; 5],
+}
+
+/// Forgotten and abandoned are the last two of both kinds.
+const ABANDONED: usize = 3;
+const FORGOTTEN: usize = 4;
+
+impl Open {
+    fn ways(&self, key: u64) -> impl Iterator<Item = &Slot> {
+        // Fibonacci hashing spreads what a server might not.
+        let first = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize;
+        let slots = self.slots.get().map_or(&[][..], |slots| slots);
+        (0..WAYS).filter_map(move |way| slots.get((first + way) % SLOTS))
+    }
+
+    fn find(&self, key: u64) -> Option<&Slot> {
+        self.ways(key).find(|slot| slot.key.load(Relaxed) == key)
+    }
+
+    fn begin(&self, key: u64, since: u64, now: u64, what: u64) {
+        self.slots.get_or_init(|| (0..SLOTS).map(|_| Slot::default()).collect());
+        self.begun.fetch_add(1, Relaxed);
+        let free = self.ways(key).find(|slot| slot.key.compare_exchange(0, key, AcqRel, Relaxed).is_ok());
+        let slot = free.or_else(|| {
+            let idle = self.ways(key).min_by_key(|slot| slot.last.load(Relaxed))?;
+            self.end(idle, idle.key.load(Relaxed), FORGOTTEN, now);
+            idle.key.compare_exchange(0, key, AcqRel, Relaxed).is_ok().then_some(idle)
+        });
+        match slot {
+            Some(slot) => {
+                slot.since.store(since, Relaxed);
+                slot.last.store(seconds(now), Relaxed);
+                slot.steps.store(1, Relaxed);
+                slot.what.store(what, Relaxed);
+            }
+            // Somebody else was faster.
+            None => {
+                self.ended.get(FORGOTTEN).map(|ended| ended.count.fetch_add(1, Relaxed));
+            }
+        }
+    }
+
+    fn step(&self, slot: &Slot, now: u64) {
+        slot.steps.fetch_add(1, Relaxed);
+        slot.last.store(seconds(now), Relaxed);
+    }
+
+    fn end(&self, slot: &Slot, key: u64, how: usize, now: u64) {
+        let (steps, since) = (slot.steps.load(Relaxed), slot.since.load(Relaxed));
+        if key == 0 || slot.key.compare_exchange(key, 0, AcqRel, Relaxed).is_err() {
+            return;
+        }
+        if let Some(ended) = self.ended.get(how) {
+            ended.count.fetch_add(1, Relaxed);
+            ended.steps.fetch_add(steps.into(), Relaxed);
+            ended.nanos.fetch_add(now.saturating_sub(since), Relaxed);
+        }
+    }
+
+    /// Ends what has been idle for long; gives how many are open.
+    fn sweep(&self, now: u64, idle: Duration) -> u64 {
+        let mut open = 0;
+        for slot in self.slots.get().into_iter().flatten() {
+            let key = slot.key.load(Relaxed);
+            if key == 0 {
+                continue;
+            }
+            if u64::from(seconds(now).saturating_sub(slot.last.load(Relaxed))) > idle.as_secs() {
+                self.end(slot, key, ABANDONED, now);
+            } else {
+                open += 1;
+            }
+        }
+        open
+    }
+}
+
+fn seconds(nanos: u64) -> u32 {
+    u32::try_from(nanos / 1_000_000_000).unwrap_or(u32::MAX)
+}
+
+/// A cursor that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenCursor {
+    /// Its number.
+    pub id: i64,
+    /// What it reads.
+    pub resource: NameId,
+    /// For whom.
+    pub application: NameId,
+    /// Batches so far.
+    pub batches: u32,
+    /// How long it has been open.
+    pub age: Duration,
+    /// How long since somebody asked for more, in whole seconds.
+    pub idle: Duration,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Ledger {
+    epoch: Instant,
+    cursors: Open,
+    transactions: Open,
+    /// By session the latest write: half a fingerprint of the session, half the number of the write.
+    writes: OnceLock<Box<[AtomicU64]>>,
+}
+
+impl Default for Ledger {
+    fn default() -> Ledger {
+        Ledger {
+            epoch: Instant::now(),
+            cursors: Open::default(),
+            transactions: Open::default(),
+            writes: OnceLock::new(),
+        }
+    }
+}
+
+impl Ledger {
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// A batch came from the cursor `id`, which stays open: the first, or another one.
+    pub fn batch(&self, id: i64, resource: NameId, application: NameId) {
+        let (id, now) = (id.cast_unsigned(), self.now());
+        match self.cursors.find(id) {
+            Some(slot) => self.cursors.step(slot, now),
+            None if id != 0 => {
+                self.cursors.begin(id, now, now, u64::from(resource.0) << 32 | u64::from(application.0));
+            }
+            None => {}
+        }
+    }
+
+    /// The cursor `id` has ended; `last`: with another batch.
+    pub fn close(&self, id: i64, how: CursorEnd, last: bool) {
+        let id = id.cast_unsigned();
+        if id != 0
+            && let Some(slot) = self.cursors.find(id)
+        {
+            slot.steps.fetch_add(last.into(), Relaxed);
+            self.cursors.end(slot, id, how as usize, self.now());
+        }
+    }
+
+    /// A statement of the transaction `key` has ended; its `first` took so many nanoseconds.
+    pub fn statement(&self, key: u64, first: Option<u64>) {
+        let (key, now) = (key.max(1), self.now());
+        match (self.transactions.find(key), first) {
+            (Some(slot), _) => self.transactions.step(slot, now),
+            (None, Some(took)) => self.transactions.begin(key, now.saturating_sub(took), now, 0),
+            (None, None) => {}
+        }
+    }
+
+    /// The transaction `key` has ended.
+    pub fn finish(&self, key: u64, how: TransactionEnd) {
+        let key = key.max(1);
+        if let Some(slot) = self.transactions.find(key) {
+            self.transactions.end(slot, key, how as usize, self.now());
+        }
+    }
+
+    /// A write with this number comes in this session (a hash of it): has the same one come before it?
+    pub fn is_resent(&self, session: u64, number: i64) -> bool {
+        let writes = self.writes.get_or_init(|| (0..SESSIONS).map(|_| AtomicU64::new(0)).collect());
+        let mixed = session.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        // Never zero, so that an empty slot is nobody's.
+        let print = (mixed & 0xFFFF_FFFF) | 1;
+        let entry = print << 32 | (number.cast_unsigned() & 0xFFFF_FFFF);
+        let first = (mixed >> 40) as usize;
+        let mut ways = (0..WAYS).filter_map(|way| writes.get((first + way) % SESSIONS));
+        let mut taken = None;
+        let found = ways.find(|slot| {
+            let held = slot.load(Relaxed);
+            taken = taken.or((held == 0).then_some(*slot));
+            held >> 32 == print
+        });
+        match found.or(taken).or_else(|| writes.get(first % SESSIONS)) {
+            Some(slot) if slot.load(Relaxed) == entry => true,
+            Some(slot) => {
+                slot.store(entry, Relaxed);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// The cursors that are open.
+    pub fn open_cursors(&self) -> Vec<OpenCursor> {
+        let now = self.now();
+        let slots = self.cursors.slots.get().into_iter().flatten();
+        let open = slots.filter(|slot| slot.key.load(Relaxed) != 0);
+        open.map(|slot| {
+            let what = slot.what.load(Relaxed);
+            OpenCursor {
+                id: slot.key.load(Relaxed).cast_signed(),
+                resource: NameId((what >> 32) as u32),
+                application: NameId(what as u32),
+                batches: slot.steps.load(Relaxed),
+                age: Duration::from_nanos(now.saturating_sub(slot.since.load(Relaxed))),
+                idle: Duration::from_secs(seconds(now).saturating_sub(slot.last.load(Relaxed)).into()),
+            }
+        })
+        .collect()
+    }
+
+    /// Writes the numbers, where there are any.
+    pub(crate) fn write(&self, listener: &str, out: &mut Samples) {
+        let now = self.now();
+        if self.cursors.begun.load(Relaxed) > 0 {
+            let open = self.cursors.sweep(now, CURSOR_ABANDONED);
+            out.add(&names::MONGO_CURSORS_OPEN, &[listener], open);
+            let families =
+                [&names::MONGO_CURSORS, &names::MONGO_CURSOR_BATCHES, &names::MONGO_CURSOR_SECONDS];
+            write_ended(&self.cursors.ended, CursorEnd::LABELS, families, listener, out);
+        }
+        let begun = self.transactions.begun.load(Relaxed);
+        if begun > 0 {
+            let open = self.transactions.sweep(now, TRANSACTION_ABANDONED);
+            out.add(&names::MONGO_TRANSACTIONS_OPEN, &[listener], open);
+            out.add(&names::MONGO_TRANSACTIONS_STARTED, &[listener], begun);
+            let families = [
+                &names::MONGO_TRANSACTIONS,
+                &names::MONGO_TRANSACTION_STATEMENTS,
+                &names::MONGO_TRANSACTION_SECONDS,
+            ];
+            write_ended(&self.transactions.ended, TransactionEnd::LABELS, families, listener, out);
+        }
+    }
+}
+
+fn write_ended(
+    ended: &[Ended; 5],
+    labels: &[&'static str],
+    [counts, steps, times]: [&'static Family; 3],
+    listener: &str,
+    out: &mut Samples,
+) {
+    for (label, ended) in labels.iter().zip(ended) {
+        out.add(counts, &[listener, label], ended.count.load(Relaxed));
+        out.add(steps, &[listener, label], ended.steps.load(Relaxed));
+        out.add(times, &[listener, label], ended.nanos.load(Relaxed) as f64 / 1e9);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(ledger: &Ledger, family: &'static Family) -> Vec<(String, f64)> {
+        let mut samples = Samples::default();
+        ledger.write("db", &mut samples);
+        let value = |value| match value {
+            crate::Value::Whole(n) => n as f64,
+            crate::Value::Real(n) => n,
+        };
+        let series = samples.take(family).into_iter();
+        let series = series.map(|(labels, v)| (labels.last().unwrap().to_string(), value(v)));
+        series.filter(|(_, n)| *n > 0.0).collect()
+    }
+
+    #[test]
+    fn cursors_are_followed_from_batch_to_batch() {
+        let ledger = Ledger::default();
+        let (what, who) = (NameId(5), NameId(6));
+        for id in [7, -8, 9] {
+            ledger.batch(id, what, who);
+        }
+        ledger.batch(7, what, who);
+        ledger.batch(0, what, who);
+        let open = ledger.open_cursors();
+        assert_eq!(open.len(), 3);
+        let seven = open.iter().find(|cursor| cursor.id == 7).unwrap();
+        assert_eq!((seven.batches, seven.resource, seven.application), (2, what, who));
+        ledger.close(7, CursorEnd::Exhausted, true);
+        ledger.close(7, CursorEnd::Exhausted, true);
+        ledger.close(-8, CursorEnd::Killed, false);
+        ledger.close(1234, CursorEnd::Killed, false);
+        assert_eq!(told(&ledger, &names::MONGO_CURSORS_OPEN), [("db".into(), 1.0)]);
+        assert_eq!(told(&ledger, &names::MONGO_CURSORS), [("exhausted".into(), 1.0), ("killed".into(), 1.0)]);
+        assert_eq!(
+            told(&ledger, &names::MONGO_CURSOR_BATCHES),
+            [("exhausted".into(), 3.0), ("killed".into(), 1.0)]
+        );
+    }
+
+    #[test]
+    fn what_is_left_lying_is_abandoned() {
+        let mut ledger = Ledger::default();
+        ledger.batch(7, NameId::NONE, NameId::NONE);
+        ledger.statement(3, Some(0));
+        let Some(before) = ledger.epoch.checked_sub(CURSOR_ABANDONED + Duration::from_secs(2)) else {
+            return;
+        };
+        ledger.epoch = before;
+        assert_eq!(told(&ledger, &names::MONGO_CURSORS), [("abandoned".into(), 1.0)]);
+        assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS), [("abandoned".into(), 1.0)]);
+        assert!(ledger.open_cursors().is_empty());
+    }
+
+    #[test]
+    fn the_tables_never_grow_and_every_cursor_is_accounted_for() {
+        let ledger = Ledger::default();
+        let many = 3 * SLOTS as i64;
+        for n in 1..=many {
+            ledger.batch(n.wrapping_mul(0x5851_F42D_4C95_7F2D), NameId::NONE, NameId::NONE);
+        }
+        let [forgotten] = &told(&ledger, &names::MONGO_CURSORS)[..] else { panic!("one end") };
+        let open = ledger.open_cursors().len();
+        assert!(open <= SLOTS && open > SLOTS / 2, "{open}");
+        assert_eq!((forgotten.0.as_str(), forgotten.1), ("forgotten", (many as usize - open) as f64));
+    }
+
+    #[test]
+    fn transactions_have_statements_and_time() {
+        let ledger = Ledger::default();
+        ledger.statement(3, Some(2_000_000_000));
+        ledger.statement(3, None);
+        // It began before this process.
+        ledger.statement(99, None);
+        ledger.finish(99, TransactionEnd::Committed);
+        ledger.finish(3, TransactionEnd::Committed);
+        ledger.finish(3, TransactionEnd::Committed);
+        ledger.statement(4, Some(0));
+        ledger.finish(4, TransactionEnd::Aborted);
+        ledger.statement(5, Some(0));
+        assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS_STARTED), [("db".into(), 3.0)]);
+        assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS_OPEN), [("db".into(), 1.0)]);
+        assert_eq!(
+            told(&ledger, &names::MONGO_TRANSACTIONS),
+            [("aborted".into(), 1.0), ("committed".into(), 1.0)]
+        );
+        assert_eq!(
+            told(&ledger, &names::MONGO_TRANSACTION_STATEMENTS),
+            [("aborted".into(), 1.0), ("committed".into(), 2.0)]
+        );
+    }
+
+    #[test]
+    fn the_same_write_of_the_same_session_is_resent() {
+        let ledger = Ledger::default();
+        assert!(!ledger.is_resent(11, 1) && !ledger.is_resent(12, 1));
+        assert!(ledger.is_resent(11, 1) && ledger.is_resent(11, 1));
+        assert!(!ledger.is_resent(11, 2) && ledger.is_resent(12, 1) && ledger.is_resent(11, 2));
+        // However many sessions there are: those of late are known.
+        let mixed = |n: u64| n.wrapping_mul(0x2545_F491_4F6C_DD1D);
+        for n in 1..100_000 {
+            assert!(!ledger.is_resent(mixed(n), 1), "{n}");
+            assert!(ledger.is_resent(mixed(n), 1), "{n}");
+        }
+    }
+}

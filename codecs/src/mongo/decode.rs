@@ -113,6 +113,11 @@ impl<H: Head> Decoder<H> {
         self.left == 0
     }
 
+    /// What is known of the message under way so far, as long as its head has not been handed out.
+    pub fn partial_head(&self) -> Option<&H> {
+        (self.left > 0 && !self.shown).then_some(&self.head)
+    }
+
     /// Takes the next piece off the front of `buf`; `None` when more bytes are needed. At most 1 KiB is left in the
     /// buffer meanwhile.
     ///

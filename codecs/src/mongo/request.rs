@@ -98,6 +98,8 @@ pub struct RequestHead {
     pub stages: u32,
     /// The aggregation is a change stream.
     pub change_stream: bool,
+    /// The aggregation may read other collections beside its own.
+    pub joins: bool,
     /// The aggregation or map-reduce writes its result into a collection.
     pub writes_result: bool,
     /// An update with `multi: true`, or a delete without a limit.
@@ -116,6 +118,8 @@ pub struct RequestHead {
     pub max_await_time_ms: Option<i64>,
     /// `client` of a hello.
     pub client: Option<Box<ClientMetadata>>,
+    /// A hello that authenticates at the same time.
+    pub authenticates: bool,
     /// The compressors that a hello offers: bit n is [`Compressor`] n.
     pub offered_compressors: u8,
 
@@ -193,8 +197,13 @@ impl RequestHead {
         };
     }
 
+    /// Whether the command is known; if not, nothing that depends on it is.
+    pub fn has_command(&self) -> bool {
+        self.named
+    }
+
     /// Whether database, collection and class can be told already.
-    pub(super) fn is_named(&self) -> bool {
+    pub fn is_named(&self) -> bool {
         if !self.named || (self.database.is_empty() && !self.database.is_overlong()) {
             return false;
         }
@@ -295,6 +304,7 @@ impl RequestHead {
             (Command::Hello | Command::IsMaster, key) => match key {
                 b"client" => return enter(element, Place::Client),
                 b"compression" => return enter(element, Place::Compression),
+                b"speculativeAuthenticate" => self.authenticates = true,
                 b"topologyVersion" => self.has_topology_version = true,
                 b"maxAwaitTimeMS" => self.max_await_time_ms = as_number(element),
                 _ => {}
@@ -312,6 +322,7 @@ impl RequestHead {
     fn stage(&mut self, index: u32, element: &Element<'_>) {
         let name = first_key(element.value);
         self.change_stream |= index == 0 && name == b"$changeStream";
+        self.joins |= matches!(name, b"$lookup" | b"$graphLookup" | b"$unionWith" | b"$facet");
         self.last_stage_writes = name == b"$out" || name == b"$merge";
     }
 }

@@ -9,6 +9,8 @@ use weir_codecs::Piece;
 use weir_codecs::mongo::{Decoder, Head, Inflate, Problem, ReplyHead, RequestHead};
 use weir_decide::protocol::{Decode, Malformed};
 
+use crate::rules::Control;
+
 /// What the decoders of a listener on one worker share.
 pub(crate) struct Shared {
     pub listener: Arc<str>,
@@ -32,11 +34,28 @@ pub struct Direction<H> {
     /// Which side's bytes these are.
     side: &'static str,
     failed: Option<Malformed>,
+    /// While rules are in force nothing that cannot be understood goes on.
+    control: Option<Rc<Control>>,
 }
 
 impl<H: Head> Direction<H> {
     pub(crate) fn new(shared: &Rc<Shared>, side: &'static str) -> Direction<H> {
-        Direction { decoder: Decoder::default(), shared: Rc::clone(shared), side, failed: None }
+        Direction {
+            decoder: Decoder::default(),
+            shared: Rc::clone(shared),
+            side,
+            failed: None,
+            control: None,
+        }
+    }
+
+    /// The client's direction, guarded by rules.
+    pub(crate) fn guarded(shared: &Rc<Shared>, control: &Rc<Control>) -> Direction<H> {
+        Direction { control: Some(Rc::clone(control)), ..Direction::new(shared, "client") }
+    }
+
+    fn is_guarded(&self) -> bool {
+        self.control.as_ref().is_some_and(|control| control.is_in_force())
     }
 
     #[cold]
@@ -75,9 +94,19 @@ impl<H: Head + Troubled> Decode for Direction<H> {
         }
         let decoded = self.decoder.decode(buf, &mut self.shared.inflate.borrow_mut());
         match decoded {
-            Ok(piece) => {
+            Ok(mut piece) => {
                 if let Some(problem) = piece.as_ref().and_then(|piece| piece.head.as_ref()?.problem()) {
-                    self.fail(problem.word(), &problem);
+                    let failed = self.fail(problem.word(), &problem);
+                    if self.is_guarded() {
+                        return Err(failed);
+                    }
+                }
+                // Rules decide on what is known so far.
+                if let Some(piece) = &mut piece
+                    && piece.head.is_none()
+                    && self.is_guarded()
+                {
+                    piece.head = self.decoder.partial_head().cloned();
                 }
                 Ok(piece)
             }

@@ -17,6 +17,7 @@ mod measure;
 mod members;
 mod protocol;
 mod refusal;
+mod rules;
 mod verdict;
 
 use std::cell::RefCell;
@@ -36,6 +37,7 @@ pub use cursors::AwaitCursors;
 pub use decode::{Replies, Requests};
 pub use measure::slow::SlowSettings;
 pub use protocol::{MongoOp, Protocol, Session};
+pub use rules::{Control, RuleSettings};
 
 /// The `mongo` filter.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +56,7 @@ static TABLE: Table = Table {
         members::settings::ADVERTISE,
         members::settings::MEMBER_PORTS,
         Field::optional("slow", Kind::Table(&measure::slow::TABLE), "What counts as slow."),
+        rules::FIELD,
     ],
     rules: &[],
 };
@@ -62,6 +65,7 @@ static TABLE: Table = Table {
 #[derive(Debug)]
 struct MongoSettings {
     cluster: Arc<str>,
+    rules: Arc<[RuleSettings]>,
     slow: Arc<SlowSettings>,
     /// The operator has been told that drivers may go round this listener.
     told: Arc<AtomicBool>,
@@ -85,8 +89,10 @@ impl Section for Mongo {
         let slow = fields.table_or_default(walk, "slow");
         let slow = SlowSettings::read(walk, &slow);
         let said = members::settings::read(walk, &fields)?;
+        let rules = rules::read(walk, &fields)?;
         Some(Arc::new(MongoSettings {
             cluster,
+            rules,
             slow: Arc::new(slow?),
             told: Arc::default(),
             said,
@@ -101,8 +107,9 @@ impl Filter for Mongo {
     }
 
     fn service(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Rc<dyn Service>, BuildError> {
-        let made = parts(listener, worker, None)?;
-        Ok(Rc::new(MongoService { made: RefCell::new(made) }))
+        let control = Rc::<Control>::default();
+        let made = parts(listener, worker, &control, None)?;
+        Ok(Rc::new(MongoService { made: RefCell::new(made), control }))
     }
 
     fn check(&self, listener: &Listener, config: &Config) -> Result<Option<String>, BuildError> {
@@ -129,14 +136,16 @@ struct Made {
 fn parts(
     listener: &Arc<Listener>,
     worker: &Rc<Worker>,
+    control: &Rc<Control>,
     before: Option<&Arc<Members>>,
 ) -> Result<Made, BuildError> {
     let settings = settings(listener)?;
     let cluster = worker.cluster(&settings.cluster);
     let cluster = cluster.ok_or_else(|| BuildError::no_cluster(listener, &settings.cluster))?;
     let measure = worker.measure().measure();
-    let protocol =
-        Protocol::new(&listener.name, measure, Arc::clone(&settings.told)).with_slow(measure, &settings.slow);
+    let protocol = Protocol::new(&listener.name, measure, Arc::clone(&settings.told))
+        .with_slow(measure, &settings.slow)
+        .under(control);
     let members = settings.said.fronting.as_ref().map(|fronting| {
         let same = before.filter(|before| before.fronting == *fronting).cloned();
         Arc::clone(settings.members.get_or_init(|| same.unwrap_or_else(|| Members::new(fronting.clone()))))
@@ -147,10 +156,13 @@ fn parts(
     let first = members.as_ref().filter(|_| worker.index() == 0);
     let discovery = first.map(|members| Discovery::start(worker, listener, &cluster, members));
     let protocol = Rc::new(protocol.fronting(fronted));
+    control.replace(&listener.name, &settings.rules, measure);
     Ok(Made { parts: (protocol, Context::new(worker, listener, &cluster)), members, discovery })
 }
 
 struct MongoService {
+    /// Of all connections, also of those that stood before a reload.
+    control: Rc<Control>,
     made: RefCell<Made>,
 }
 
@@ -161,7 +173,7 @@ impl Service for MongoService {
     }
 
     fn reload(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<(), BuildError> {
-        let made = parts(listener, worker, self.made.borrow().members.as_ref())?;
+        let made = parts(listener, worker, &self.control, self.made.borrow().members.as_ref())?;
         let before = self.made.replace(made);
         let after = self.made.borrow();
         if let Some(retired) = before.members

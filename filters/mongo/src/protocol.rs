@@ -20,6 +20,7 @@ use crate::decode::{Direction, Replies, Requests, Shared};
 use crate::measure::open::Belongs;
 use crate::measure::slow::{Kept, Slow, SlowSettings};
 use crate::members::{Door, Fronted};
+use crate::rules::{Control, Governed};
 use crate::{measure, refusal, verdict};
 
 /// What all decompressors of the process may take together. It is met by many clients that send large zstd messages
@@ -31,6 +32,8 @@ static AWAITED: AwaitCursors = AwaitCursors::new();
 
 /// MongoDB on one listener and worker.
 pub struct Protocol {
+    /// The rules in force.
+    control: Rc<Control>,
     shared: Rc<Shared>,
     awaited: &'static AwaitCursors,
     /// Cursors that the table above had no room for.
@@ -50,7 +53,16 @@ impl Protocol {
         let forgotten = measure.counter(&names::MONGO_AWAITED_CURSORS_FORGOTTEN, &[]);
         let slow = Slow::new(listener, measure, Arc::default());
         let ledger = measure.ledger(listener);
-        Protocol { shared, awaited: &AWAITED, forgotten, told, slow, ledger, members: None }
+        Protocol {
+            control: Rc::default(),
+            shared,
+            awaited: &AWAITED,
+            forgotten,
+            told,
+            slow,
+            ledger,
+            members: None,
+        }
     }
 
     /// The same in members mode, or not.
@@ -65,14 +77,26 @@ impl Protocol {
         self
     }
 
+    /// The same under these rules, which may be exchanged at any time.
+    #[must_use]
+    pub fn under(self, control: &Rc<Control>) -> Protocol {
+        Protocol { control: Rc::clone(control), ..self }
+    }
+
     /// Completes `op` with what `head` tells.
     fn describe(&self, session: &mut Session, names: &mut dyn Names, op: &mut MongoOp, head: &RequestHead) {
         if let Some(client) = &head.client
             && !client.application.is_empty()
         {
             session.application = names.intern(NameKind::Application, &[client.application.as_bytes()]);
+            // The server takes only the first hello's word for it.
+            if session.application_name.is_empty() {
+                session.application_name = client.application.as_bytes().into();
+            }
         }
         session.door.spoke |= !head.command.is_hello();
+        session.authenticated |= head.authenticates
+            || matches!(head.command, Command::SaslStart | Command::SaslContinue | Command::Authenticate);
         op.command = head.command;
         op.op_code = head.op_code;
         op.is_query_command = head.is_query_command;
@@ -139,6 +163,10 @@ impl Protocol {
 pub struct Session {
     /// What the client's application calls itself.
     application: NameId,
+    /// The same, for rules.
+    pub(crate) application_name: Box<[u8]>,
+    /// Somebody has authenticated on it.
+    authenticated: bool,
     /// The number of the last reply that Weir made itself.
     pub(crate) last_request_id: i32,
     kept: Kept,
@@ -159,6 +187,7 @@ pub struct MongoOp {
     opens_awaited: bool,
     pub(crate) in_transaction: bool,
     pub(crate) is_retryable_write: bool,
+    pub(crate) governed: Governed,
     /// One of its replies has been judged.
     is_judged: bool,
     /// What to ask [`Kept`] with.
@@ -182,6 +211,7 @@ impl MongoOp {
             opens_awaited: false,
             in_transaction: false,
             is_retryable_write: false,
+            governed: Governed::default(),
             is_judged: false,
             kept: 0,
             left_open: 0,
@@ -211,8 +241,15 @@ impl protocol::Protocol for Protocol {
 
     fn session(&self) -> (Session, Requests, Replies) {
         let door = Door::default();
-        let session = Session { application: NameId::NONE, last_request_id: 0, kept: Kept::default(), door };
-        (session, Direction::new(&self.shared, "client"), Direction::new(&self.shared, "server"))
+        let session = Session {
+            application: NameId::NONE,
+            application_name: Box::default(),
+            authenticated: false,
+            last_request_id: 0,
+            kept: Kept::default(),
+            door,
+        };
+        (session, Direction::guarded(&self.shared, &self.control), Direction::new(&self.shared, "server"))
     }
 
     fn connected(&self, session: &mut Session, local: SocketAddr) {
@@ -236,6 +273,21 @@ impl protocol::Protocol for Protocol {
             op.shared.affinity = members.affinity(&session.door);
         }
         (op, Step::Forward)
+    }
+
+    fn govern(
+        &self,
+        session: &mut Session,
+        names: &mut dyn Names,
+        op: &mut MongoOp,
+        head: Option<&RequestHead>,
+        at: protocol::At,
+    ) -> protocol::Ruling {
+        self.control.govern(session, names, op, head, at)
+    }
+
+    fn survives(&self, session: &Session) -> bool {
+        !session.authenticated
     }
 
     fn learn(&self, session: &mut Session, names: &mut dyn Names, op: &mut MongoOp, head: &RequestHead) {
@@ -309,7 +361,7 @@ impl protocol::Protocol for Protocol {
 
     fn degrades(&self, session: &Session) -> bool {
         // In members mode a driver's monitor must not see a hello that has not been rewritten.
-        self.members.is_none() || session.door.spoke
+        !self.control.is_in_force() && (self.members.is_none() || session.door.spoke)
     }
 }
 

@@ -9,6 +9,7 @@
 //! | a limit is met | 462 IngressRequestRateLimitExceeded | `SystemOverloadedError`, `RetryableError` | of 2026: back off, then try again; older: report it |
 //! | it took too long | 50 MaxTimeMSExpired | | report it |
 //! | a rule forbids it | 13 Unauthorized | | report it |
+//! | a rule's fault | as the rule says | | |
 //! | a fault of Weir's | 1 InternalError | | report it |
 //!
 //! Nothing is answered where no reply is due, where a reply has begun, and where the client is gone.
@@ -20,6 +21,7 @@
 //! | `upstream_lost` | the connection was lost before the answer was whole |
 //! | `timeout` | it took too long |
 //! | `shed`, `denied`, `refused`, `internal` | Weir's own decision, or fault |
+//! | `injected` | a rule's fault, on purpose |
 //! | `undecoded` | a message that could not be understood came before it was answered |
 
 use bytes::BytesMut;
@@ -43,7 +45,7 @@ struct Template {
 pub(crate) fn refuse(
     session: &mut Session,
     names: &mut dyn Names,
-    op: &MongoOp,
+    op: &mut MongoOp,
     fault: &Fault,
     out: &mut BytesMut,
 ) -> Outcome {
@@ -63,15 +65,29 @@ pub(crate) fn refuse(
         (Side::Client, _) => return unanswered("client_gone"),
         _ => {}
     }
+    if (fault.side, fault.reason) == (Side::Proxy, Reason::Timeout) {
+        op.governed.note_overdue();
+    }
+    tell(session, names, op, fault, &format!("weir: {fault}"), out)
+}
+
+/// Tells the client of `fault` in these words, where an answer is due, and says how it counts.
+pub(crate) fn tell(
+    session: &mut Session,
+    names: &mut dyn Names,
+    op: &MongoOp,
+    fault: &Fault,
+    message: &str,
+    out: &mut BytesMut,
+) -> Outcome {
     let template = template(op, fault);
     let mut code = NameId::NONE;
     if let Some(to) = op.reply_to.filter(|_| fault.phase < Phase::Replying) {
         session.last_request_id = session.last_request_id.wrapping_add(1);
-        let message = format!("weir: {fault}");
         let reply = ErrorReply {
             code: template.code,
             code_name: template.code_name,
-            message: &message,
+            message,
             labels: template.labels,
             base_backoff_ms: None,
         };

@@ -69,10 +69,12 @@ fn code_name(names: &mut dyn Names, name: &[u8], code: i32) -> NameId {
 }
 
 /// The names of codes that come without one: those of single writes, and what old servers answer.
-fn known(code: i32) -> Option<&'static str> {
+pub(crate) fn known(code: i32) -> Option<&'static str> {
     Some(match code {
         1 => "InternalError",
         2 => "BadValue",
+        6 => "HostUnreachable",
+        7 => "HostNotFound",
         9 => "FailedToParse",
         11 => "UserNotFound",
         13 => "Unauthorized",
@@ -82,6 +84,7 @@ fn known(code: i32) -> Option<&'static str> {
         26 => "NamespaceNotFound",
         28 => "PathNotViable",
         40 => "ConflictingUpdateOperators",
+        43 => "CursorNotFound",
         50 => "MaxTimeMSExpired",
         52 => "DollarPrefixedFieldName",
         53 => "InvalidIdField",
@@ -96,16 +99,22 @@ fn known(code: i32) -> Option<&'static str> {
         73 => "InvalidNamespace",
         79 => "UnknownReplWriteConcern",
         86 => "IndexKeySpecsConflict",
+        89 => "NetworkTimeout",
         91 => "ShutdownInProgress",
         100 => "UnsatisfiableWriteConcern",
         112 => "WriteConflict",
         121 => "DocumentValidationFailure",
+        134 => "ReadConcernMajorityNotAvailableYet",
         146 => "ExceededMemoryLimit",
         166 => "CommandNotSupportedOnView",
         189 => "PrimarySteppedDown",
         225 => "TransactionTooOld",
         251 => "NoSuchTransaction",
+        262 => "ExceededTimeLimit",
         263 => "OperationNotSupportedInTransaction",
+        462 => "IngressRequestRateLimitExceeded",
+        8000 => "AtlasError",
+        9001 => "SocketException",
         10058 => "LegacyNotPrimary",
         10107 => "NotWritablePrimary",
         10334 => "BSONObjectTooLarge",

@@ -326,6 +326,8 @@ reasons! {
     Cancelled = "cancelled",
     /// The server answered with an error of its own.
     ServerError = "server_error",
+    /// A rule disturbed it on purpose.
+    Injected = "injected",
     /// A fault of Weir itself.
     Internal = "internal",
 }

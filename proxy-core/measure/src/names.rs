@@ -226,6 +226,8 @@ families! {
         "Directions of calls whose bytes are no gRPC messages, or ended inside one though the call was complete.";
 
     // MongoDB listeners.
+    MONGO_RULE_ACTIONS = Counter "weir_mongo_rule_actions_total" ["listener", "rule", "action"] max 8192:
+        "What rules did: refused, limited, cut short or disturbed an operation, by rule and what it does.";
     MONGO_AWAITED_CURSORS_FORGOTTEN = Counter "weir_mongo_awaited_cursors_forgotten_total" []:
         "Cursors that wait for data and are no longer known to, because there are too many; their getMores may count in latencies.";
     MONGO_HELLOS = Counter "weir_mongo_hellos_total" ["listener", "result"]:

@@ -1,0 +1,122 @@
+//! A request as rules see it: what it does, and what it may touch besides.
+//!
+//! | class | which |
+//! |---|---|
+//! | read | find, getMore, count, distinct, aggregate; the lists and sizes of collections |
+//! | write | inserts, updates, deletes, bulkWrite, findAndModify; collections and indexes; aggregate with `$out` or `$merge`, mapReduce with output; what nobody knows |
+//! | admin | the server, its users, replication and sharding |
+//! | session | handshakes, authentication, sessions, transactions, killCursors, ping |
+//!
+//! `explain` is of the class of what it explains. The whole table is `weir_codecs::mongo::Command`.
+
+use weir_codecs::mongo::{Class, Command, Namespace, OpCode, RequestHead};
+use weir_decide::rules::{OperationClass, Subject};
+
+/// What rules look at; `None` for what nobody can class.
+pub(super) fn subject<'a>(head: &'a RequestHead, application: &'a [u8], parked: bool) -> Option<Subject<'a>> {
+    let command = head.command;
+    let class = match head.op_code {
+        OpCode::KILL_CURSORS => OperationClass::Session,
+        _ if !head.has_command() => return None,
+        _ => match head.class() {
+            Class::Read => OperationClass::Read,
+            Class::Write => OperationClass::Write,
+            Class::Admin => OperationClass::Admin,
+            Class::Session => OperationClass::Session,
+        },
+    };
+    let inner = head.explained.unwrap_or(command);
+    let (more_collections, more_databases) = beyond(head, inner);
+    Some(Subject {
+        database: head.database.as_bytes(),
+        collection: head.collection.as_bytes(),
+        more_collections,
+        more_databases,
+        operation: command.id(),
+        inner: inner.id(),
+        class,
+        changes: match class {
+            OperationClass::Write => true,
+            OperationClass::Admin => !only_looks(inner),
+            OperationClass::Read | OperationClass::Session => false,
+        },
+        application,
+        shape: None,
+        parked,
+    })
+}
+
+/// Whether it may touch other collections, and other databases, than the one that it names.
+fn beyond(head: &RequestHead, command: Command) -> (bool, bool) {
+    let unnamed = head.database.is_empty();
+    let whole = head.collection.is_empty();
+    let (collections, databases) = match command {
+        // An aggregation of a whole database, or of the server.
+        Command::Aggregate if whole => (true, head.database.as_bytes() == b"admin"),
+        Command::Aggregate => {
+            (head.joins || head.writes_result || !head.complete, head.writes_result || !head.complete)
+        }
+        Command::MapReduce => (head.writes_result || !head.complete, head.writes_result || !head.complete),
+        Command::BulkWrite => {
+            let more = head.more_namespaces || !head.complete;
+            (more, more)
+        }
+        Command::DropDatabase | Command::DbHash | Command::Group | Command::Eval => (true, false),
+        // Views are of other collections.
+        Command::Create | Command::CollMod => (true, false),
+        Command::Other
+        | Command::RenameCollection
+        | Command::ApplyOps
+        | Command::Clone
+        | Command::CloneCollection
+        | Command::CloneCollectionAsCapped
+        | Command::Copydb => (true, true),
+        // A collection can be named by its UUID.
+        _ => match command.namespace() {
+            Namespace::Value | Namespace::Full | Namespace::Field | Namespace::NsInfo => (whole, false),
+            Namespace::Nested | Namespace::None => (false, false),
+        },
+    };
+    (collections || unnamed, databases || unnamed)
+}
+
+/// Commands of the class admin that change nothing.
+fn only_looks(command: Command) -> bool {
+    matches!(
+        command,
+        Command::ServerStatus
+            | Command::HostInfo
+            | Command::GetCmdLineOpts
+            | Command::GetLog
+            | Command::GetParameter
+            | Command::GetDefaultRwConcern
+            | Command::ListCommands
+            | Command::CurrentOp
+            | Command::LockInfo
+            | Command::Top
+            | Command::ConnPoolStats
+            | Command::ShardConnPoolStats
+            | Command::PlanCacheListFilters
+            | Command::PlanCacheListPlans
+            | Command::PlanCacheListQueryShapes
+            | Command::GetFreeMonitoringStatus
+            | Command::GetDiagnosticData
+            | Command::GetClusterParameter
+            | Command::GetAuditConfig
+            | Command::GetShardMap
+            | Command::GetShardVersion
+            | Command::GetChangeStreamState
+            | Command::FileMd5
+            | Command::UsersInfo
+            | Command::RolesInfo
+            | Command::ReplSetGetStatus
+            | Command::ReplSetGetConfig
+            | Command::ListShards
+            | Command::ShardingState
+            | Command::BalancerStatus
+            | Command::BalancerCollectionStatus
+            | Command::CheckShardingIndex
+            | Command::CheckMetadataConsistency
+            | Command::SplitVector
+    )
+}

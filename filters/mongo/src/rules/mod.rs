@@ -1,0 +1,277 @@
+//! Rules on MongoDB operations: who may do what, how often, how many at a time, for how long.
+//!
+//! The engine is the core's (`weir_decide::rules`). Here is what is MongoDB's own: the file's words ([`config`]), what a
+//! command does and may touch ([`class`]), and what the client is told. The rules of a listener are in a [`Control`] that all
+//! of its connections share, so that those which stand keep to the new ones from their next operation on.
+//!
+//! Nothing passes unread while there are rules: a request waits until all is known that a rule may ask for, at most
+//! [`PREFIX`] bytes of it; what is not known by then is refused, what cannot be understood ends the connection.
+
+mod class;
+mod config;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use weir_codecs::mongo::{Command, ErrorReply, Labels, RequestHead, error_reply};
+use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Outcome, Phase, Reason, RetryOn, Side};
+use weir_decide::protocol::{At, Ruling, Step};
+use weir_decide::rules::{Cause, Judgement, Permits, Rule, Rules, States};
+use weir_measure::{Counter, Measure, names};
+
+use crate::protocol::{MongoOp, Session};
+use crate::{refusal, verdict};
+
+pub use config::RuleSettings;
+pub(crate) use config::{FIELD, read};
+
+/// The most of a request that is held until it is known what it is about: room for a chunk of GridFS before `$db`.
+const PREFIX: usize = 320 * 1024;
+
+/// What the limits of all listeners remember.
+static STATES: LazyLock<States> = LazyLock::new(States::default);
+
+/// The rules of a listener on one worker, shared by its connections.
+#[derive(Default)]
+pub struct Control {
+    in_force: Cell<bool>,
+    active: RefCell<Rc<Active>>,
+}
+
+impl Control {
+    /// From now on these rules hold.
+    pub fn replace(&self, listener: &str, rules: &[RuleSettings], measure: &Measure) {
+        *self.active.borrow_mut() = Rc::new(Active::new(listener, rules, measure));
+        self.in_force.set(!rules.is_empty());
+    }
+
+    /// Whether there are any.
+    pub(crate) fn is_in_force(&self) -> bool {
+        self.in_force.get()
+    }
+
+    /// What the rules say of a request.
+    pub(crate) fn govern(
+        &self,
+        session: &mut Session,
+        names: &mut dyn Names,
+        op: &mut MongoOp,
+        head: Option<&RequestHead>,
+        at: At,
+    ) -> Ruling {
+        if !self.is_in_force() {
+            return Ruling::default();
+        }
+        let active = Rc::clone(&self.active.borrow());
+        active.govern(session, names, op, head, at)
+    }
+}
+
+/// What an operation keeps of the rules while it is under way.
+#[derive(Debug, Default)]
+pub(crate) struct Governed {
+    /// Its places under limits.
+    _permits: Permits,
+    /// What counts when it is overdue.
+    overdue: Option<Counter>,
+}
+
+impl Governed {
+    /// It is overdue.
+    pub(crate) fn note_overdue(&mut self) {
+        if let Some(overdue) = self.overdue.take() {
+            overdue.inc();
+        }
+    }
+}
+
+#[derive(Default)]
+struct Active {
+    rules: Rules,
+    details: Box<[Detail]>,
+}
+
+/// What the engine need not know of a rule.
+struct Detail {
+    name: Arc<str>,
+    message: Option<Arc<str>>,
+    error: Option<(i32, Labels)>,
+    acted: Counter,
+}
+
+impl Active {
+    fn new(listener: &str, rules: &[RuleSettings], measure: &Measure) -> Active {
+        let detail = |settings: &RuleSettings| {
+            let RuleSettings { rule, message, error } = settings;
+            let labels = [listener, &rule.name, config::word(&rule.action)];
+            Detail {
+                name: Arc::clone(&rule.name),
+                message: message.clone(),
+                error: *error,
+                acted: measure.counter(&names::MONGO_RULE_ACTIONS, &labels),
+            }
+        };
+        let engine: Vec<Rule> = rules.iter().map(|settings| settings.rule.clone()).collect();
+        Active { rules: Rules::new(&engine, listener, &STATES), details: rules.iter().map(detail).collect() }
+    }
+
+    fn govern(
+        &self,
+        session: &mut Session,
+        names: &mut dyn Names,
+        op: &mut MongoOp,
+        head: Option<&RequestHead>,
+        at: At,
+    ) -> Ruling {
+        let Some(head) = head.filter(|head| head.problem.is_none()) else {
+            return instead(if at.end || head.is_some() {
+                unreadable()
+            } else {
+                Step::More { limit: PREFIX }
+            });
+        };
+        if !is_known(head) {
+            if !at.end {
+                return instead(Step::More { limit: PREFIX });
+            }
+            if !head.is_named() && !head.complete {
+                return instead(refuse(
+                    session,
+                    names,
+                    op,
+                    Reason::TooLarge,
+                    "it does not say early enough what it is about",
+                ));
+            }
+        }
+        let Some(subject) = class::subject(head, &session.application_name, op.as_ref().parked) else {
+            return instead(refuse(session, names, op, Reason::Denied, "nobody can tell what it does"));
+        };
+        let Judgement { refused, delay, deadline, permits } = self.rules.judge(&subject, at.now, at.random);
+        if let Some((n, _)) = delay {
+            self.acted(n);
+        }
+        let step = refused.map(|(n, cause)| {
+            // A delay and an error of one rule are one act of it.
+            if delay.is_none_or(|(delayed, _)| delayed != n) {
+                self.acted(n);
+            }
+            self.refusal(session, names, op, n, cause)
+        });
+        let overdue = deadline.and_then(|(n, _)| self.details.get(n)).map(|detail| detail.acted.clone());
+        op.governed = Governed { _permits: permits, overdue };
+        let delay = delay.map(|(_, delay)| delay);
+        Ruling { instead: step, delay, time_limit: deadline.map(|(_, limit)| limit) }
+    }
+
+    fn acted(&self, rule: usize) {
+        if let Some(detail) = self.details.get(rule) {
+            detail.acted.inc();
+        }
+    }
+
+    fn refusal(
+        &self,
+        session: &mut Session,
+        names: &mut dyn Names,
+        op: &MongoOp,
+        rule: usize,
+        cause: Cause,
+    ) -> Step {
+        let Some(detail) = self.details.get(rule) else { return unreadable() };
+        let name = &detail.name;
+        let (reason, text) = match cause {
+            Cause::Denied => (Reason::Denied, format!("denied by the rule {name}")),
+            Cause::ReadOnly => (Reason::Denied, format!("read-only by the rule {name}")),
+            Cause::Rate => (Reason::Limited, format!("too often for the rule {name}")),
+            Cause::Concurrency => (Reason::Limited, format!("too many at once for the rule {name}")),
+            Cause::Fault => {
+                let (code, labels) = detail.error.unwrap_or((1, Labels::NONE));
+                return injected(
+                    session,
+                    names,
+                    op,
+                    code,
+                    labels,
+                    &format!("on purpose, by the rule {name}"),
+                );
+            }
+        };
+        match &detail.message {
+            Some(message) => refuse(session, names, op, reason, &format!("{text}: {message}")),
+            None => refuse(session, names, op, reason, &text),
+        }
+    }
+}
+
+fn instead(step: Step) -> Ruling {
+    Ruling { instead: Some(step), ..Ruling::default() }
+}
+
+/// Whether all is known of a request that a rule may ask for. Writes of many documents are known by their beginning.
+fn is_known(head: &RequestHead) -> bool {
+    let begins =
+        matches!(head.command, Command::Insert | Command::Update | Command::Delete | Command::FindAndModify);
+    head.complete || (begins && head.is_named())
+}
+
+/// What cannot be understood is not answered: nobody knows how, or whether an answer is due.
+fn unreadable() -> Step {
+    Step::Close(Fault::new(Side::Client, Phase::Admitted, Reason::Malformed))
+}
+
+/// Answers as `reason` is answered, where an answer is due. What is due one in a form that nobody knows is closed.
+fn refuse(session: &mut Session, names: &mut dyn Names, op: &MongoOp, reason: Reason, text: &str) -> Step {
+    if op.reply_to.is_none() && op.as_ref().replies != weir_decide::exchange::Replies::None {
+        return unreadable();
+    }
+    let fault = Fault::new(Side::Proxy, Phase::Admitted, reason);
+    let mut out = bytes::BytesMut::new();
+    let outcome = refusal::tell(session, names, op, &fault, &format!("weir: {text}"), &mut out);
+    Step::Respond(out.freeze(), Outcome { fault: Some(fault), ..outcome })
+}
+
+/// Answers with an error that somebody wanted to see.
+fn injected(
+    session: &mut Session,
+    names: &mut dyn Names,
+    op: &MongoOp,
+    code: i32,
+    labels: Labels,
+    text: &str,
+) -> Step {
+    let location;
+    let code_name = match verdict::known(code) {
+        Some(name) => name,
+        // So does a server name an error that has no name.
+        None => {
+            location = format!("Location{code}");
+            &location
+        }
+    };
+    let mut bytes = Bytes::new();
+    let mut code_id = NameId::NONE;
+    if let Some(to) = op.reply_to {
+        session.last_request_id = session.last_request_id.wrapping_add(1);
+        let message = format!("weir: {text}");
+        let error = ErrorReply { code, code_name, message: &message, labels, base_backoff_ms: None };
+        let mut out = bytes::BytesMut::new();
+        error_reply(&mut out, to, session.last_request_id, &error);
+        bytes = out.freeze();
+        code_id = names.intern(NameKind::Code, &[code_name.as_bytes()]);
+    } else if op.as_ref().replies != weir_decide::exchange::Replies::None {
+        return unreadable();
+    }
+    let fault = Fault::new(Side::Proxy, Phase::Admitted, Reason::Injected);
+    let outcome = Outcome {
+        class: Class::Refused,
+        result: "injected",
+        code: code_id,
+        retryable: RetryOn::NONE,
+        fault: Some(fault),
+        latency: 0,
+    };
+    Step::Respond(bytes, outcome)
+}

@@ -1,0 +1,59 @@
+// Does what rules forbid, limit and disturb with the Node.js driver, and prints, as JSON, what came of it.
+//
+// usage: node mongo_rules.js URI [compressor]
+//
+// What is printed is as in mongo_rules.py, whose collections are there already.
+'use strict';
+const { MongoClient } = require('mongodb');
+
+async function main() {
+  const [uri, compressor] = process.argv.slice(2);
+  const client = new MongoClient(uri, {
+    monitorCommands: true,
+    appName: 'weir-rules-node',
+    ...(compressor ? { compressors: [compressor] } : {}),
+  });
+  let tries = 0;
+  let cleared = 0;
+  client.on('commandStarted', () => { tries += 1; });
+  client.on('connectionPoolCleared', () => { cleared += 1; });
+  const results = {};
+  const attempt = async (name, call) => {
+    tries = 0;
+    cleared = 0;
+    let [code, labels, why] = [0, [], ''];
+    try {
+      await call();
+    } catch (error) {
+      code = error.code === undefined ? -1 : error.code;
+      labels = [...(error.errorLabels || [])].sort();
+      why = String(error);
+    }
+    results[name] = { code, labels, tries, cleared, why };
+  };
+  const db = client.db('rules');
+  const frozen = client.db('frozen');
+  await attempt('warm', () => db.collection('plain').findOne());
+  await attempt('drop', () => db.dropDatabase());
+  await attempt('secret_find', () => db.collection('secrets').findOne());
+  await attempt('secret_union', () => db.collection('plain').aggregate([{ $unionWith: 'secrets' }]).toArray());
+  await attempt('frozen_find', () => frozen.collection('stock').findOne());
+  await attempt('frozen_insert', () => frozen.collection('stock').insertOne({}));
+  const many = Array.from({ length: 100 }, () => ({ pad: 'x'.repeat(9000) }));
+  await attempt('frozen_many', () => frozen.collection('stock').insertMany(many));
+  await attempt('not_frozen_many', () => db.collection('bulk').insertMany(many.map((one) => ({ ...one }))));
+  await attempt('frozen_silent', () => frozen.collection('stock').insertOne({}, { writeConcern: { w: 0 } }));
+  await attempt('after_silent', () => db.collection('plain').findOne());
+  for (let n = 0; n < 3; n += 1) await attempt(`limited_${n}`, () => db.collection('limited').findOne());
+  await attempt('slow', () => db.collection('slow').findOne({ $where: 'sleep(60000) || true' }));
+  await attempt('after_slow', () => db.collection('plain').findOne());
+  await attempt('chaos_read', () => db.collection('chaos').findOne());
+  await attempt('chaos_write', () => db.collection('chaos').insertOne({}));
+  console.log(JSON.stringify({ driver: require('mongodb/package.json').version, results }));
+  await client.close();
+}
+
+main().catch((error) => {
+  console.error(error);
+  process.exit(1);
+});

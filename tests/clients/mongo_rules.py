@@ -1,0 +1,143 @@
+"""Does what rules forbid, limit and disturb, and prints, as JSON, what came of it.
+
+usage: mongo_rules.py URI DIRECT_URI [compressor]    URI goes through Weir, DIRECT_URI does not
+       mongo_rules.py --ask URI                       for each line of the input: one find, and what came of it
+
+For each attempt: the error's code and labels (0 when there was none), how often the driver tried, and how often it cleared
+its pool. Works with pymongo 4.6 and current.
+"""
+
+import json
+import sys
+import threading
+import time
+
+import pymongo
+from pymongo import errors, monitoring
+from pymongo.write_concern import WriteConcern
+
+
+class Watch(monitoring.CommandListener, monitoring.ConnectionPoolListener):
+    """Counts tries and cleared pools."""
+
+    tries = cleared = 0
+
+    def started(self, event):
+        self.tries += 1
+
+    def succeeded(self, event):
+        pass
+
+    failed = succeeded
+
+    def pool_cleared(self, event):
+        self.cleared += 1
+
+    pool_created = pool_ready = pool_closed = failed
+    connection_created = connection_ready = connection_closed = failed
+    connection_check_out_started = connection_check_out_failed = failed
+    connection_checked_out = connection_checked_in = failed
+
+
+WATCH = Watch()
+RESULTS = {}
+
+
+def attempt(name, call):
+    """Calls and notes what came of it."""
+    WATCH.tries = WATCH.cleared = 0
+    code, labels, why = 0, [], ""
+    try:
+        call()
+    except errors.OperationFailure as error:
+        code, why = error.code, str(error)
+        labels = (error.details or {}).get("errorLabels", [])
+    except errors.PyMongoError as error:
+        code, why = -1, repr(error)
+        labels = list(getattr(error, "_error_labels", []))
+    RESULTS[name] = {"code": code, "labels": sorted(labels), "tries": WATCH.tries, "cleared": WATCH.cleared, "why": why}
+
+
+def ask(uri):
+    client = pymongo.MongoClient(uri, maxPoolSize=1, appname="weir-rules-ask")
+    for _ in sys.stdin:
+        connection = client.admin.command("hello")["connectionId"]
+        try:
+            client.rules.plain.find_one()
+            print(connection, 0, flush=True)
+        except errors.OperationFailure as error:
+            print(connection, error.code, flush=True)
+
+
+def main():
+    uri, direct_uri = sys.argv[1:3]
+    options = {"compressors": sys.argv[3]} if len(sys.argv) > 3 else {}
+    direct = pymongo.MongoClient(direct_uri)
+    for collection in ["plain", "secrets", "slow", "single", "chaos", "lag", "limited"]:
+        direct.rules[collection].replace_one({"_id": 1}, {"_id": 1}, upsert=True)
+    direct.frozen.stock.replace_one({"_id": 1}, {"_id": 1}, upsert=True)
+    client = pymongo.MongoClient(uri, appname="weir-rules", event_listeners=[WATCH], **options)
+    db, frozen = client.rules, client.frozen
+    attempt("warm", lambda: db.plain.find_one())
+
+    attempt("drop", lambda: client.drop_database("rules"))
+    attempt("secret_find", lambda: db.secrets.find_one())
+    attempt("secret_lookup", lambda: list(db.plain.aggregate([
+        {"$lookup": {"from": "secrets", "localField": "_id", "foreignField": "_id", "as": "them"}}])))
+    attempt("secret_union", lambda: list(db.plain.aggregate([{"$unionWith": "secrets"}])))
+    attempt("secret_rename", lambda: db.secrets.rename("plain2"))
+    attempt("secret_view", lambda: db.command("create", "peek", viewOn="secrets", pipeline=[]))
+    attempt("plain_aggregate", lambda: list(db.plain.aggregate([{"$match": {}}])))
+
+    attempt("frozen_find", lambda: frozen.stock.find_one())
+    attempt("frozen_insert", lambda: frozen.stock.insert_one({}))
+    attempt("frozen_many", lambda: frozen.stock.insert_many([{"pad": "x" * 9000} for _ in range(100)]))
+    attempt("frozen_update", lambda: frozen.stock.update_one({}, {"$set": {"a": 1}}))
+    attempt("frozen_modify", lambda: frozen.stock.find_one_and_delete({}))
+    attempt("frozen_out", lambda: list(frozen.stock.aggregate([{"$out": "copy"}])))
+    attempt("frozen_merge_from_elsewhere", lambda: list(db.plain.aggregate([{"$merge": {"into": {"db": "frozen", "coll": "copy"}}}])))
+    attempt("frozen_explain_write", lambda: frozen.command("explain", {"update": "stock", "updates": [{"q": {}, "u": {"a": 1}}]}))
+    attempt("frozen_unknown", lambda: frozen.command("noSuchCommand"))
+    attempt("frozen_silent", lambda: frozen.get_collection("stock", write_concern=WriteConcern(w=0)).insert_one({}))
+    attempt("after_silent", lambda: db.plain.find_one())
+    attempt("not_frozen_insert", lambda: db.plain.insert_one({}))
+
+    for n in range(3):
+        attempt(f"limited_{n}", lambda: db.limited.find_one())
+
+    holding = threading.Thread(target=lambda: direct_hold(uri, options))
+    holding.start()
+    while not any(op.get("ns") == "rules.single" for op in direct.admin.aggregate([{"$currentOp": {}}])):
+        time.sleep(0.01)
+    attempt("single", lambda: db.single.find_one())
+    holding.join()
+    attempt("single_again", lambda: db.single.find_one())
+
+    began = time.monotonic()
+    attempt("slow", lambda: db.slow.find_one({"$where": "sleep(60000) || true"}))
+    RESULTS["slow"]["seconds"] = time.monotonic() - began
+    gone_by = time.monotonic() + 20
+    while any(op.get("ns") == "rules.slow" for op in direct.admin.aggregate([{"$currentOp": {}}])):
+        assert time.monotonic() < gone_by, "the server still works on what nobody waits for"
+        time.sleep(0.05)
+    attempt("after_slow", lambda: db.plain.find_one())
+
+    attempt("chaos_read", lambda: db.chaos.find_one())
+    attempt("chaos_write", lambda: db.chaos.insert_one({}))
+    began = time.monotonic()
+    attempt("lag", lambda: db.lag.find_one())
+    RESULTS["lag"]["seconds"] = time.monotonic() - began
+    stock = direct.frozen.stock.count_documents({})
+    print(json.dumps({"driver": pymongo.version, "results": RESULTS, "stock": stock}))
+
+
+def direct_hold(uri, options):
+    """Keeps one operation on `single` under way for a while."""
+    client = pymongo.MongoClient(uri, **options)
+    client.rules.single.find_one({"$where": "sleep(1500) || true"})
+
+
+if sys.argv[1] == "--ask":
+    ask(sys.argv[2])
+else:
+    main()

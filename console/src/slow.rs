@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 use weir_measure::slow::SlowOperation;
 
 /// All that are kept, the latest first.
@@ -63,7 +62,7 @@ impl<'a> Slow<'a> {
 fn row(one: &SlowOperation) -> Row<'_> {
     let seconds = |nanos: u64| nanos as f64 / 1e9;
     Row {
-        at: one.at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_millis() as f64 / 1e3),
+        at: one.at.as_millis() as f64 / 1e3,
         listener: &one.listener,
         protocol: one.protocol,
         operation: &one.operation,

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use weir_config::Config;
 use weir_console::{Bounds, Console, Phase, Settings, State, Status};
 use weir_decide::cluster::{Cluster, EndpointSpec};
@@ -130,27 +130,30 @@ impl Fixture {
         local.record(&Record { result: "upstream_lost", first_byte: None, fault: Some(lost), ..record });
         let shape =
             ShapeText { text: "{find: ?, filter: {age: {$gt: ?}}}".into(), hash: 0xC0FF_EE00_0000_0001 };
-        self.measure.slow().keep(SlowOperation {
-            at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_250),
-            listener: "orders-db".into(),
-            protocol: "mongo",
-            operation: "find".into(),
-            resource: "shop.orders".into(),
-            application: "checkout".into(),
-            endpoint: Some("10.0.0.7:27017".into()),
-            result: "upstream_lost",
-            code: "".into(),
-            fault: Some(lost),
-            duration: 1_250_000_000,
-            sending: Some(0),
-            waiting: None,
-            replying: None,
-            request_bytes: 120,
-            reply_bytes: 0,
-            items: Items::NONE,
-            cursor: 0,
-            shape: Some(shape),
-        });
+        self.measure.slow().keep(
+            SlowOperation {
+                at: Duration::from_millis(1_790_000_000_250),
+                listener: "orders-db".into(),
+                protocol: "mongo",
+                operation: "find".into(),
+                resource: "shop.orders".into(),
+                application: "checkout".into(),
+                endpoint: Some("10.0.0.7:27017".into()),
+                result: "upstream_lost",
+                code: "".into(),
+                fault: Some(lost),
+                duration: 1_250_000_000,
+                sending: Some(0),
+                waiting: None,
+                replying: None,
+                request_bytes: 120,
+                reply_bytes: 0,
+                items: Items::NONE,
+                cursor: 0,
+                shape: Some(shape),
+            },
+            Now(0),
+        );
     }
 
     /// As many rows as make an answer that no socket's buffers hold.

@@ -12,8 +12,8 @@ use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{AcqRel, Relaxed},
 };
-use std::time::{Duration, Instant};
-use weir_decide::exchange::NameId;
+use std::time::Duration;
+use weir_decide::exchange::{NameId, Now};
 
 /// Cursors, and transactions, remembered by listener.
 pub const SLOTS: usize = 4096;
@@ -195,34 +195,27 @@ pub struct OpenCursor {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ledger {
-    epoch: Instant,
+    /// The latest second in which anything came.
+    latest: AtomicU64,
     cursors: Open,
     transactions: Open,
     /// By session the latest write: half a fingerprint of the session, half the number of the write.
     writes: OnceLock<Box<[AtomicU64]>>,
 }
 
-impl Default for Ledger {
-    fn default() -> Ledger {
-        Ledger {
-            epoch: Instant::now(),
-            cursors: Open::default(),
-            transactions: Open::default(),
-            writes: OnceLock::new(),
-        }
-    }
-}
-
 impl Ledger {
-    fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    /// It is now so late: to be said with every operation, whether or not it has to do with anything open.
+    pub fn tick(&self, now: Now) {
+        if now.0 >= self.latest.load(Relaxed).saturating_add(1_000_000_000) {
+            self.latest.store(now.0, Relaxed);
+        }
     }
 
     /// A batch came from the cursor `id`, which stays open: the first, or another one.
-    pub fn batch(&self, id: i64, resource: NameId, application: NameId) {
-        let (id, now) = (id.cast_unsigned(), self.now());
+    pub fn batch(&self, id: i64, resource: NameId, application: NameId, Now(now): Now) {
+        let id = id.cast_unsigned();
         match self.cursors.find(id) {
             Some(slot) => self.cursors.step(slot, now),
             None if id != 0 => {
@@ -233,31 +226,31 @@ impl Ledger {
     }
 
     /// The cursor `id` has ended; `last`: with another batch.
-    pub fn close(&self, id: i64, how: CursorEnd, last: bool) {
+    pub fn close(&self, id: i64, how: CursorEnd, last: bool, now: Now) {
         let id = id.cast_unsigned();
         if id != 0
             && let Some(slot) = self.cursors.find(id)
         {
             slot.steps.fetch_add(last.into(), Relaxed);
-            self.cursors.end(slot, id, how as usize, self.now());
+            self.cursors.end(slot, id, how as usize, now.0);
         }
     }
 
-    /// A statement of the transaction `key` has ended; its `first` took so many nanoseconds.
-    pub fn statement(&self, key: u64, first: Option<u64>) {
-        let (key, now) = (key.max(1), self.now());
+    /// A statement of the transaction `key` has ended; it was its `first`, which began then.
+    pub fn statement(&self, key: u64, first: Option<Now>, Now(now): Now) {
+        let key = key.max(1);
         match (self.transactions.find(key), first) {
             (Some(slot), _) => self.transactions.step(slot, now),
-            (None, Some(took)) => self.transactions.begin(key, now.saturating_sub(took), now, 0),
+            (None, Some(since)) => self.transactions.begin(key, since.0, now, 0),
             (None, None) => {}
         }
     }
 
     /// The transaction `key` has ended.
-    pub fn finish(&self, key: u64, how: TransactionEnd) {
+    pub fn finish(&self, key: u64, how: TransactionEnd, now: Now) {
         let key = key.max(1);
         if let Some(slot) = self.transactions.find(key) {
-            self.transactions.end(slot, key, how as usize, self.now());
+            self.transactions.end(slot, key, how as usize, now.0);
         }
     }
 
@@ -288,7 +281,7 @@ impl Ledger {
 
     /// The cursors that are open.
     pub fn open_cursors(&self) -> Vec<OpenCursor> {
-        let now = self.now();
+        let now = self.latest.load(Relaxed);
         let slots = self.cursors.slots.get().into_iter().flatten();
         let open = slots.filter(|slot| slot.key.load(Relaxed) != 0);
         open.map(|slot| {
@@ -307,7 +300,7 @@ impl Ledger {
 
     /// Writes the numbers, where there are any.
     pub(crate) fn write(&self, listener: &str, out: &mut Samples) {
-        let now = self.now();
+        let now = self.latest.load(Relaxed);
         if self.cursors.begun.load(Relaxed) > 0 {
             let open = self.cursors.sweep(now, CURSOR_ABANDONED);
             out.add(&names::MONGO_CURSORS_OPEN, &[listener], open);
@@ -365,18 +358,18 @@ mod tests {
         let ledger = Ledger::default();
         let (what, who) = (NameId(5), NameId(6));
         for id in [7, -8, 9] {
-            ledger.batch(id, what, who);
+            ledger.batch(id, what, who, Now(5));
         }
-        ledger.batch(7, what, who);
-        ledger.batch(0, what, who);
+        ledger.batch(7, what, who, Now(6));
+        ledger.batch(0, what, who, Now(7));
         let open = ledger.open_cursors();
         assert_eq!(open.len(), 3);
         let seven = open.iter().find(|cursor| cursor.id == 7).unwrap();
         assert_eq!((seven.batches, seven.resource, seven.application), (2, what, who));
-        ledger.close(7, CursorEnd::Exhausted, true);
-        ledger.close(7, CursorEnd::Exhausted, true);
-        ledger.close(-8, CursorEnd::Killed, false);
-        ledger.close(1234, CursorEnd::Killed, false);
+        ledger.close(7, CursorEnd::Exhausted, true, Now(9));
+        ledger.close(7, CursorEnd::Exhausted, true, Now(9));
+        ledger.close(-8, CursorEnd::Killed, false, Now(9));
+        ledger.close(1234, CursorEnd::Killed, false, Now(9));
         assert_eq!(told(&ledger, &names::MONGO_CURSORS_OPEN), [("db".into(), 1.0)]);
         assert_eq!(told(&ledger, &names::MONGO_CURSORS), [("exhausted".into(), 1.0), ("killed".into(), 1.0)]);
         assert_eq!(
@@ -387,13 +380,12 @@ mod tests {
 
     #[test]
     fn what_is_left_lying_is_abandoned() {
-        let mut ledger = Ledger::default();
-        ledger.batch(7, NameId::NONE, NameId::NONE);
-        ledger.statement(3, Some(0));
-        let Some(before) = ledger.epoch.checked_sub(CURSOR_ABANDONED + Duration::from_secs(2)) else {
-            return;
-        };
-        ledger.epoch = before;
+        let ledger = Ledger::default();
+        ledger.batch(7, NameId::NONE, NameId::NONE, Now(1));
+        ledger.statement(3, Some(Now(1)), Now(1));
+        ledger.tick(Now(1).after(CURSOR_ABANDONED));
+        assert!(told(&ledger, &names::MONGO_CURSORS).is_empty());
+        ledger.tick(Now(1).after(CURSOR_ABANDONED + Duration::from_secs(2)));
         assert_eq!(told(&ledger, &names::MONGO_CURSORS), [("abandoned".into(), 1.0)]);
         assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS), [("abandoned".into(), 1.0)]);
         assert!(ledger.open_cursors().is_empty());
@@ -404,7 +396,7 @@ mod tests {
         let ledger = Ledger::default();
         let many = 3 * SLOTS as i64;
         for n in 1..=many {
-            ledger.batch(n.wrapping_mul(0x5851_F42D_4C95_7F2D), NameId::NONE, NameId::NONE);
+            ledger.batch(n.wrapping_mul(0x5851_F42D_4C95_7F2D), NameId::NONE, NameId::NONE, Now(1));
         }
         let [forgotten] = &told(&ledger, &names::MONGO_CURSORS)[..] else { panic!("one end") };
         let open = ledger.open_cursors().len();
@@ -415,16 +407,16 @@ mod tests {
     #[test]
     fn transactions_have_statements_and_time() {
         let ledger = Ledger::default();
-        ledger.statement(3, Some(2_000_000_000));
-        ledger.statement(3, None);
+        ledger.statement(3, Some(Now(2)), Now(5));
+        ledger.statement(3, None, Now(6));
         // It began before this process.
-        ledger.statement(99, None);
-        ledger.finish(99, TransactionEnd::Committed);
-        ledger.finish(3, TransactionEnd::Committed);
-        ledger.finish(3, TransactionEnd::Committed);
-        ledger.statement(4, Some(0));
-        ledger.finish(4, TransactionEnd::Aborted);
-        ledger.statement(5, Some(0));
+        ledger.statement(99, None, Now(6));
+        ledger.finish(99, TransactionEnd::Committed, Now(9));
+        ledger.finish(3, TransactionEnd::Committed, Now(9));
+        ledger.finish(3, TransactionEnd::Committed, Now(9));
+        ledger.statement(4, Some(Now(3)), Now(4));
+        ledger.finish(4, TransactionEnd::Aborted, Now(9));
+        ledger.statement(5, Some(Now(3)), Now(4));
         assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS_STARTED), [("db".into(), 3.0)]);
         assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS_OPEN), [("db".into(), 1.0)]);
         assert_eq!(

@@ -7,8 +7,8 @@
 use crate::capped::lock;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
-use weir_decide::exchange::{Fault, Items};
+use std::time::Duration;
+use weir_decide::exchange::{Fault, Items, Now};
 
 /// The most that are kept.
 pub const KEPT: usize = 512;
@@ -29,8 +29,8 @@ pub struct ShapeText {
 /// A slow operation, or one that failed. Durations in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlowOperation {
-    /// When it ended.
-    pub at: SystemTime,
+    /// When it ended: since 1970.
+    pub at: Duration,
     /// The listener's name.
     pub listener: Arc<str>,
     /// The protocol.
@@ -78,13 +78,14 @@ impl SlowOperation {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SlowOperations(Mutex<Ring>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Ring {
     kept: VecDeque<Arc<SlowOperation>>,
-    second: Instant,
+    /// When the second began in which lines are counted.
+    second: Now,
     logged: u32,
 }
 
@@ -97,16 +98,9 @@ pub struct Kept {
     pub crowded: bool,
 }
 
-impl Default for SlowOperations {
-    fn default() -> SlowOperations {
-        let ring = Ring { kept: VecDeque::new(), second: Instant::now(), logged: 0 };
-        SlowOperations(Mutex::new(ring))
-    }
-}
-
 impl SlowOperations {
     /// Keeps `operation`, in the place of an older one if there are too many.
-    pub fn keep(&self, operation: SlowOperation) -> Kept {
+    pub fn keep(&self, operation: SlowOperation, now: Now) -> Kept {
         let ring = &mut *lock(&self.0);
         let of_a_kind = ring.kept.iter().filter(|kept| kept.is_like(&operation)).count();
         let crowded = of_a_kind >= KEPT_OF_A_KIND;
@@ -117,8 +111,8 @@ impl SlowOperations {
             ring.kept.pop_front();
         }
         ring.kept.push_back(Arc::new(operation));
-        if ring.second.elapsed() >= Duration::from_secs(1) {
-            (ring.second, ring.logged) = (Instant::now(), 0);
+        if now.since(ring.second) >= 1_000_000_000 {
+            (ring.second, ring.logged) = (now, 0);
         }
         let log = ring.logged < LOGGED_PER_SECOND;
         ring.logged += u32::from(log);
@@ -137,7 +131,7 @@ mod tests {
 
     fn operation(resource: &str, hash: u64, duration: u64) -> SlowOperation {
         SlowOperation {
-            at: SystemTime::UNIX_EPOCH,
+            at: Duration::ZERO,
             listener: "db".into(),
             protocol: "mongo",
             operation: "find".into(),
@@ -162,9 +156,9 @@ mod tests {
     #[test]
     fn one_kind_does_not_drive_out_the_others() {
         let slow = SlowOperations::default();
-        assert_eq!(slow.keep(operation("shop.rare", 1, 1)), Kept { log: true, crowded: false });
+        assert_eq!(slow.keep(operation("shop.rare", 1, 1), Now(0)), Kept { log: true, crowded: false });
         let crowded: Vec<bool> =
-            (0..1000).map(|n| slow.keep(operation("shop.orders", 7, n)).crowded).collect();
+            (0..1000).map(|n| slow.keep(operation("shop.orders", 7, n), Now(0)).crowded).collect();
         assert_eq!(crowded.iter().filter(|crowded| !**crowded).count(), KEPT_OF_A_KIND);
         let kept: Vec<_> = slow.latest().iter().map(|one| (one.resource.to_string(), one.duration)).collect();
         assert_eq!(kept.len(), KEPT_OF_A_KIND + 1);
@@ -175,9 +169,9 @@ mod tests {
     #[test]
     fn it_is_bounded_in_all_and_so_is_the_log() {
         let slow = SlowOperations::default();
-        let logged = (0..2 * KEPT as u64).filter(|n| slow.keep(operation("a", *n, *n)).log).count();
-        assert_eq!(slow.latest().len(), KEPT);
-        // A second may have passed meanwhile, hardly a minute.
-        assert!((10..600).contains(&logged), "{logged}");
+        // A hundred a second.
+        let now = |n: u64| Now(n * 10_000_000);
+        let logged = (0..1000).filter(|n| slow.keep(operation("a", *n, *n), now(*n)).log).count();
+        assert_eq!((slow.latest().len(), logged), (KEPT, 10 * LOGGED_PER_SECOND as usize));
     }
 }

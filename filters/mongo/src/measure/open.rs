@@ -42,16 +42,17 @@ impl Belongs {
         op: &Operation,
         ending: &Ending<'_>,
     ) {
-        let outcome = ending.outcome;
+        let (outcome, now) = (ending.outcome, ending.ended);
+        ledger.tick(now);
         if outcome.fault.is_none() {
             match (command, outcome.result) {
                 (Command::GetMore, result::OK) if left != 0 => {
-                    ledger.batch(left, op.resource, op.application)
+                    ledger.batch(left, op.resource, op.application, now)
                 }
-                (Command::GetMore, result::OK) => ledger.close(asked, CursorEnd::Exhausted, true),
-                (Command::GetMore, _) => ledger.close(asked, CursorEnd::Failed, false),
-                (Command::KillCursors, result::OK) => ledger.close(asked, CursorEnd::Killed, false),
-                _ if left != 0 => ledger.batch(left, op.resource, op.application),
+                (Command::GetMore, result::OK) => ledger.close(asked, CursorEnd::Exhausted, true, now),
+                (Command::GetMore, _) => ledger.close(asked, CursorEnd::Failed, false, now),
+                (Command::KillCursors, result::OK) => ledger.close(asked, CursorEnd::Killed, false, now),
+                _ if left != 0 => ledger.batch(left, op.resource, op.application, now),
                 _ => {}
             }
         }
@@ -66,11 +67,11 @@ impl Belongs {
                 // However it is answered, the transaction is no more.
                 (Command::AbortTransaction, ..) => TransactionEnd::Aborted,
                 _ => {
-                    let took = ending.ended.since(ending.began);
-                    return ledger.statement(transaction, self.starts.then_some(took));
+                    let first = self.starts.then_some(ending.began);
+                    return ledger.statement(transaction, first, now);
                 }
             };
-            ledger.finish(transaction, end);
+            ledger.finish(transaction, end, now);
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use weir_codecs::mongo::{Command, Shape};
 use weir_config::{Field, Fields, Kind, Table, Walk};
@@ -155,7 +155,7 @@ impl Slow {
     fn keep(&self, shape: Option<ShapeText>, cursor: i64, op: &Operation, ending: &Ending<'_>, failed: bool) {
         let outcome = ending.outcome;
         let operation = SlowOperation {
-            at: SystemTime::now(),
+            at: weir_drive::time::wall(),
             listener: Arc::clone(&self.listener),
             protocol: "mongo",
             operation: self.measure.name(op.name),
@@ -176,7 +176,7 @@ impl Slow {
             shape,
         };
         let said = operation.clone();
-        let became = self.measure.slow().keep(operation);
+        let became = self.measure.slow().keep(operation, ending.ended);
         if failed { &self.failed } else { &self.slow }.inc();
         if became.crowded {
             self.crowded.inc();

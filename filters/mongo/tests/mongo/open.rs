@@ -20,7 +20,7 @@ fn told(connection: &Connection, family: &str) -> Vec<String> {
     let text = String::from_utf8(text).unwrap();
     let lines =
         text.lines().filter_map(|line| line.strip_prefix(family)?.strip_prefix("{listener=\"orders-db\""));
-    let lines = lines.map(|line| line.trim_start_matches(',').replace('}', "").replace('"', ""));
+    let lines = lines.map(|line| line.trim_start_matches(',').replace(['}', '"'], ""));
     lines.filter(|line| !line.ends_with(" 0")).collect()
 }
 

@@ -38,6 +38,8 @@ enum State {
     ChunkEnd,
     Trailers(Scan),
     Done,
+    /// A rule has been broken: nothing that follows means anything.
+    Broken(Rule),
 }
 
 /// What [`Body::decode`] found at the front of the buffer. The decoder has moved past all of it: the caller drops or
@@ -157,7 +159,7 @@ impl Body {
         let mut skip = 0;
         loop {
             let rest = buf.get(skip..).unwrap_or_default();
-            match self.next(rest).map_err(|r| shift(r, skip))? {
+            match self.advance(rest).map_err(|r| shift(r, skip))? {
                 Token::Need => return Ok(Decoded::More { skip }),
                 Token::Data { len, end } => return Ok(Decoded::Data { skip, len, last: end }),
                 Token::Line(line) => skip += line.len,
@@ -180,7 +182,7 @@ impl Body {
         let done = |len, data, then| Ok(Relayed { len, data, then });
         loop {
             let rest = buf.get(at..).unwrap_or_default();
-            match self.next(rest).map_err(|r| shift(r, at))? {
+            match self.advance(rest).map_err(|r| shift(r, at))? {
                 Token::Need => return done(at, data, Then::More),
                 Token::Data { len, end } => {
                     at += len;
@@ -232,9 +234,18 @@ impl Body {
         }
     }
 
+    fn advance(&mut self, buf: &[u8]) -> Result<Token, Reject> {
+        let next = self.next(buf);
+        if let Err(reject) = &next {
+            self.state = State::Broken(reject.rule);
+        }
+        next
+    }
+
     fn next(&mut self, buf: &[u8]) -> Result<Token, Reject> {
         match self.state {
             State::Done => Ok(Token::Done),
+            State::Broken(rule) => Err(Reject::whole(rule)),
             _ if buf.is_empty() => Ok(Token::Need),
             State::UntilClose => Ok(Token::Data { len: buf.len(), end: false }),
             State::Length(remaining) => {

@@ -13,12 +13,14 @@ pub struct Incoming {
     body: Body,
     /// Everything has been given out.
     done: bool,
+    /// It could not be read to its end: it never will be.
+    broken: Option<Broken>,
 }
 
 impl Incoming {
     /// The body with this framing.
     pub fn new(framing: Framing, limits: &Limits) -> Incoming {
-        Incoming { body: Body::new(framing, limits), done: framing.is_empty() }
+        Incoming { body: Body::new(framing, limits), done: framing.is_empty(), broken: None }
     }
 
     /// No body.
@@ -28,7 +30,7 @@ impl Incoming {
 
     /// From here on everything is data.
     pub fn tunnel(&mut self, limits: &Limits) {
-        *self = Incoming { body: Body::new(Framing::Tunnel, limits), done: false };
+        *self = Incoming { body: Body::new(Framing::Tunnel, limits), done: false, broken: None };
     }
 
     /// Whether everything has been given out.
@@ -38,6 +40,15 @@ impl Incoming {
 
     /// The next part of what is in the buffer or comes.
     pub fn poll_part(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<Result<Option<Part>>> {
+        if let Some(broken) = self.broken {
+            return Poll::Ready(Err(broken));
+        }
+        let part = ready!(self.poll_next(cx, wire));
+        self.broken = part.as_ref().err().copied();
+        Poll::Ready(part)
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<Result<Option<Part>>> {
         loop {
             if self.done {
                 return Poll::Ready(Ok(None));

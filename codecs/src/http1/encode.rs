@@ -4,7 +4,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::head::Version;
-use super::token::{is_token, is_value_byte};
+use super::token::{is_protocol, is_token, is_value_byte};
 
 /// Something that must not be written: it would read as more than it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +21,9 @@ pub enum Unencodable {
     /// The reason phrase has a control character.
     #[error("the reason phrase has a control character")]
     Reason,
+    /// The protocol to switch to is not a name of one, or is `h2c`.
+    #[error("the protocol to switch to is not the name of one")]
+    Protocol,
     /// The name of a field is not a token.
     #[error("the name of a field is not a token")]
     Name,
@@ -96,6 +99,20 @@ pub fn content_length(out: &mut BytesMut, n: u64) {
     out.put_slice(b"content-length: ");
     decimal(out, n);
     out.put_slice(b"\r\n");
+}
+
+/// Writes the two fields that offer, or accept, to switch to `protocol`.
+///
+/// # Errors
+/// [`Unencodable::Protocol`]; nothing is written then.
+pub fn upgrade(out: &mut BytesMut, protocol: &[u8]) -> Result<(), Unencodable> {
+    if !is_protocol(protocol) {
+        return Err(Unencodable::Protocol);
+    }
+    out.put_slice(b"connection: upgrade\r\nupgrade: ");
+    out.put_slice(protocol);
+    out.put_slice(b"\r\n");
+    Ok(())
 }
 
 /// Ends a head or a trailer section.

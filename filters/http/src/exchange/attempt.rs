@@ -6,7 +6,8 @@ use super::replay::Replay;
 use super::{End, Exchange, Open, Opening, Replayable, RetryPolicy, Until, Verdict, gone};
 use crate::dialect::AtHead;
 use crate::fields::Fields;
-use crate::seam::{Broken, Downstream, Reply, Upstream};
+use crate::h2::head;
+use crate::seam::{Broken, Downstream, Reply, Upstream, Version};
 use crate::site::Site;
 use crate::timer::{NEVER, Timer};
 use crate::watcher::Watcher;
@@ -300,6 +301,11 @@ impl<D: Downstream> Exchange<'_, D> {
             let (down, reply, timer) = (&mut *self.down, &mut *self.reply, &mut *self.timer);
             let event = poll_fn(|cx| flow.poll(cx, (down, &mut up), reply, timer, attempt)).await;
             let broken = match event {
+                // To a client that speaks HTTP/2 any 2xx would say that the tunnel is open (RFC 8441 section 5).
+                Event::Head if self.is_not_switched() => {
+                    let rule = Some("upgrade_ignored");
+                    Event::Server(Broken { rule, ..Broken::new(Reason::Malformed) })
+                }
                 Event::Head => {
                     attempt.account.first_byte(time::now());
                     attempt.account.reach(Phase::Replying);
@@ -353,6 +359,13 @@ impl<D: Downstream> Exchange<'_, D> {
                 self.failed(attempt, ticket, fault, code).await
             });
         }
+    }
+
+    /// Whether the server took an extended CONNECT for an ordinary request, and answered that.
+    fn is_not_switched(&self) -> bool {
+        let status = self.reply.status;
+        let asked = self.request.version == Version::Http2 && !self.request.upgrade.is_empty();
+        asked && (200..300).contains(&status)
     }
 
     /// The reply's head has come. Gives a step where another try takes its place.
@@ -427,9 +440,17 @@ impl<D: Downstream> Exchange<'_, D> {
         ticket: &mut Option<Ticket>,
         mut flow: Flow,
         up: U,
-        trailers: Option<Fields>,
+        mut trailers: Option<Fields>,
     ) -> Step {
         flow.up.stop(self.down);
+        // HTTP/1's have been refused already. Those of HTTP/2 may hold a call's status beside what must not go on.
+        if let Some(trailers) = &mut trailers {
+            let came = trailers.len();
+            trailers.retain(|name, _| !head::is_forbidden_trailer(name));
+            if trailers.len() < came {
+                attempt.site.numbers.rejected(head::trailer_forbidden());
+            }
+        }
         let mut outcome = attempt.judge(End::Complete { trailers: trailers.as_ref() }, time::now());
         if let Some(ticket) = ticket.take()
             && let Verdict::Retry { after } = attempt.finish(ticket, &outcome, flow.begun)

@@ -91,9 +91,7 @@ pub fn write_request(out: &mut BytesMut, request: &Request) -> Result<()> {
         }
     }
     if !request.upgrade.is_empty() {
-        out.put_slice(b"connection: upgrade\r\nupgrade: ");
-        out.put_slice(&request.upgrade);
-        out.put_slice(b"\r\n");
+        encode::upgrade(out, &request.upgrade).map_err(unencodable)?;
     } else if request.fields.value(b"te").is_some() {
         // RFC 9110 section 10.1.4: whoever sends TE nominates it.
         out.put_slice(b"connection: te\r\n");
@@ -151,9 +149,7 @@ pub fn write_reply(out: &mut BytesMut, reply: &Reply, to: Answering) -> Result<u
         }
     }
     if reply.status == 101 {
-        out.put_slice(b"connection: upgrade\r\nupgrade: ");
-        out.put_slice(&reply.upgrade);
-        out.put_slice(b"\r\n");
+        encode::upgrade(out, &reply.upgrade).map_err(unencodable)?;
     }
     encode::end(out);
     Ok(out.len() - before)

@@ -56,8 +56,13 @@ impl Down {
 impl Recv for Down {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
         let part = ready!(self.incoming.poll_part(cx));
-        if let Err(broken) = &part {
-            self.reset |= broken.reason == Reason::Reset && broken.code.is_some();
+        match &part {
+            Err(broken) => self.reset |= broken.reason == Reason::Reset && broken.code.is_some(),
+            Ok(Some(Part::Trailers(trailers))) if head::has_forbidden_trailer(trailers) => {
+                let rule = Some(head::trailer_forbidden());
+                return Poll::Ready(Err(Broken { rule, ..Broken::new(Reason::Malformed) }));
+            }
+            Ok(_) => {}
         }
         Poll::Ready(part)
     }

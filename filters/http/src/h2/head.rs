@@ -5,6 +5,7 @@ use crate::h1::head::set_target;
 use crate::seam::{Broken, Length, Reply, Request, Result, Version};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method as HttpMethod, StatusCode, Uri, request, response};
+use weir_codecs::http1::token::is_protocol;
 use weir_codecs::http1::{Authority, Known, Method};
 use weir_decide::exchange::Reason;
 
@@ -16,6 +17,21 @@ pub fn take_fields(map: &HeaderMap, into: &mut Fields) {
     for (name, value) in map {
         into.push(name.as_str().as_bytes(), value.as_bytes());
     }
+}
+
+/// Whether a trailer section has a field that must not come in one (RFC 9110 section 6.5.1).
+pub fn has_forbidden_trailer(fields: &Fields) -> bool {
+    fields.iter().any(|(name, _)| is_forbidden_trailer(name))
+}
+
+/// Whether the field must not come in a trailer section.
+pub fn is_forbidden_trailer(name: &[u8]) -> bool {
+    Known::of(name).is_some_and(Known::is_forbidden_in_trailers)
+}
+
+/// The rule that such a field breaks, in HTTP/1 too.
+pub fn trailer_forbidden() -> Rule {
+    weir_codecs::http1::Rule::TrailerForbidden.name()
 }
 
 /// Take over a request's head. `end`: nothing follows it.
@@ -36,6 +52,9 @@ pub fn read_request(
     // An extended CONNECT (RFC 8441) is what HTTP/1 does by GET and Upgrade.
     match protocol {
         Some(protocol) => {
+            if !is_protocol(protocol.as_str().as_bytes()) {
+                return Err("protocol_invalid");
+            }
             into.upgrade.extend_from_slice(protocol.as_str().as_bytes());
             into.method_text.extend_from_slice(b"GET");
             into.end = true;

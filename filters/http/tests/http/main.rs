@@ -9,4 +9,5 @@ mod peer;
 mod retries;
 mod secure;
 mod settings;
+mod strict;
 mod wire;

@@ -1,0 +1,149 @@
+//! What must not pass from one version of HTTP into the other, or from one message into the next.
+
+use crate::house::{House, soon};
+use crate::peer::{Version, origin};
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A client's connection, over which something has been answered already: it knows the server's settings by then.
+async fn client(house: &House) -> h2::client::SendRequest<Bytes> {
+    let stream = TcpStream::connect(house.address()).await.unwrap();
+    let (send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let got = soon(crate::peer::h2_on(send.clone(), "GET", "/", &[], crate::peer::Sent::None)).await;
+    assert_eq!(got.status, 200);
+    send.ready().await.unwrap()
+}
+
+fn connect(protocol: &str) -> http::Request<()> {
+    let mut request = http::Request::builder().method("CONNECT").uri("http://a/ws").body(()).unwrap();
+    request.extensions_mut().insert(h2::ext::Protocol::from(protocol));
+    request
+}
+
+/// An HTTP/1 server that answers every head with a 200.
+async fn plain() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut all = Vec::new();
+                while stream.read_buf(&mut all).await.unwrap_or(0) > 0 {
+                    if all.ends_with(b"\r\n\r\n") {
+                        all.clear();
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_protocol_that_is_none_is_refused() {
+    for up in [Version::H1, Version::H2] {
+        let house = House::simple(origin(up).await, up.protocol()).await;
+        let mut send = client(&house).await;
+        let bad = [
+            "websocket\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: x\r\nx: y",
+            "a\r\ncontent-length: 5",
+            "h2c",
+            "web socket",
+            "",
+        ];
+        for protocol in bad {
+            let (response, _out) = send.send_request(connect(protocol), false).unwrap();
+            assert_eq!(soon(response).await.unwrap().status(), 400, "{protocol:?}");
+        }
+        let rule = ["rule=\"protocol_invalid\""];
+        house.becomes("weir_http_rejects_total", &rule, bad.len() as f64).await;
+        house.becomes("weir_operations_total", &[], bad.len() as f64 + 1.0).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_a_server_ignored_is_not_an_open_tunnel() {
+    let house = House::simple(plain().await, "http1").await;
+    let mut send = client(&house).await;
+    let (response, _out) = send.send_request(connect("websocket"), false).unwrap();
+    let reply = soon(response).await.unwrap();
+    assert_eq!(
+        (reply.status().as_u16(), &reply.headers()["x-weir-reason"]),
+        (502, &"malformed".parse().unwrap())
+    );
+    house.becomes("weir_http_rejects_total", &["rule=\"upgrade_ignored\""], 1.0).await;
+    house.becomes("weir_operations_total", &["result=\"upstream_lost\""], 1.0).await;
+}
+
+#[tokio::test]
+async fn trailers_that_frame_or_route_are_refused_in_requests() {
+    for name in ["content-length", "host", "authorization", "x-forwarded-for"] {
+        for up in [Version::H1, Version::H2] {
+            let house = House::simple(origin(up).await, up.protocol()).await;
+            let mut send = client(&house).await;
+            let request = http::Request::builder().method("POST").uri("http://a/echo").body(()).unwrap();
+            let (response, mut out) = send.send_request(request, false).unwrap();
+            out.send_data("body".into(), false).unwrap();
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert(name, "1".parse().unwrap());
+            out.send_trailers(trailers).unwrap();
+            // Early replies may have begun: then the body does not come to its end.
+            match soon(response).await {
+                Ok(reply) if reply.status() == 400 => {}
+                Ok(reply) => {
+                    let mut body = reply.into_body();
+                    while let Some(Ok(_)) = soon(body.data()).await {}
+                    assert!(!body.is_end_stream(), "{name}");
+                }
+                Err(error) => assert!(error.is_reset(), "{error}"),
+            }
+            house.becomes("weir_http_rejects_total", &["rule=\"trailer_forbidden\""], 1.0).await;
+            house.becomes("weir_operations_total", &["result=\"rejected\""], 1.0).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn trailers_that_frame_or_route_are_dropped_from_replies() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let house = House::simple(listener.local_addr().unwrap(), "http2").await;
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let mut out = respond.send_response(http::Response::new(()), false).unwrap();
+            out.send_data("hi".into(), false).unwrap();
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("content-length", "9".parse().unwrap());
+            trailers.insert("x-status", "0".parse().unwrap());
+            out.send_trailers(trailers).unwrap();
+        }
+    });
+    for version in crate::peer::BOTH {
+        let got = crate::peer::request(version, house.address(), "GET", "/", crate::peer::Sent::None).await;
+        assert_eq!((&*got.text(), got.broken), ("hi", false), "{got:?}");
+        assert_eq!(got.trailers, [("x-status".into(), "0".into())]);
+    }
+    house.becomes("weir_http_rejects_total", &["rule=\"trailer_forbidden\""], 2.0).await;
+}
+
+#[tokio::test]
+async fn nothing_after_a_refused_trailer_section_is_a_request() {
+    for field in ["Transfer-Encoding: chunked", "Content-Length: 3", "Host: b"] {
+        let house = House::simple(origin(Version::H1).await, "http1").await;
+        let mut stream = TcpStream::connect(house.address()).await.unwrap();
+        let head = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n";
+        let bytes = format!("{head}{field}\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        let mut all = Vec::new();
+        soon(async { while let Ok(1..) = stream.read_buf(&mut all).await {} }).await;
+        let reply = String::from_utf8(all).unwrap();
+        assert!(reply.starts_with("HTTP/1.1 400 ") && reply.contains("connection: close\r\n"), "{reply}");
+        assert_eq!(reply.matches("HTTP/1.1").count(), 1, "{reply}");
+        house.counted("rejected", "400").await;
+    }
+}

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::top::{By, Sort};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -52,6 +53,30 @@ pub enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Watch what a running Weir does: a live table of rates, times, errors and bytes
+    Top {
+        /// The admin API of the running Weir
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+        admin: SocketAddr,
+        /// What rows are of
+        #[arg(long, value_enum, default_value_t = By::Operation)]
+        by: By,
+        /// What comes first
+        #[arg(long, value_enum, default_value_t = Sort::Rate)]
+        sort: Sort,
+        /// Only rows that hold this text
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        filter: String,
+        /// The slow operations and the failures of late
+        #[arg(long)]
+        slow: bool,
+        /// Seconds between two looks
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        interval: u64,
+        /// Print one table, of one interval, and end
+        #[arg(long)]
+        once: bool,
     },
     /// Print the JSON Schema of the configuration file
     Schema,

@@ -16,6 +16,7 @@ mod mongo;
 mod run;
 mod stats;
 mod table;
+mod top;
 mod watch;
 
 use anyhow::Result;
@@ -55,6 +56,10 @@ fn command(command: Command) -> Result<ExitCode> {
             })
         }
         Command::Stats { admin, json } => stats::stats(admin, json),
+        Command::Top { admin, by, sort, filter, slow, interval, once } => {
+            let interval = std::time::Duration::from_secs(interval);
+            top::top(admin, interval, once, slow, top::View::new(by, sort, filter))
+        }
         Command::Schema => {
             println!("{:#}", weir_config::schema(&filters::sections()));
             Ok(ExitCode::SUCCESS)

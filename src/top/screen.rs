@@ -1,0 +1,70 @@
+//! The terminal: one key at a time, drawing in place, and leaving it as it was.
+
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
+};
+use std::io::{self, Read as _, Write as _, stdin, stdout};
+use std::sync::mpsc::{Receiver, channel};
+
+/// A terminal that gives each key at once and shows none; dropped, it is as it was.
+pub struct Terminal {
+    before: Termios,
+    keys: Receiver<u8>,
+}
+
+impl Terminal {
+    /// Takes the terminal that standard input is; fails when it is none.
+    pub fn take() -> io::Result<Terminal> {
+        let before = tcgetattr(stdin())?;
+        let mut raw = before.clone();
+        // Ctrl-C comes as a key as well, so that the terminal is put back before the end.
+        raw.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
+        raw.special_codes[SpecialCodeIndex::VMIN] = 1;
+        raw.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(stdin(), OptionalActions::Now, &raw)?;
+        let (send, keys) = channel();
+        // Ends with the process, or when nobody listens any more.
+        std::thread::spawn(move || {
+            let mut bytes = [0; 64];
+            while let Ok(read @ 1..) = stdin().read(&mut bytes) {
+                if bytes.iter().take(read).any(|byte| send.send(*byte).is_err()) {
+                    return;
+                }
+            }
+        });
+        // The other screen, without a cursor.
+        write!(stdout(), "\x1b[?1049h\x1b[?25l")?;
+        Ok(Terminal { before, keys })
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &Receiver<u8> {
+        &self.keys
+    }
+
+    /// Draws `text` from the top, cut to the window.
+    pub fn draw(&self, text: &str) -> io::Result<()> {
+        let size = tcgetwinsize(stdout()).ok().filter(|size| size.ws_row > 0 && size.ws_col > 0);
+        let (rows, columns) = size.map_or((24, 80), |size| (size.ws_row.into(), size.ws_col.into()));
+        let mut out = String::from("\x1b[H");
+        for (at, line) in text.lines().take(rows).enumerate() {
+            if at > 0 {
+                out.push_str("\r\n");
+            }
+            out.extend(line.chars().take(columns));
+            out.push_str("\x1b[K");
+        }
+        out.push_str("\x1b[J");
+        let mut stdout = stdout().lock();
+        stdout.write_all(out.as_bytes())?;
+        stdout.flush()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Nothing better can be done when the terminal is gone.
+        let _ = write!(stdout(), "\x1b[?25h\x1b[?1049l").and_then(|()| stdout().flush());
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.before);
+    }
+}

@@ -1,18 +1,23 @@
 // Does what rules forbid, limit and disturb with the Node.js driver, and prints, as JSON, what came of it.
 //
-// usage: node mongo_rules.js URI [compressor]
+// usage: node mongo_rules.js URI DIRECT_URI DATABASE [compressor]
 //
-// What is printed is as in mongo_rules.py, whose collections are there already.
+// URI goes through Weir, DIRECT_URI does not. What is printed is as in mongo_rules.py.
 'use strict';
 const { MongoClient } = require('mongodb');
 
 async function main() {
-  const [uri, compressor] = process.argv.slice(2);
+  const [uri, directUri, name, compressor] = process.argv.slice(2);
   const client = new MongoClient(uri, {
     monitorCommands: true,
     appName: 'weir-rules-node',
     ...(compressor ? { compressors: [compressor] } : {}),
   });
+  const direct = new MongoClient(directUri);
+  for (const collection of ['plain', 'secrets', 'slow', 'chaos', 'limited']) {
+    await direct.db(name).collection(collection).replaceOne({ _id: 1 }, {}, { upsert: true });
+  }
+  await direct.close();
   let tries = 0;
   let cleared = 0;
   client.on('commandStarted', () => { tries += 1; });
@@ -31,8 +36,8 @@ async function main() {
     }
     results[name] = { code, labels, tries, cleared, why };
   };
-  const db = client.db('rules');
-  const frozen = client.db('frozen');
+  const db = client.db(name);
+  const frozen = client.db(`${name}_frozen`);
   await attempt('warm', () => db.collection('plain').findOne());
   await attempt('drop', () => db.dropDatabase());
   await attempt('secret_find', () => db.collection('secrets').findOne());

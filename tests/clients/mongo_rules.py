@@ -1,7 +1,7 @@
 """Does what rules forbid, limit and disturb, and prints, as JSON, what came of it.
 
-usage: mongo_rules.py URI DIRECT_URI [compressor]    URI goes through Weir, DIRECT_URI does not
-       mongo_rules.py --ask URI                       for each line of the input: one find, and what came of it
+usage: mongo_rules.py URI DIRECT_URI DATABASE [compressor]    URI goes through Weir, DIRECT_URI does not
+       mongo_rules.py --ask URI    for each line of the input: one find in `ask.plain`, and what came of it
 
 For each attempt: the error's code and labels (0 when there was none), how often the driver tried, and how often it cleared
 its pool. Works with pymongo 4.6 and current.
@@ -63,24 +63,24 @@ def ask(uri):
     for _ in sys.stdin:
         connection = client.admin.command("hello")["connectionId"]
         try:
-            client.rules.plain.find_one()
+            client.ask.plain.find_one()
             print(connection, 0, flush=True)
         except errors.OperationFailure as error:
             print(connection, error.code, flush=True)
 
 
 def main():
-    uri, direct_uri = sys.argv[1:3]
-    options = {"compressors": sys.argv[3]} if len(sys.argv) > 3 else {}
+    uri, direct_uri, name = sys.argv[1:4]
+    options = {"compressors": sys.argv[4]} if len(sys.argv) > 4 else {}
     direct = pymongo.MongoClient(direct_uri)
     for collection in ["plain", "secrets", "slow", "single", "chaos", "lag", "limited"]:
-        direct.rules[collection].replace_one({"_id": 1}, {"_id": 1}, upsert=True)
-    direct.frozen.stock.replace_one({"_id": 1}, {"_id": 1}, upsert=True)
+        direct[name][collection].replace_one({"_id": 1}, {"_id": 1}, upsert=True)
+    direct[f"{name}_frozen"].stock.replace_one({"_id": 1}, {"_id": 1}, upsert=True)
     client = pymongo.MongoClient(uri, appname="weir-rules", event_listeners=[WATCH], **options)
-    db, frozen = client.rules, client.frozen
+    db, frozen = client[name], client[f"{name}_frozen"]
     attempt("warm", lambda: db.plain.find_one())
 
-    attempt("drop", lambda: client.drop_database("rules"))
+    attempt("drop", lambda: client.drop_database(name))
     attempt("secret_find", lambda: db.secrets.find_one())
     attempt("secret_lookup", lambda: list(db.plain.aggregate([
         {"$lookup": {"from": "secrets", "localField": "_id", "foreignField": "_id", "as": "them"}}])))
@@ -95,7 +95,7 @@ def main():
     attempt("frozen_update", lambda: frozen.stock.update_one({}, {"$set": {"a": 1}}))
     attempt("frozen_modify", lambda: frozen.stock.find_one_and_delete({}))
     attempt("frozen_out", lambda: list(frozen.stock.aggregate([{"$out": "copy"}])))
-    attempt("frozen_merge_from_elsewhere", lambda: list(db.plain.aggregate([{"$merge": {"into": {"db": "frozen", "coll": "copy"}}}])))
+    attempt("frozen_merge_from_elsewhere", lambda: list(db.plain.aggregate([{"$merge": {"into": {"db": f"{name}_frozen", "coll": "copy"}}}])))
     attempt("frozen_explain_write", lambda: frozen.command("explain", {"update": "stock", "updates": [{"q": {}, "u": {"a": 1}}]}))
     attempt("frozen_unknown", lambda: frozen.command("noSuchCommand"))
     attempt("frozen_silent", lambda: frozen.get_collection("stock", write_concern=WriteConcern(w=0)).insert_one({}))
@@ -105,9 +105,9 @@ def main():
     for n in range(3):
         attempt(f"limited_{n}", lambda: db.limited.find_one())
 
-    holding = threading.Thread(target=lambda: direct_hold(uri, options))
+    holding = threading.Thread(target=lambda: hold(uri, name, options))
     holding.start()
-    while not any(op.get("ns") == "rules.single" for op in direct.admin.aggregate([{"$currentOp": {}}])):
+    while not any(op.get("ns") == f"{name}.single" for op in direct.admin.aggregate([{"$currentOp": {}}])):
         time.sleep(0.01)
     attempt("single", lambda: db.single.find_one())
     holding.join()
@@ -117,7 +117,7 @@ def main():
     attempt("slow", lambda: db.slow.find_one({"$where": "sleep(60000) || true"}))
     RESULTS["slow"]["seconds"] = time.monotonic() - began
     gone_by = time.monotonic() + 20
-    while any(op.get("ns") == "rules.slow" for op in direct.admin.aggregate([{"$currentOp": {}}])):
+    while any(op.get("ns") == f"{name}.slow" for op in direct.admin.aggregate([{"$currentOp": {}}])):
         assert time.monotonic() < gone_by, "the server still works on what nobody waits for"
         time.sleep(0.05)
     attempt("after_slow", lambda: db.plain.find_one())
@@ -127,14 +127,14 @@ def main():
     began = time.monotonic()
     attempt("lag", lambda: db.lag.find_one())
     RESULTS["lag"]["seconds"] = time.monotonic() - began
-    stock = direct.frozen.stock.count_documents({})
+    stock = direct[f"{name}_frozen"].stock.count_documents({})
     print(json.dumps({"driver": pymongo.version, "results": RESULTS, "stock": stock}))
 
 
-def direct_hold(uri, options):
+def hold(uri, name, options):
     """Keeps one operation on `single` under way for a while."""
     client = pymongo.MongoClient(uri, **options)
-    client.rules.single.find_one({"$where": "sleep(1500) || true"})
+    client[name].single.find_one({"$where": "sleep(1500) || true"})
 
 
 if sys.argv[1] == "--ask":

@@ -23,6 +23,7 @@ mod http;
 mod lifecycle;
 mod mongo;
 mod mongo_members;
+mod mongo_rules;
 mod rules;
 mod support;
 
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         docs::tests,
         mongo::tests,
         mongo_members::tests,
+        mongo_rules::tests,
         http::tests,
         dynamodb::tests,
         grpc::tests,

@@ -333,6 +333,9 @@ impl protocol::Protocol for Protocol {
         self.note(op, tail);
         measure::reply(&mut op.shared, op.command, op.is_judged, tail);
         op.is_judged = true;
+        if !tail.more_to_come() {
+            op.governed.release();
+        }
         op.left_open = tail.cursor_id;
         verdict::of_reply(names, op, tail)
     }

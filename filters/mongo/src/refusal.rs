@@ -68,6 +68,7 @@ pub(crate) fn refuse(
     if (fault.side, fault.reason) == (Side::Proxy, Reason::Timeout) {
         op.governed.note_overdue();
     }
+    op.governed.release();
     tell(session, names, op, fault, &format!("weir: {fault}"), out)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write as _},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -50,6 +50,12 @@ impl Process {
         let out = self.child.stdout.as_mut().expect("its output is piped");
         out.read_to_string(&mut text).expect("text");
         text
+    }
+
+    /// Writes a line to its standard input, which must be piped.
+    pub fn tell(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("its input is piped");
+        writeln!(input, "{line}").expect("it reads");
     }
 
     /// Its standard error, line by line.

@@ -9,6 +9,9 @@
 
 mod class;
 mod config;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -73,12 +76,17 @@ impl Control {
 #[derive(Debug, Default)]
 pub(crate) struct Governed {
     /// Its places under limits.
-    _permits: Permits,
+    permits: Permits,
     /// What counts when it is overdue.
     overdue: Option<Counter>,
 }
 
 impl Governed {
+    /// It has been answered: its places are free, before the client can ask for them again.
+    pub(crate) fn release(&mut self) {
+        self.permits = Permits::default();
+    }
+
     /// It is overdue.
     pub(crate) fn note_overdue(&mut self) {
         if let Some(overdue) = self.overdue.take() {
@@ -161,7 +169,7 @@ impl Active {
             self.refusal(session, names, op, n, cause)
         });
         let overdue = deadline.and_then(|(n, _)| self.details.get(n)).map(|detail| detail.acted.clone());
-        op.governed = Governed { _permits: permits, overdue };
+        op.governed = Governed { permits, overdue };
         let delay = delay.map(|(_, delay)| delay);
         Ruling { instead: step, delay, time_limit: deadline.map(|(_, limit)| limit) }
     }

@@ -28,10 +28,13 @@ pub const MAX_STREAMS: u32 = 100;
 pub const MAX_HEADER_LIST: u32 = 64 * 1024;
 /// How much may come on one stream before it has been passed on.
 pub const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same for all streams of a client's connection together.
-pub const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-/// The same for a server's, which many clients share.
-pub const UPSTREAM_WINDOW: u32 = 16 * 1024 * 1024;
+/// The same for all streams of a client's connection together: what all of them may hold, so that those which are stalled
+/// leave the others their share.
+pub const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
+/// The most streams that are opened on one connection to a server, whatever it would take.
+pub const UPSTREAM_STREAMS: u32 = 256;
+/// The same as `CONNECTION_WINDOW` for a server's connection, where the streams are those of many clients.
+pub const UPSTREAM_WINDOW: u32 = UPSTREAM_STREAMS * STREAM_WINDOW;
 /// How much may wait to be sent on one stream.
 pub const SEND_BUFFER: usize = 64 * 1024;
 /// What buffered small frames may cost beyond their payload. The crate's own default ends a connection with 2,251 unread

@@ -1,7 +1,7 @@
 //! Shared connections to the servers of one cluster, on one worker: streams go to one that has room; when none has, another
 //! is opened within the cluster's limit, once for all who wait.
 
-use super::{FRAME_BUDGET, MAX_HEADER_LIST, SEND_BUFFER, STREAM_WINDOW, UPSTREAM_WINDOW};
+use super::{FRAME_BUDGET, MAX_HEADER_LIST, SEND_BUFFER, STREAM_WINDOW, UPSTREAM_STREAMS, UPSTREAM_WINDOW};
 use crate::site::Site;
 use crate::timer::Timer;
 use bytes::Bytes;
@@ -16,9 +16,6 @@ use tokio::sync::Notify;
 use weir_decide::cluster::Pick;
 use weir_decide::exchange::{EndpointId, Fault, Now, Phase, Reason, Side};
 use weir_drive::{Alpn, Cluster, Connected, Offer, time};
-
-/// The most streams that are opened on one connection, whatever the server would take.
-const MAX_STREAMS: usize = 1024;
 
 /// What h2 says the server's limit is before the server has said it. No stream is opened before that: more than it takes would
 /// be refused, and what does not speak HTTP/2 at all counts as a connection that could not be made.
@@ -102,7 +99,7 @@ impl Shared {
     /// Count one more stream, if there is room for it.
     fn enter(&self, cx: &mut Context<'_>) -> bool {
         let mut send = self.send.borrow_mut();
-        let room = send.current_max_send_streams().min(MAX_STREAMS);
+        let room = send.current_max_send_streams().min(UPSTREAM_STREAMS as usize);
         if self.closing.get() || self.active.get() >= room {
             return false;
         }

@@ -184,3 +184,30 @@ async fn a_reader_that_stalls_stalls_nobody_else() {
         driver.abort();
     }
 }
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_leaves_others_their_share_of_a_connection() {
+    let house = House::simple(origin(Version::H2).await, "http2").await;
+    let stream = tokio::net::TcpStream::connect(house.address()).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    let (send, connection) =
+        builder.initial_window_size(0).handshake::<_, bytes::Bytes>(stream).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let mut stalled = Vec::new();
+    for _ in 0..100 {
+        let mut send = send.clone().ready().await.unwrap();
+        let request = http::Request::builder().uri("http://a/half").body(()).unwrap();
+        let (response, _) = send.send_request(request, true).unwrap();
+        stalled.push(response);
+    }
+    for response in &mut stalled {
+        assert_eq!(soon(response).await.unwrap().status(), 200);
+    }
+    for version in BOTH {
+        let got = request(version, house.address(), "GET", "/half", Sent::None).await;
+        assert_eq!((got.body.len(), got.broken), (1 << 19, false), "{version:?}");
+    }
+    house.becomes("weir_cluster_connections_total", &[], 1.0).await;
+    drop(stalled);
+    driver.abort();
+}

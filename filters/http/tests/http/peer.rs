@@ -489,6 +489,7 @@ async fn h2_answer(request: http::Request<h2::RecvStream>, mut respond: h2::serv
         "/500" => send(&mut respond, 500, Bytes::from_static(b"no")),
         "/seen" => send(&mut respond, 200, format!("{:?} {}", map_lines(&parts.headers), parts.uri).into()),
         "/big" => send(&mut respond, 200, vec![b'x'; 8 << 20].into()),
+        "/half" => send(&mut respond, 200, vec![b'x'; 1 << 19].into()),
         "/echo" => {
             let mut out = respond.send_response(reply(200).body(()).unwrap(), false).unwrap();
             out.send_data(whole.into(), trailers.is_none()).unwrap();

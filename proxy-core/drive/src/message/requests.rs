@@ -28,8 +28,9 @@ pub(super) enum Inbound<P: Protocol> {
 
 /// The beginning of a message.
 pub(super) struct Held<P: Protocol> {
-    /// Everything before `latest`; no memory of its own while that is nothing.
-    pieces: Vec<Bytes>,
+    /// Everything before `latest`, copied: a slice of a read buffer keeps all of that, however small it is itself. No memory of
+    /// its own while that is nothing.
+    gathered: BytesMut,
     latest: Bytes,
     size: usize,
     limit: usize,
@@ -58,7 +59,13 @@ impl<P: Protocol> Delayed<P> {
 
 impl<P: Protocol> Held<P> {
     fn into_pieces(self) -> impl Iterator<Item = Bytes> {
-        self.pieces.into_iter().chain([self.latest])
+        let gathered = Some(self.gathered.freeze()).filter(|bytes| !bytes.is_empty());
+        gathered.into_iter().chain([self.latest])
+    }
+
+    /// It has to wait for more.
+    fn gather(&mut self) {
+        self.gathered.extend_from_slice(&std::mem::take(&mut self.latest));
     }
 }
 
@@ -89,19 +96,28 @@ impl<P: Protocol> Exchange<P> {
         match std::mem::replace(&mut self.inbound, Inbound::Boundary) {
             Inbound::Boundary => {
                 let (size, began) = (bytes.len(), self.now);
-                let held =
-                    Held { pieces: Vec::new(), latest: bytes, size, limit: usize::MAX, head, last, began };
+                let held = Held {
+                    gathered: BytesMut::new(),
+                    latest: bytes,
+                    size,
+                    limit: usize::MAX,
+                    head,
+                    last,
+                    began,
+                };
                 self.decide(held);
             }
             Inbound::Held(mut held) => {
                 held.size += bytes.len();
-                held.pieces.push(std::mem::replace(&mut held.latest, bytes));
+                held.gather();
+                held.latest = bytes;
                 held.last = last;
                 let news = head.is_some();
                 held.head = head.or(held.head);
                 if news || last || held.size > held.limit {
                     self.decide(held);
                 } else {
+                    held.gather();
                     self.inbound = Inbound::Held(held);
                 }
             }
@@ -189,6 +205,7 @@ impl<P: Protocol> Exchange<P> {
         match step {
             Step::More { limit } if !end => {
                 held.limit = limit;
+                held.gather();
                 self.inbound = Inbound::Held(held);
             }
             Step::More { .. } => {
@@ -249,8 +266,8 @@ impl<P: Protocol> Exchange<P> {
             answer,
         };
         pending.note_parking();
-        let first = held.pieces.first().unwrap_or(&held.latest);
-        let whole = held.last && held.pieces.is_empty();
+        let first = if held.gathered.is_empty() { &*held.latest } else { &*held.gathered };
+        let whole = held.last && (held.gathered.is_empty() || held.latest.is_empty());
         self.protocol.begun(&mut self.session, &mut pending.op, first, whole);
         self.pending.push(pending);
         number

@@ -196,10 +196,7 @@ impl Server {
 
     /// Whether `config` could be started as far as can be told without listening: its protocols are part of this binary, and
     /// its certificates, keys and roots are of use. What the operator should know of it is returned.
-    pub fn check(
-        config: &Config,
-        filters: &[&'static dyn Filter],
-    ) -> Result<Vec<BuildError>, StartError> {
+    pub fn check(config: &Config, filters: &[&'static dyn Filter]) -> Result<Vec<BuildError>, StartError> {
         plan::check(config, filters)
     }
 

@@ -30,14 +30,17 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Front a MongoDB server, without writing a file
+    /// Front a MongoDB server or replica set, without writing a file
     #[cfg(feature = "mongo")]
     Mongo {
-        /// The server: mongodb://HOST:PORT
+        /// The servers: mongodb://HOST:PORT,.. or mongodb+srv://HOST; credentials are neither used nor shown
         uri: String,
-        /// Where to listen
+        /// Where to listen; members of a replica set get this port and those after it
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:27018")]
         listen: SocketAddr,
+        /// The host under which drivers reach that, where it is not the address itself
+        #[arg(long, value_name = "HOST")]
+        advertise: Option<String>,
         /// Where the admin API listens
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
         admin: SocketAddr,

@@ -24,6 +24,8 @@ use args::{Args, Command};
 use clap::Parser as _;
 use run::Origin;
 use std::process::ExitCode;
+#[cfg(feature = "mongo")]
+use std::sync::Arc;
 
 #[allow(clippy::print_stderr, reason = "where a command line says what went wrong")]
 fn main() -> ExitCode {
@@ -42,17 +44,20 @@ fn command(command: Command) -> Result<ExitCode> {
         Command::Run { file } => run::run(&Origin::File(&file)),
         Command::Check { file, json } => Ok(check::check(&file, json)),
         #[cfg(feature = "mongo")]
-        Command::Mongo { uri, listen, admin, print_config } => {
-            let uri = mongo::Uri::parse(&uri)?;
-            let config = mongo::config(&uri, listen, admin);
+        Command::Mongo { uri, listen, advertise, admin, print_config } => {
+            let wish = mongo::Wish::new(&uri, listen, advertise, admin)?;
+            let config = wish.config();
             if print_config {
                 print!("{config}");
                 return Ok(ExitCode::SUCCESS);
             }
+            let found = wish.look();
             run::run_beside(&Origin::Text(&config), |server| {
-                let listen = server.address("mongo").unwrap_or(listen);
-                print!("{}", mongo::advice(&uri, listen, admin));
-                std::future::pending()
+                let server = Arc::clone(server);
+                async move {
+                    print!("{}", wish.advice(&server, &found).await);
+                    std::future::pending().await
+                }
             })
         }
         Command::Stats { admin, json } => stats::stats(admin, json),

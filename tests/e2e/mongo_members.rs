@@ -59,8 +59,10 @@ impl Front {
     fn port_of(&self, member: u16) -> u16 {
         let member = format!("127.0.0.1:{member}");
         let log = self.weir.log();
-        let found = log.iter().rev().find(|entry| entry["address"].is_string() && entry["member"] == member.as_str());
-        let address = found.unwrap_or_else(|| panic!("{member} has no address: {log:#?}"))["address"].as_str();
+        let found =
+            log.iter().rev().find(|entry| entry["address"].is_string() && entry["member"] == member.as_str());
+        let address =
+            found.unwrap_or_else(|| panic!("{member} has no address: {log:#?}"))["address"].as_str();
         address.and_then(|a| a.rsplit(':').next()).and_then(|port| port.parse().ok()).expect("a port")
     }
 
@@ -108,7 +110,10 @@ fn assert_behind(front: &Front, what: &str, printed: &Value) {
 fn assert_nowhere_else(front: &Front, what: &str, printed: &Value) {
     for list in ["servers", "known"] {
         for server in printed[list].as_array().expect("a list") {
-            assert!(front.addresses().contains(&server.as_str().expect("text").to_owned()), "{what}: {server}");
+            assert!(
+                front.addresses().contains(&server.as_str().expect("text").to_owned()),
+                "{what}: {server}"
+            );
         }
     }
 }
@@ -202,7 +207,8 @@ fn while_busy(front: &Front, database: &str, seconds: u32, disturb: impl FnOnce(
     let mut running = Vec::new();
     for (nth, mut client) in clients.into_iter().enumerate() {
         client.arg(&uri).arg(format!("{database}_{nth}")).arg("busy").arg(seconds.to_string());
-        let mut process = Process::start("a busy client", client.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let mut process =
+            Process::start("a busy client", client.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let mut errors = process.errors();
         let mut line = String::new();
         errors.read_line(&mut line).expect("it says that it is busy");
@@ -245,9 +251,19 @@ fn writes_survive_the_death_of_a_member() {
     let set = replica_set().write().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
     let primary = set.primary();
+    // Whole again, whatever becomes of the clients.
+    let _again = Again(&set, primary);
     while_busy(&front, "members_death", 12, || set.kill(primary));
-    set.start(primary);
-    set.primary();
+}
+
+/// Starts a member again when dropped, and waits until the set has taken it back.
+struct Again<'a>(&'a ReplicaSet, u16);
+
+impl Drop for Again<'_> {
+    fn drop(&mut self) {
+        self.0.start(self.1);
+        self.0.primary();
+    }
 }
 
 fn members_come_and_go() {
@@ -276,7 +292,8 @@ fn a_reload_keeps_the_members() {
     let changed = front.config.replace("bind:", "idle_timeout: 1h, bind:");
     assert_eq!(front.weir.reload(&changed)["message"], "reloaded");
     assert_eq!(members(&front.weir.numbers()), 3);
-    let printed = compare(&front, &uri, python("mongo_members.py").arg(&uri).arg("members_reload").arg("all"));
+    let printed =
+        compare(&front, &uri, python("mongo_members.py").arg(&uri).arg("members_reload").arg("all"));
     assert_behind(&front, &uri, &printed);
     // Transparent again: the doors close.
     let first = front.ports[0];

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::BytesMut;
 use weir_codecs::mongo::{Budget, Command, Inflate, OpCode, ReplyHead, ReplyTo, RequestHead};
 use weir_decide::exchange::{
-    Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Replies as Due,
+    Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Replies as Due, Side,
 };
 use weir_decide::protocol::{self, Answer, Ending, Malformed, Step};
 use weir_measure::ledger::Ledger;
@@ -348,7 +348,15 @@ impl protocol::Protocol for Protocol {
         fault: &Fault,
         out: &mut BytesMut,
     ) -> Outcome {
-        refusal::refuse(session, names, op, fault, out)
+        let before = out.len();
+        let mut outcome = refusal::refuse(session, names, op, fault, out);
+        if self.members.is_some() && fault.side == Side::Network && out.len() > before {
+            // A driver that gets an error asks the same member again. One whose connection ends looks for another primary,
+            // as it would without Weir.
+            out.truncate(before);
+            outcome.code = NameId::NONE;
+        }
+        outcome
     }
 
     fn begun(&self, session: &mut Session, op: &mut MongoOp, bytes: &[u8], _whole: bool) {

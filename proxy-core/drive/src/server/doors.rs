@@ -50,6 +50,13 @@ impl Server {
         }
     }
 
+    /// The addresses of the doors that the listener `name` has at this moment, its own address left out.
+    pub fn doors(&self, name: &str) -> Vec<SocketAddr> {
+        let plan = Arc::clone(&lock(&self.state).plan);
+        let planned = plan.listeners.iter().find(|planned| &*planned.config.name == name);
+        planned.map(|planned| planned.doors.iter().map(|door| door.local).collect()).unwrap_or_default()
+    }
+
     async fn front(&self, front: &Front) -> Result<Option<Fronted>, StartError> {
         let _changing = self.changing.lock().await;
         let before = {

@@ -1,0 +1,229 @@
+//! `weir mongo`: fronts MongoDB without a configuration file. It asks the servers what they are, gives each member of a
+//! replica set an address, and tells the URI that the application should use. Credentials in the given URI ([`uri`]) belong
+//! to the application: they are neither used nor shown.
+
+mod srv;
+mod uri;
+
+pub use uri::Uri;
+
+use anyhow::{Context as _, Result, bail};
+use bson::{Document, doc};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::time::{Duration, Instant};
+use weir_drive::Server;
+
+/// How long a server may take to say what it is.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long members may take to get their addresses before the URI is told without them.
+const SETTLING: Duration = Duration::from_secs(10);
+/// The longest answer to `hello` that is read.
+const CAP: usize = 1 << 20;
+/// The fewest ports that are set aside for members.
+const FEWEST_PORTS: u16 = 10;
+/// The first of them where the listener's own port is the system's to choose.
+const FIRST_PORT: u16 = 27018;
+
+/// What was asked for on the command line.
+#[derive(Debug)]
+pub struct Wish {
+    /// The servers.
+    pub uri: Uri,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Under which host drivers reach that.
+    pub advertise: Option<String>,
+    /// Where the admin API listens.
+    pub admin: SocketAddr,
+}
+
+impl Wish {
+    /// Reads the connection string, and looks up a `mongodb+srv://` name.
+    pub fn new(uri: &str, listen: SocketAddr, advertise: Option<String>, admin: SocketAddr) -> Result<Wish> {
+        let mut uri = Uri::parse(uri)?;
+        if uri.is_srv {
+            srv::resolve(&mut uri)?;
+        }
+        if listen.ip().is_unspecified() && advertise.is_none() && !uri.direct {
+            bail!("--listen {listen}: drivers must be told an address, so --advertise HOST is needed");
+        }
+        Ok(Wish { uri, listen, advertise, admin })
+    }
+
+    /// The configuration file that `weir mongo` stands for.
+    pub fn config(&self) -> String {
+        let Wish { uri, listen, admin, .. } = self;
+        let tls = match &uri.ca {
+            Some(ca) => format!(", tls: {{ ca: {} }}", quoted(ca)),
+            None if uri.tls => ", tls: {}".to_owned(),
+            None => String::new(),
+        };
+        let servers: Vec<String> = uri.servers.iter().map(|server| quoted(server)).collect();
+        let fronting = if uri.direct {
+            "mode: transparent".to_owned()
+        } else {
+            let (first, last) = self.ports();
+            let advertise = self.advertise.as_ref().map(|host| format!(", advertise: {}", quoted(host)));
+            format!("member_ports: {first}-{last}{}", advertise.unwrap_or_default())
+        };
+        format!(
+            "# What `weir mongo` runs on: save it, and `weir run` it.\n\
+             admin: \"{admin}\"\n\n\
+             listeners:\n  mongo:\n    bind: \"{listen}\"\n    mongo: {{ cluster: mongo, {fronting} }}\n\n\
+             clusters:\n  mongo: {{ endpoints: [{}]{tls} }}\n",
+            servers.join(", ")
+        )
+    }
+
+    /// The ports for members: the listener's own and those after it, twice as many as there are servers.
+    fn ports(&self) -> (u16, u16) {
+        let count = u16::try_from(self.uri.servers.len() * 2).unwrap_or(u16::MAX).clamp(FEWEST_PORTS, 100);
+        let first = if self.listen.port() == 0 { FIRST_PORT } else { self.listen.port() };
+        let first = first.min(u16::MAX - count + 1);
+        (first, first + (count - 1))
+    }
+
+    /// What the first server that answers says of itself; `Err`: none did.
+    pub fn look(&self) -> Result<Document> {
+        if self.uri.tls {
+            bail!("it speaks TLS");
+        }
+        let mut last = anyhow::anyhow!("there is no server");
+        for server in &self.uri.servers {
+            match hello(server) {
+                Ok(hello) => return Ok(hello),
+                Err(error) => last = error.context(server.clone()),
+            }
+        }
+        Err(last)
+    }
+
+    /// What to tell the person: the URI to give the application. Waits until the members have their addresses.
+    pub async fn advice(&self, server: &Server, found: &Result<Document>) -> String {
+        let listen = server.address("mongo").unwrap_or(self.listen);
+        let set = match found {
+            Ok(hello) => hello.get_str("setName").ok().map(str::to_owned),
+            Err(_) => self.uri.replica_set.clone(),
+        };
+        let members = found.as_ref().map_or(0, count);
+        let mut hosts = vec![listen.port()];
+        if set.is_some() && !self.uri.direct {
+            hosts = self.settled(server, listen, members).await;
+        }
+        let host = self.advertise.clone().unwrap_or_else(|| listen.ip().to_string());
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        let hosts: Vec<String> = hosts.iter().map(|port| format!("{host}:{port}")).collect();
+        let set = set.filter(|_| !self.uri.direct);
+        let uri = self.uri.fronted(&hosts.join(","), set.as_deref());
+        let mut text = match &set {
+            Some(set) => format!("Weir fronts the replica set {set}: {}\n", names(found, &self.uri)),
+            None => format!("Weir fronts {}\n", self.uri.servers.join(", ")),
+        };
+        text += &format!("  for the application    {uri}\n");
+        if self.uri.has_credentials {
+            text += "  credentials            those of the application, as before: put them in front of the hosts\n";
+        }
+        if let Err(error) = found {
+            let (first, last) = self.ports();
+            text += &format!(
+                "  not known yet          the server could not be asked what it is ({error:#}); should it be of a replica set, its\n\
+                 \x20                        members get ports of {first}-{last}\n"
+            );
+        }
+        let admin = self.admin;
+        text + &format!("  watch it               weir stats --admin {admin}   http://{admin}/metrics\n")
+    }
+
+    /// The ports of the members, once there are so many (or it has taken too long).
+    async fn settled(&self, server: &Server, listen: SocketAddr, members: usize) -> Vec<u16> {
+        let (first, last) = self.ports();
+        let begun = Instant::now();
+        loop {
+            let mut ports: Vec<u16> = server.doors("mongo").iter().map(SocketAddr::port).collect();
+            if ports.is_empty() || (first..=last).contains(&listen.port()) {
+                ports.insert(0, listen.port());
+            }
+            if ports.len() >= members || begun.elapsed() > SETTLING {
+                return ports;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn count(hello: &Document) -> usize {
+    let lists = ["hosts", "passives", "arbiters"].into_iter().filter_map(|key| hello.get_array(key).ok());
+    lists.map(Vec::len).sum()
+}
+
+fn names(found: &Result<Document>, uri: &Uri) -> String {
+    let hosts = found.as_ref().ok().and_then(|hello| hello.get_array("hosts").ok());
+    let hosts: Option<Vec<&str>> = hosts.map(|hosts| hosts.iter().filter_map(|host| host.as_str()).collect());
+    hosts.map_or_else(|| uri.servers.join(", "), |hosts| hosts.join(", "))
+}
+
+/// A YAML string in double quotes.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Asks a server what it is.
+fn hello(server: &str) -> Result<Document> {
+    let address = server.to_socket_addrs()?.next().context("the name has no address")?;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let body = doc! { "hello": 1, "$db": "admin" }.to_vec()?;
+    let mut message = Vec::new();
+    let length = i32::try_from(16 + 4 + 1 + body.len())?;
+    for word in [length, 1, 0, 2013, 0] {
+        message.extend_from_slice(&word.to_le_bytes());
+    }
+    message.push(0);
+    message.extend_from_slice(&body);
+    stream.write_all(&message)?;
+    let mut head = [0; 21];
+    stream.read_exact(&mut head)?;
+    let [a, b, c, d, ..] = head;
+    let length = usize::try_from(i32::from_le_bytes([a, b, c, d])).unwrap_or(0);
+    if !(26..=CAP).contains(&length) {
+        bail!("it does not answer like a MongoDB server");
+    }
+    let mut document = vec![0; length - 21];
+    stream.read_exact(&mut document)?;
+    Ok(Document::from_reader(document.as_slice())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(uri: &str, listen: &str) -> Result<Wish> {
+        Wish::new(uri, listen.parse().unwrap(), None, SocketAddr::from(([127, 0, 0, 1], 9901)))
+    }
+
+    #[test]
+    fn the_file_it_stands_for_can_be_run() {
+        for uri in [
+            "mongodb://app:hunter2@127.0.0.1:9/",
+            "mongodb://app:hunter2@a,b:1,[::1]:3/db?replicaSet=rs&tls=true",
+            "mongodb://app:hunter2@a/?tlsCAFile=ca.pem",
+            "mongodb://app:hunter2@a/?directConnection=true",
+        ] {
+            for listen in ["127.0.0.1:27018", "127.0.0.1:0", "127.0.0.1:65535"] {
+                let wish = wish(uri, listen).unwrap();
+                let text = wish.config();
+                assert!(!text.contains("hunter2") && !format!("{wish:?}").contains("hunter2"), "{text}");
+                let config = weir_config::parse(&text, "weir.yaml", &crate::filters::sections());
+                assert!(config.is_ok_and(|config| config.warnings.is_empty()), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn drivers_must_be_told_an_address() {
+        assert!(wish("mongodb://a", "0.0.0.0:27018").is_err());
+        assert!(wish("mongodb://a/?directConnection=true", "0.0.0.0:27018").is_ok());
+    }
+}

@@ -1,0 +1,264 @@
+//! MongoDB connection strings, as far as they concern who stands between application and servers. Credentials in one belong
+//! to the application: they are not kept.
+
+use anyhow::{Context as _, Result, bail};
+
+/// Options that say how to reach the servers; the application reaches Weir instead. (Others are the application's own.)
+const OURS: [&str; 5] = ["tls", "ssl", "replicaSet", "directConnection", "tlsCAFile"];
+
+/// Options that pass from the given string to the one that is printed: those that can hold no secret.
+const KEPT: [&str; 19] = [
+    "appName",
+    "authMechanism",
+    "authSource",
+    "compressors",
+    "connectTimeoutMS",
+    "journal",
+    "localThresholdMS",
+    "maxIdleTimeMS",
+    "maxPoolSize",
+    "maxStalenessSeconds",
+    "minPoolSize",
+    "readConcernLevel",
+    "readPreference",
+    "readPreferenceTags",
+    "retryReads",
+    "retryWrites",
+    "serverSelectionTimeoutMS",
+    "socketTimeoutMS",
+    "w",
+];
+
+/// Options that Weir cannot honour for the application, and why.
+const REFUSED: [(&str, &str); 8] = [
+    ("loadBalanced", "servers behind a load balancer: front those themselves"),
+    ("proxyHost", "Weir connects to the servers itself, without a SOCKS proxy"),
+    ("sslInvalidCertificatesAllowed", "Weir verifies the servers' certificates"),
+    ("tlsAllowInvalidCertificates", "Weir verifies the servers' certificates"),
+    ("tlsAllowInvalidHostnames", "Weir verifies the servers' names"),
+    ("tlsCertificateKeyFile", "a client certificate goes into the cluster's `tls` of a configuration file"),
+    ("tlsInsecure", "Weir verifies the servers' certificates"),
+    ("srvServiceName", "Weir asks for the service `mongodb` only"),
+];
+
+/// What a connection string says, without its credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Uri {
+    /// `host:port` of each server; of a `mongodb+srv://` string its name, to be looked up.
+    pub servers: Vec<String>,
+    /// It is a `mongodb+srv://` string that has not been looked up yet.
+    pub is_srv: bool,
+    /// Whether the servers speak TLS.
+    pub tls: bool,
+    /// A PEM file with the roots to trust.
+    pub ca: Option<String>,
+    /// The set that they are said to belong to.
+    pub replica_set: Option<String>,
+    /// Only the one server is meant.
+    pub direct: bool,
+    /// There were credentials.
+    pub has_credentials: bool,
+    /// What stands behind the host: the database.
+    pub database: String,
+    /// Options that pass to the application's new string.
+    pub kept: Vec<(String, String)>,
+}
+
+impl Uri {
+    /// Reads a connection string. No error shows what may be a credential.
+    pub fn parse(uri: &str) -> Result<Uri> {
+        let (rest, is_srv) = match (uri.strip_prefix("mongodb+srv://"), uri.strip_prefix("mongodb://")) {
+            (Some(rest), _) => (rest, true),
+            (_, Some(rest)) => (rest, false),
+            _ => bail!("expected mongodb://HOST:PORT or mongodb+srv://HOST"),
+        };
+        let (front, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // A slash may stand in a password that was not escaped, so the last @ comes first.
+        let (hosts, has_credentials) =
+            front.rsplit_once('@').map_or((front, false), |(_, hosts)| (hosts, true));
+        let (hosts, database) = hosts.split_once('/').unwrap_or((hosts, ""));
+        let mut parsed =
+            Uri { is_srv, tls: is_srv, has_credentials, database: database.to_owned(), ..Uri::default() };
+        for host in hosts.split(',') {
+            parsed.servers.push(if is_srv { srv_name(host)? } else { server(host)? });
+        }
+        if is_srv && parsed.servers.len() > 1 {
+            bail!("expected mongodb+srv://HOST: one name, which stands for all servers");
+        }
+        parsed.take_options(query)?;
+        if parsed.direct && parsed.servers.len() > 1 {
+            bail!("directConnection=true is for one server, and there are {}", parsed.servers.len());
+        }
+        Ok(parsed)
+    }
+
+    /// Takes over options, of the string itself or of the TXT record that belongs to it.
+    pub fn take_options(&mut self, query: &str) -> Result<()> {
+        for option in query.split('&').filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once('=').context("expected options as NAME=VALUE")?;
+            let is = |known: &str| known.eq_ignore_ascii_case(name);
+            if let Some((name, why)) = REFUSED.iter().find(|(known, _)| is(known))
+                && value != "false"
+            {
+                bail!("{name}: {why}");
+            }
+            if OURS.iter().any(|known| is(known)) {
+                match () {
+                    () if is("replicaSet") => self.replica_set = Some(value.to_owned()),
+                    () if is("directConnection") => self.direct = value == "true",
+                    () if is("tlsCAFile") => (self.tls, self.ca) = (true, Some(unescape(value)?)),
+                    () => self.tls = value == "true",
+                }
+            } else if let Some(known) = KEPT.iter().find(|known| is(known)) {
+                self.kept.push(((*known).to_owned(), value.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The string to give the application: these hosts instead of the servers, without credentials.
+    pub fn fronted(&self, hosts: &str, replica_set: Option<&str>) -> String {
+        let ours = replica_set.map(|set| ("replicaSet".to_owned(), set.to_owned()));
+        let direct = self.direct.then(|| ("directConnection".to_owned(), "true".to_owned()));
+        let options: Vec<String> = ours
+            .iter()
+            .chain(&direct)
+            .chain(&self.kept)
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let options = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
+        format!("mongodb://{hosts}/{}{options}", self.database)
+    }
+}
+
+/// `host:port` of a host that may come without a port.
+fn server(host: &str) -> Result<String> {
+    if host.is_empty() || host.contains(['%', '/', ' ', '"', '\\']) {
+        bail!("expected mongodb://HOST:PORT, a host and not a socket file");
+    }
+    let bare = host.ends_with(']') || !host.contains(':');
+    let with_port = host.rsplit_once(':').is_some_and(|(name, port)| {
+        port.parse::<u16>().is_ok_and(|port| port > 0)
+            && (!name.contains(':') || name.ends_with(']'))
+            && !name.is_empty()
+    });
+    match (bare, with_port) {
+        (true, _) => Ok(format!("{host}:27017")),
+        (_, true) => Ok(host.to_owned()),
+        _ => bail!("{host}: expected HOST:PORT with a port from 1 to 65535"),
+    }
+}
+
+fn srv_name(host: &str) -> Result<String> {
+    let labels = host.split('.').filter(|label| !label.is_empty() && label.len() < 64).count();
+    let clean = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    if !clean || host.len() > 253 || labels < 3 || labels != host.split('.').count() {
+        bail!("expected mongodb+srv://HOST: a name of at least three parts, without a port");
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+/// Percent-encoding (RFC 3986, section 2.1) undone.
+fn unescape(text: &str) -> Result<String> {
+    let mut bytes = text.bytes();
+    let mut clear = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            clear.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| {
+            byte.and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok())
+        };
+        let (high, low) = (digit(bytes.next()), digit(bytes.next()));
+        let (Some(high), Some(low)) = (high, low) else { bail!("% is followed by two hexadecimal digits") };
+        clear.push(high << 4 | low);
+    }
+    String::from_utf8(clear).context("expected UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(servers: &[&str]) -> Uri {
+        Uri { servers: servers.iter().map(|&server| server.into()).collect(), ..Uri::default() }
+    }
+
+    #[test]
+    fn connection_strings() {
+        let set = Some("rs0".to_owned());
+        let secret = |uri: Uri| Uri { has_credentials: true, ..uri };
+        let good = [
+            ("mongodb://h", plain(&["h:27017"])),
+            ("mongodb://h:1/", plain(&["h:1"])),
+            ("mongodb://h:1/db?tls=true", Uri { tls: true, database: "db".into(), ..plain(&["h:1"]) }),
+            (
+                "mongodb://u:p%40@h:1/?replicaSet=rs0&ssl=false",
+                secret(Uri { replica_set: set.clone(), ..plain(&["h:1"]) }),
+            ),
+            ("mongodb://u:p/p@h:1", secret(plain(&["h:1"]))),
+            (
+                "mongodb://a,b:2,[::1]:3?replicaset=rs0",
+                Uri { replica_set: set, ..plain(&["a:27017", "b:2", "[::1]:3"]) },
+            ),
+            ("mongodb://[::1]", plain(&["[::1]:27017"])),
+            ("mongodb://h/?directConnection=true", Uri { direct: true, ..plain(&["h:27017"]) }),
+            (
+                "mongodb://h/?tlsCAFile=%2Fetc%2Fca.pem&w=2&passwordish=x",
+                Uri {
+                    tls: true,
+                    ca: Some("/etc/ca.pem".into()),
+                    kept: vec![("w".into(), "2".into())],
+                    ..plain(&["h:27017"])
+                },
+            ),
+            ("mongodb+srv://u:p@db.Shop.example/x", {
+                let srv =
+                    Uri { is_srv: true, tls: true, database: "x".into(), ..plain(&["db.shop.example"]) };
+                secret(srv)
+            }),
+        ];
+        for (text, wanted) in good {
+            assert_eq!(Uri::parse(text).unwrap(), wanted, "{text}");
+        }
+        let bad = [
+            "h:1",
+            "http://h",
+            "mongodb://",
+            "mongodb://a,,b",
+            "mongodb://h:x",
+            "mongodb://h:0",
+            "mongodb://::1",
+            "mongodb://%2Ftmp%2Fs",
+            "mongodb://a,b/?directConnection=true",
+            "mongodb://h/?tlsInsecure=true",
+            "mongodb://h/?tlsCertificateKeyFile=k",
+            "mongodb://h/?loadBalanced=true",
+            "mongodb://h/?tls",
+            "mongodb+srv://a.b",
+            "mongodb+srv://a.b.c:1",
+            "mongodb+srv://a.b.c,d.e.f",
+            "mongodb+srv://a..c",
+        ];
+        for text in bad {
+            assert!(Uri::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_error_shows_a_password() {
+        for host in ["", "h:x", "%2Ftmp", "h/?tlsInsecure=true", "a,b/?directConnection=true"] {
+            let error = Uri::parse(&format!("mongodb://app:hunter2@{host}")).unwrap_err();
+            assert!(!format!("{error:#}").contains("hunter2"), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn the_applications_string_keeps_what_is_its_own() {
+        let uri = "mongodb://app:hunter2@a,b/shop?replicaSet=rs&tls=true&authSource=admin&W=majority&authMechanismProperties=X:y";
+        let fronted = Uri::parse(uri).unwrap().fronted("weir:1,weir:2", Some("rs"));
+        assert_eq!(fronted, "mongodb://weir:1,weir:2/shop?replicaSet=rs&authSource=admin&w=majority");
+        assert_eq!(Uri::parse("mongodb://a").unwrap().fronted("weir:1", None), "mongodb://weir:1/");
+    }
+}

@@ -22,6 +22,7 @@ mod grpc;
 mod http;
 mod lifecycle;
 mod mongo;
+mod mongo_measure;
 mod mongo_members;
 mod mongo_rules;
 mod rules;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         config::tests,
         docs::tests,
         mongo::tests,
+        mongo_measure::tests,
         mongo_members::tests,
         mongo_rules::tests,
         http::tests,

@@ -1,0 +1,127 @@
+//! What Weir measures on MongoDB against independent oracles: the driver's command monitoring, document by document, and the
+//! server's own opcounters.
+
+use crate::support::{
+    counted::{Counts, assert_same, by_client},
+    net,
+    numbers::Numbers,
+    parts::{json, part, python},
+    process::{Process, command, output},
+    weir::{Weir, binary},
+};
+use serde_json::Value;
+use std::process::Stdio;
+
+crate::tests!("mongo_measure": documents_cursors_transactions_and_slow_operations);
+
+/// The families of documents, by the client's word for them.
+const DOCUMENTS: [&str; 4] = ["sent", "returned", "affected", "modified"];
+
+fn documents(numbers: &Numbers) -> Counts<3> {
+    let mut counts = Counts::new();
+    for what in DOCUMENTS {
+        for sample in numbers.of(&format!("weir_operation_items_{what}_total"), &[("listener", "db")]) {
+            let key = [sample.label("operation"), sample.label("resource"), what].map(str::to_owned);
+            *counts.entry(key).or_insert(0) += sample.value as u64;
+        }
+    }
+    counts
+}
+
+fn documents_cursors_transactions_and_slow_operations() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = net::free_port();
+    let mut mongod = command(part("mongod/fiftyone/db/bin/mongod"));
+    mongod.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "solo", "--oplogSize", "16"]);
+    mongod.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
+    mongod.args(["--port", &port.to_string(), "--dbpath"]).arg(folder.path());
+    let _server = Process::start("mongod", mongod.stdout(Stdio::null()));
+    net::wait_for(port);
+    let weir = Weir::start(&format!(
+        "listeners:\n  db:\n    bind: \"127.0.0.1:0\"\n    mongo: {{ cluster: db, slow: {{ threshold: 1h, commands: {{ find: 150ms }} }} }}\n\
+         clusters: {{ db: {{ endpoints: [\"127.0.0.1:{port}\"] }} }}\n"
+    ));
+    let mut client = python("mongo_measure.py");
+    client.arg(format!("mongodb://127.0.0.1:{}/?directConnection=true", weir.port("db")));
+    let printed = json(client.arg(format!("mongodb://127.0.0.1:{port}/")).arg("measured"));
+
+    let ended = |numbers: &Numbers| numbers.sum("weir_operations_total", &[("operation", "endSessions")]) > 0;
+    let numbers = weir.numbers_soon(ended);
+    assert_same("documents", &by_client(&printed), &documents(&numbers));
+    server_agrees(&printed["opcounters"], &numbers);
+    traits(&numbers);
+    open_things(&numbers);
+    slow(&weir);
+    shown(&weir);
+}
+
+/// docs/mongodb.md says what each of the server's opcounters is in Weir's numbers.
+fn server_agrees(opcounters: &Value, numbers: &Numbers) {
+    let on_people = |name| [("operation", name), ("resource", "measured.people")];
+    let operations = |name| numbers.sum("weir_operations_total", &on_people(name));
+    let sent = |name| numbers.sum("weir_operation_items_sent_total", &on_people(name));
+    for (counter, ours) in [
+        ("insert", sent("insert")),
+        ("query", operations("find")),
+        ("update", sent("update")),
+        ("delete", sent("delete")),
+        ("getmore", operations("getMore")),
+    ] {
+        assert_eq!(opcounters[counter].as_u64(), Some(ours), "{counter}: {opcounters}");
+    }
+}
+
+fn traits(numbers: &Numbers) {
+    let of = |operation, one| {
+        numbers.sum("weir_operation_traits_total", &[("operation", operation), ("trait", one)])
+    };
+    assert_eq!(of("find", "unbounded"), 2);
+    assert_eq!(of("find", "no_deadline"), 3);
+    assert_eq!((of("update", "many"), of("delete", "many")), (2, 1));
+    assert_eq!((of("aggregate", "writes_result"), of("aggregate", "watch")), (1, 1));
+    assert_eq!(of("insert", "transaction"), 3);
+    assert_eq!(of("insert", "resent") + of("insert", "recognised"), 0, "nothing was sent twice");
+}
+
+fn open_things(numbers: &Numbers) {
+    let ended = |family, end| numbers.sum(family, &[("listener", "db"), ("end", end)]);
+    assert_eq!(ended("weir_mongo_cursors_total", "exhausted"), 1);
+    assert_eq!(ended("weir_mongo_cursor_batches_total", "exhausted"), 3);
+    assert_eq!(ended("weir_mongo_cursors_total", "killed"), 2, "one half read, one change stream");
+    assert_eq!(numbers.sum("weir_mongo_cursors_open", &[]), 0);
+    assert_eq!(numbers.sum("weir_mongo_transactions_started_total", &[]), 2);
+    assert_eq!(ended("weir_mongo_transactions_total", "committed"), 1);
+    assert_eq!(ended("weir_mongo_transactions_total", "aborted"), 1);
+    assert_eq!(ended("weir_mongo_transaction_statements_total", "committed"), 2);
+    assert_eq!(numbers.sum("weir_mongo_transactions_open", &[]), 0);
+    let web = [("application", "weir-e2e-measure"), ("operation", "find"), ("result", "ok")];
+    assert_eq!(numbers.sum("weir_application_operations_total", &web), 4);
+}
+
+fn slow(weir: &Weir) {
+    let (status, text) = weir.get("/slow");
+    assert_eq!(status, 200);
+    let kept: Value = serde_json::from_str(&text).expect("JSON");
+    let [one] = &kept["operations"].as_array().expect("a list")[..] else { panic!("one was slow: {text}") };
+    assert_eq!((one["operation"].as_str(), one["resource"].as_str()), (Some("find"), Some("measured_more.people")));
+    assert_eq!(one["application"], "weir-e2e-measure");
+    assert_eq!(one["shape"]["text"], "{find: ?, filter: {name: ?, $where: ?}}");
+    assert!(one["duration"].as_f64() >= Some(0.15) && one["phases"]["waiting"].as_f64() >= Some(0.15), "{one}");
+    assert_eq!(one["items"]["returned"], 1);
+    assert!(!text.contains("secret"), "no value is kept");
+    let logged: Vec<Value> = weir.log().into_iter().filter(|line| line["message"] == "a slow operation").collect();
+    assert!(logged.len() == 1 && logged[0]["shape"] == one["shape"]["text"], "{logged:?}");
+    assert_eq!(weir.numbers().sum("weir_slow_operations_total", &[("why", "slow")]), 1);
+}
+
+fn shown(weir: &Weir) {
+    let admin = weir.admin().to_string();
+    let slow = output(binary().args(["top", "--once", "--slow", "--admin", &admin]));
+    assert!(slow.contains("{find: ?, filter: {name: ?, $where: ?}}"), "{slow}");
+    // Nothing happens any more.
+    let table = output(binary().args(["top", "--once", "--by", "collection", "--admin", &admin]));
+    assert_eq!(table, "Nothing has happened.\n");
+    // Without a terminal there is nothing to watch on.
+    let refused = binary().args(["top", "--admin", &admin]).stdin(Stdio::null()).output().expect("weir runs");
+    assert_eq!(refused.status.code(), Some(1));
+}

@@ -6,6 +6,7 @@ use crate::h1;
 use crate::h2;
 use crate::plain::Vocabulary;
 use crate::site::{Action, Numbers, Peer, Route, Site, Target};
+use crate::timer::given_up;
 use bytes::BytesMut;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -232,7 +233,8 @@ async fn serve(service: Rc<HttpService>, connection: Accepted) {
 /// request begins with.
 async fn sniff(service: &HttpService, io: &mut Io, drain: &weir_drive::Drain) -> Speaks {
     let site = service.site();
-    let until = time::deadline(time::now().after(site.keep_alive));
+    let since = time::now();
+    let until = since.after(site.keep_alive);
     let mut read = BytesMut::new();
     let known = poll_fn(|cx| {
         loop {
@@ -265,8 +267,7 @@ async fn sniff(service: &HttpService, io: &mut Io, drain: &weir_drive::Drain) ->
     let known = tokio::select! {
         biased;
         known = known => known,
-        () = drain.wait() => None,
-        () = tokio::time::sleep_until(until) => None,
+        () = given_up(drain, since, until) => None,
     };
     match known {
         Some(true) => Speaks::Http2(read),

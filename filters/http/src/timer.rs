@@ -4,12 +4,28 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::time::Sleep;
 use weir_decide::exchange::Now;
-use weir_drive::time;
+use weir_drive::{Drain, time};
 
 /// Never.
 pub const NEVER: Now = Now(u64::MAX);
+
+/// A connection that is to end closes once nothing has come for so long: closed earlier, it would cost a client that has just
+/// sent its next request that request.
+pub const QUIET: Duration = Duration::from_secs(1);
+
+/// Ends at `until`; when a drain begins, as soon as it has been quiet since `since` for [`QUIET`].
+pub async fn given_up(drain: &Drain, since: Now, until: Now) {
+    let mut sleep = pin!(tokio::time::sleep_until(time::deadline(until)));
+    tokio::select! {
+        () = &mut sleep => return,
+        () = drain.wait() => {}
+    }
+    sleep.as_mut().reset(time::deadline(since.after(QUIET).min(until)));
+    sleep.await;
+}
 
 /// A lazily armed timer. To be polled by one task only.
 #[derive(Default)]

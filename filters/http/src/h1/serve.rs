@@ -9,10 +9,9 @@ use crate::exchange::Exchange;
 use crate::seam::{Reply, Request};
 use crate::service::HttpService;
 use crate::site::Peer;
-use crate::timer::Timer;
+use crate::timer::{Timer, given_up};
 use bytes::BytesMut;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -31,8 +30,8 @@ const LINGER_BYTES: usize = 256 * 1024;
 
 /// Why a burst of requests is over.
 enum Pause {
-    /// None came for a while.
-    Idle,
+    /// None has come since then.
+    Idle { since: Now },
     /// The connection is.
     Close,
 }
@@ -58,35 +57,32 @@ pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer,
     let mut down = Down::new(wire, site.limits, Rc::clone(&drain));
     drop(site);
     loop {
-        match Box::pin(burst(&service, &mut down, &peer, &drain)).await {
-            Pause::Idle if wait(&service, &mut down, &drain).await => {}
+        match Box::pin(burst(&service, &mut down, &peer)).await {
+            Pause::Idle { since } if wait(&service, &mut down, &drain, since).await => {}
             _ => return,
         }
     }
 }
 
-/// Wait for the first byte of the next request; `false`: none will be served.
-async fn wait(service: &HttpService, down: &mut Down, drain: &Drain) -> bool {
-    let site = service.site();
-    let until = time::deadline(time::now().after(site.keep_alive.saturating_sub(REST)));
-    drop(site);
+/// Wait for the first byte of the next request; `false`: none will be served. A drain waits for a burst to end, which takes
+/// little longer than [`REST`] and answers what still comes with `connection: close`.
+async fn wait(service: &HttpService, down: &mut Down, drain: &Drain, since: Now) -> bool {
+    let until = since.after(service.site().keep_alive);
     let readable = poll_fn(|cx| down.wire.io.poll_readable(cx));
     tokio::select! {
         biased;
         readable = readable => readable.is_ok(),
-        () = drain.wait() => false,
-        () = tokio::time::sleep_until(until) => false,
+        () = given_up(drain, since, until) => false,
     }
 }
 
 /// Serve requests for as long as they come.
-async fn burst(service: &HttpService, down: &mut Down, peer: &Peer, drain: &Drain) -> Pause {
+async fn burst(service: &HttpService, down: &mut Down, peer: &Peer) -> Pause {
     let mut parsed = RequestHead::new();
     let mut request = Request::default();
     let mut reply = Reply::default();
     let mut timer = Timer::default();
     let mut scratch = Vec::new();
-    let mut draining = pin!(drain.wait());
     loop {
         let waiting = service.site();
         let idle_from = time::now();
@@ -107,9 +103,6 @@ async fn burst(service: &HttpService, down: &mut Down, peer: &Peer, drain: &Drai
                     Poll::Ready(_) => return Poll::Ready(Next::Close),
                     Poll::Pending => {}
                 }
-                if began.is_none() && draining.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Next::Close);
-                }
                 let until = began.map_or(idle_from.after(rest), |began| began.after(head_timeout));
                 return match (timer.poll(cx, until), began) {
                     (Poll::Pending, _) => Poll::Pending,
@@ -123,7 +116,7 @@ async fn burst(service: &HttpService, down: &mut Down, peer: &Peer, drain: &Drai
         // The settings by now: they may have changed while we waited.
         let site = service.site();
         let (began, rejected) = match next {
-            Next::Idle => return Pause::Idle,
+            Next::Idle => return Pause::Idle { since: idle_from },
             Next::Close => return Pause::Close,
             Next::Late { began } => (began, Some((408, "request_timeout", Reason::Timeout))),
             Next::Reject { reject, began } => (began, Some(refusal(service, &reject))),

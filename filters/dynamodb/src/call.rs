@@ -25,7 +25,7 @@ pub struct Call {
     /// `None` only while it is being dropped.
     scanners: Option<Box<Scanners>>,
     request: Body,
-    /// The resource has been told.
+    /// The resource has been told by all of the request there is.
     settled: bool,
     reply: Body,
     status: u16,
@@ -81,12 +81,12 @@ impl Call {
         }
     }
 
-    /// Tells the resource, by what has been read of the request.
+    /// Tells the resource, by what has been read of the request: for good once it has been read to its end.
     fn settle(&mut self, names: &mut dyn Names) {
         if self.settled {
             return;
         }
-        self.settled = true;
+        self.settled = self.request != Body::Reading;
         let Some(scanners) = &self.scanners else { return };
         let found = scanners.request.request();
         let told = self.request != Body::Opaque && !found.unparsed && !found.ambiguous;
@@ -190,6 +190,10 @@ impl Watch for Call {
             self.operation.idempotent = false;
             self.shared.numbers.opaque_request();
         }
+    }
+
+    fn wants_body(&self) -> bool {
+        self.request == Body::Reading
     }
 
     fn request_end(&mut self, names: &mut dyn Names, _: Option<&Fields>) {

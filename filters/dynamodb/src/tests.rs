@@ -436,3 +436,19 @@ fn the_section_reads_like_http() {
     let settings = config.listeners[0].settings.downcast_ref::<weir_http::config::Http>().unwrap();
     assert_eq!(settings.routes[0].dialect.as_deref(), Some(NAME));
 }
+
+#[test]
+fn a_try_that_failed_before_the_body_came_does_not_settle_the_table() {
+    let mut stage = Stage::new();
+    let list = [("X-Amz-Target", "DynamoDB_20120810.GetItem")];
+    let mut call = stage.look("POST", "/", &list).unwrap();
+    call.attempt(0, Now(2), &mut fields(&list));
+    let fault = Fault::new(Side::Network, Phase::Connecting, Reason::ConnectFailed);
+    call.judge(&mut stage.names, End::Failed { fault: &fault, code: None, now: Now(3) });
+    assert!(call.wants_body());
+    assert_eq!(call.operation().resource, NameId::NONE);
+    call.request_data(&mut stage.names, br#"{"TableName":"orders","Key":{"id":{"S":"1"}}}"#);
+    call.request_end(&mut stage.names, None);
+    assert!(!call.wants_body());
+    assert_eq!(stage.names.show(call.operation().resource), "orders");
+}

@@ -155,6 +155,12 @@ pub trait Watch {
         let _ = (names, data);
     }
 
+    /// Whether the rest of the request's body would tell more of the operation. Asked when Weir is about to answer by itself
+    /// with part of it unread.
+    fn wants_body(&self) -> bool {
+        false
+    }
+
     /// The request is complete.
     fn request_end(&mut self, names: &mut dyn Names, trailers: Option<&Fields>) {
         let _ = (names, trailers);

@@ -68,6 +68,13 @@ impl Watcher {
         }
     }
 
+    pub fn wants_body(&self) -> bool {
+        match self {
+            Watcher::Plain { .. } => false,
+            Watcher::Dialect(watch) => watch.wants_body(),
+        }
+    }
+
     pub fn request_end(&mut self, names: &mut dyn Names, trailers: Option<&Fields>) {
         if let Watcher::Dialect(watch) = self {
             watch.request_end(names, trailers);

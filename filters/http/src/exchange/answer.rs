@@ -1,10 +1,11 @@
 //! Weir's own answers: refusals, redirects, direct responses.
 
+use super::replay::Replay;
 use super::{Account, Exchange};
 use crate::config::{Direct, Redirect};
 use crate::dialect::{End, LocalReply, Refusal};
 use crate::plain;
-use crate::seam::{Broken, Downstream, Length};
+use crate::seam::{Broken, Downstream, Length, Part, Version};
 use crate::site::{Route, Site};
 use crate::watcher::Watcher;
 use std::borrow::Cow;
@@ -18,12 +19,76 @@ use weir_drive::time;
 /// A client that does not take a short answer within this long is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Before Weir answers by itself it reads what is left of a small body: no more than so much, for no longer than this.
+const REST_BYTES: usize = 64 * 1024;
+const REST_TIME: Duration = Duration::from_secs(1);
+
 impl<D: Downstream> Exchange<'_, D> {
+    /// Read what is left of a small body before `fault` is answered: a dialect may need it to name the operation, and an
+    /// HTTP/1 connection is kept.
+    pub(super) async fn read_rest(
+        &mut self,
+        site: &Site,
+        watcher: &mut Watcher,
+        replay: &mut Replay,
+        fault: &Fault,
+    ) {
+        let small = matches!(self.request.length, Length::Exact(n) if n <= REST_BYTES as u64);
+        let kept = small && self.request.version < Version::Http2;
+        // A client that waits for a 100 may send its body or not: nothing is to be waited for.
+        let comes = !replay.is_ended() && !self.request.expects_continue && fault.side != Side::Client;
+        if !comes || !(kept || watcher.wants_body()) {
+            return;
+        }
+        let patience = match fault.reason {
+            Reason::Timeout | Reason::TryTimeout | Reason::Deadline | Reason::Idle => Duration::ZERO,
+            _ => REST_TIME,
+        };
+        let until = time::now().after(patience);
+        let mut left = REST_BYTES;
+        poll_fn(|cx| {
+            loop {
+                let part = match self.down.poll_part(cx) {
+                    Poll::Ready(part) => part,
+                    Poll::Pending => return self.timer.poll(cx, until).map(|_| ()),
+                };
+                let names = &mut site.worker.measure().names();
+                match part {
+                    Ok(Some(Part::Data(data))) => {
+                        watcher.request_data(names, &data);
+                        replay.bytes += data.len() as u64;
+                        self.down.consumed(data.len());
+                        match left.checked_sub(data.len()) {
+                            Some(rest) => left = rest,
+                            None => return Poll::Ready(()),
+                        }
+                    }
+                    Ok(Some(Part::Trailers(trailers))) => {
+                        watcher.request_end(names, Some(&trailers));
+                        replay.end(Some(trailers));
+                        return Poll::Ready(());
+                    }
+                    Ok(None) => {
+                        watcher.request_end(names, None);
+                        replay.end(None);
+                        return Poll::Ready(());
+                    }
+                    // The answer will find out.
+                    Err(_) => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
+    }
+
     /// No route takes it.
     pub(super) async fn refuse_unrouted(&mut self, site: &Site) {
         let fault = Fault::new(Side::Proxy, Phase::Admitted, Reason::NoRoute);
         let mut watcher = self.plain(site, NameId::NONE);
         let mut account = Account::new(site, site.nowhere, &watcher, self.began, self.request.head_bytes);
+        let mut replay = Replay::new(0, self.request.end);
+        self.read_rest(site, &mut watcher, &mut replay, &fault).await;
+        account.learn(&watcher, replay.bytes);
         let outcome = self.refuse(site, &mut watcher, &mut account, &fault, None).await;
         account.close(&outcome);
     }

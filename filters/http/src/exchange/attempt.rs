@@ -553,6 +553,7 @@ impl<D: Downstream> Exchange<'_, D> {
         {
             return Step::Again { after };
         }
+        self.read_rest(attempt.site, attempt.watcher, attempt.replay, &fault).await;
         Step::Over(self.answer_fault(attempt.site, attempt.watcher, attempt.account, &fault, outcome).await)
     }
 

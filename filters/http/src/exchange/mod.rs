@@ -209,7 +209,10 @@ impl<D: Downstream> Exchange<'_, D> {
         let outcome = loop {
             let ticket = match target.cluster.view.admit(watcher.operation(), &mut tries, now) {
                 Ok(ticket) => ticket,
-                Err(fault) => break self.refuse(site, &mut watcher, account, &fault, None).await,
+                Err(fault) => {
+                    self.read_rest(site, &mut watcher, &mut replay, &fault).await;
+                    break self.refuse(site, &mut watcher, account, &fault, None).await;
+                }
             };
             watcher.attempt(tries.retries(), now, &mut self.request.fields);
             account.record.retries = tries.retries();
@@ -231,6 +234,7 @@ impl<D: Downstream> Exchange<'_, D> {
                     now = time::now();
                     let resume = now.after(after);
                     if let Err(fault) = self.pause(resume, until, &replay).await {
+                        self.read_rest(site, &mut watcher, &mut replay, &fault).await;
                         break self.refuse(site, &mut watcher, account, &fault, None).await;
                     }
                     now = time::now();

@@ -69,6 +69,10 @@ impl Watch for Play {
             names.intern(NameKind::Resource, &[b"toys:", self.seen.to_string().as_bytes()]);
     }
 
+    fn wants_body(&self) -> bool {
+        true
+    }
+
     fn reply_head(&mut self, _: &mut dyn Names, _: u16, fields: &Fields, _: bool) -> AtHead {
         self.status = fields.value(b"x-toy-status").map(<[u8]>::to_vec);
         AtHead::Hold { limit: 0 }

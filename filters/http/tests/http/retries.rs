@@ -349,7 +349,7 @@ async fn draining_finishes_what_is_under_way() {
 
     let drained = house.server.drain(Duration::from_secs(10));
     let finish = async {
-        assert_eq!(soon(idle.read(&mut [0; 8])).await.unwrap(), 0, "an idle connection is closed at once");
+        assert_eq!(soon(idle.read(&mut [0; 8])).await.unwrap(), 0, "an idle connection is closed");
         upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
         let got = soon(h1_reply(&mut busy, &mut BytesMut::new(), Method::Get)).await;
         assert_eq!((got.field("connection"), &*got.text()), (Some("close"), "ok"));
@@ -359,6 +359,60 @@ async fn draining_finishes_what_is_under_way() {
     };
     let (_, ()) = soon(async { tokio::join!(drained, finish) }).await;
     house.becomes("weir_operations_total", &["result=\"ok\""], 2.0).await;
+}
+
+#[tokio::test]
+async fn draining_answers_what_was_on_its_way() {
+    let (server, _) = always(FINE).await;
+    let house = house(&[server], "timeout: 10s").await;
+    let mut busy = TcpStream::connect(house.address()).await.unwrap();
+    let mut fresh = TcpStream::connect(house.address()).await.unwrap();
+    let mut buf = BytesMut::new();
+    busy.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert_eq!(soon(h1_reply(&mut busy, &mut buf, Method::Get)).await.field("connection"), None);
+    let address = house.address();
+    let late = async {
+        // Nobody listens any more once the drain has begun.
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for stream in [&mut busy, &mut fresh] {
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+            let got = soon(h1_reply(stream, &mut buf, Method::Get)).await;
+            assert_eq!((got.status, got.field("connection"), &*got.text()), (200, Some("close"), "fine"));
+        }
+    };
+    let (_, ()) = soon(async { tokio::join!(house.server.drain(Duration::from_secs(10)), late) }).await;
+}
+
+#[tokio::test]
+async fn small_bodies_are_read_before_weir_answers_by_itself() {
+    // The body of each request comes after its head has been looked at, and the connection goes on.
+    let ask = async |stream: &mut TcpStream, fields: &str| {
+        let head = format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n{fields}\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stream.write_all(b"body").await.unwrap();
+        let got = soon(h1_reply(stream, &mut BytesMut::new(), Method::Post)).await;
+        assert_eq!(got.field("connection"), None, "{got:?}");
+        got.status
+    };
+    let house = house(&[nobody().await], "path: /x, dialect: toy").await;
+    let mut stream = TcpStream::connect(house.address()).await.unwrap();
+    assert_eq!(ask(&mut stream, "").await, 502);
+    assert_eq!(ask(&mut stream, "X-Toy: spin\r\n").await, 200);
+    let known = ["operation=\"spin\"", "resource=\"toys:4\"", "code=\"connect_failed\""];
+    house.becomes("weir_operations_total", &known, 1.0).await;
+    stream.write_all(b"POST /y HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody").await.unwrap();
+    let got = soon(h1_reply(&mut stream, &mut BytesMut::new(), Method::Post)).await;
+    assert_eq!((got.status, got.field("connection")), (404, None));
+    // In HTTP/2 too, where only the dialect wants to know.
+    let fields = [("x-toy", "spin")];
+    let got =
+        crate::peer::h2_request(house.address(), "POST", "/x", &fields, Sent::Length(b"bodies".to_vec()))
+            .await;
+    assert_eq!(got.field("x-toy-status"), Some("connect_failed"));
+    house.becomes("weir_operations_total", &["resource=\"toys:6\"", "code=\"connect_failed\""], 1.0).await;
 }
 
 #[tokio::test]

@@ -281,9 +281,9 @@ impl protocol::Protocol for Protocol {
         names: &mut dyn Names,
         op: &mut MongoOp,
         head: Option<&RequestHead>,
-        at: protocol::At,
+        at: protocol::At<'_>,
     ) -> protocol::Ruling {
-        self.control.govern(session, names, op, head, at)
+        self.control.govern(session, names, op, (head, &self.shared.inflate), at)
     }
 
     fn survives(&self, session: &Session) -> bool {

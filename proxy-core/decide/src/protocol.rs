@@ -61,11 +61,13 @@ pub enum Step {
 
 /// What a ruling may depend on beside the request.
 #[derive(Debug, Clone, Copy)]
-pub struct At {
+pub struct At<'a> {
     /// When it is.
     pub now: Now,
     /// 64 random bits.
     pub random: u64,
+    /// What has come of the request, as it came.
+    pub bytes: &'a [u8],
     /// Nothing more of the request will be shown: it ends here, or the bound of [`Step::More`] is met.
     pub end: bool,
 }
@@ -164,7 +166,7 @@ pub trait Protocol {
         _names: &mut dyn Names,
         _op: &mut Self::Op,
         _head: Option<&<Self::Request as Decode>::Head>,
-        _at: At,
+        _at: At<'_>,
     ) -> Ruling {
         Ruling::default()
     }

@@ -21,6 +21,7 @@ pub struct RuleSettings {
 const MOST: usize = 256;
 const NAME: Kind = Kind::Text { max: 64 };
 const PATTERN: Kind = Kind::Text { max: 255 };
+const SHAPE: Kind = Kind::Text { max: 64 };
 const PATTERNS: Kind = Kind::OneOrMany(&PATTERN);
 
 words! {
@@ -96,6 +97,12 @@ static MATCH: Table = Table {
             "application",
             PATTERNS,
             "What the application calls itself (`appName`), empty if it does not. It may call itself as it likes.",
+        ),
+        Field::optional(
+            "shape",
+            Kind::OneOrMany(&SHAPE),
+            "The hash of the query's shape, as the slow operations show it. Commands that are too large to be looked at whole \
+             (320 KiB) are denied where they might be of that shape.",
         ),
     ],
     rules: &[],
@@ -299,6 +306,7 @@ fn selector(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Selector> {
     let collections = globs(walk, fields, "collection");
     let applications = globs(walk, fields, "application");
     let operations = operations(walk, fields);
+    let shapes = shapes(walk, fields);
     let mut classes = Some(0);
     for node in fields.items(walk, "class").unwrap_or_default() {
         let class = walk.word(node, &CLASS).map(|word| match word {
@@ -315,8 +323,27 @@ fn selector(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Selector> {
         applications: applications?,
         operations: operations?,
         classes: classes?,
-        shapes: Arc::default(),
+        shapes: shapes?,
     })
+}
+
+/// Hashes as the slow operations show them.
+fn shapes(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Arc<[u64]>> {
+    let (mut shapes, mut good) = (Vec::new(), true);
+    for node in fields.items(walk, "shape").unwrap_or_default() {
+        let Some(text) = walk.text(node, &SHAPE) else {
+            good = false;
+            continue;
+        };
+        match u64::from_str_radix(&text, 16) {
+            Ok(hash) if text.len() == 16 => shapes.push(hash),
+            _ => {
+                walk.error(node, "expected the 16 hexadecimal digits of a shape's hash, in quotes");
+                good = false;
+            }
+        }
+    }
+    good.then(|| shapes.into())
 }
 
 fn globs(walk: &mut Walk<'_>, fields: &Fields<'_>, key: &str) -> Option<Globs> {

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use weir_codecs::mongo::{Command, ErrorReply, Labels, RequestHead, error_reply};
+use weir_codecs::mongo::{Command, ErrorReply, Inflate, Labels, RequestHead, Shape, Whole, error_reply};
 use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Outcome, Phase, Reason, RetryOn, Side};
 use weir_decide::protocol::{At, Ruling, Step};
 use weir_decide::rules::{Cause, Judgement, Permits, Rule, Rules, States};
@@ -55,20 +55,20 @@ impl Control {
         self.in_force.get()
     }
 
-    /// What the rules say of a request.
+    /// What the rules say of a request, of which a head is known and which the decompressors can look into.
     pub(crate) fn govern(
         &self,
         session: &mut Session,
         names: &mut dyn Names,
         op: &mut MongoOp,
-        head: Option<&RequestHead>,
-        at: At,
+        (head, inflate): (Option<&RequestHead>, &RefCell<Inflate>),
+        at: At<'_>,
     ) -> Ruling {
         if !self.is_in_force() {
             return Ruling::default();
         }
         let active = Rc::clone(&self.active.borrow());
-        active.govern(session, names, op, head, at)
+        active.govern(session, names, op, (head, inflate), at)
     }
 }
 
@@ -99,6 +99,8 @@ impl Governed {
 struct Active {
     rules: Rules,
     details: Box<[Detail]>,
+    /// Some rule goes by the shape of queries, which takes a walk over all of a command.
+    by_shape: bool,
 }
 
 /// What the engine need not know of a rule.
@@ -122,7 +124,11 @@ impl Active {
             }
         };
         let engine: Vec<Rule> = rules.iter().map(|settings| settings.rule.clone()).collect();
-        Active { rules: Rules::new(&engine, listener, &STATES), details: rules.iter().map(detail).collect() }
+        Active {
+            rules: Rules::new(&engine, listener, &STATES),
+            details: rules.iter().map(detail).collect(),
+            by_shape: engine.iter().any(|rule| !rule.selector.shapes.is_empty()),
+        }
     }
 
     fn govern(
@@ -130,8 +136,8 @@ impl Active {
         session: &mut Session,
         names: &mut dyn Names,
         op: &mut MongoOp,
-        head: Option<&RequestHead>,
-        at: At,
+        (head, inflate): (Option<&RequestHead>, &RefCell<Inflate>),
+        at: At<'_>,
     ) -> Ruling {
         let Some(head) = head.filter(|head| head.problem.is_none()) else {
             return instead(if at.end || head.is_some() {
@@ -154,9 +160,12 @@ impl Active {
                 ));
             }
         }
-        let Some(subject) = class::subject(head, &session.application_name, op.as_ref().parked) else {
+        let Some(mut subject) = class::subject(head, &session.application_name, op.as_ref().parked) else {
             return instead(refuse(session, names, op, Reason::Denied, "nobody can tell what it does"));
         };
+        if self.by_shape {
+            subject.shape = shape(head, at.bytes, inflate);
+        }
         let Judgement { refused, delay, deadline, permits } = self.rules.judge(&subject, at.now, at.random);
         if let Some((n, _)) = delay {
             self.acted(n);
@@ -223,6 +232,17 @@ fn is_known(head: &RequestHead) -> bool {
     let begins =
         matches!(head.command, Command::Insert | Command::Update | Command::Delete | Command::FindAndModify);
     head.complete || (begins && head.is_named())
+}
+
+/// The shape of a request; `None` where that is in doubt: it is not there whole, or in a form that is not looked into.
+fn shape(head: &RequestHead, bytes: &[u8], inflate: &RefCell<Inflate>) -> Option<u64> {
+    if head.compressor.is_none() {
+        return Shape::of(bytes).map(|shape| shape.hash);
+    }
+    let whole = Whole::take_apart(bytes, &mut inflate.borrow_mut(), PREFIX).ok()?;
+    let mut plain = bytes::BytesMut::new();
+    whole.put_together(whole.document(), &mut plain);
+    Shape::of(&plain).map(|shape| shape.hash)
 }
 
 /// What cannot be understood is not answered: nobody knows how, or whether an answer is due.

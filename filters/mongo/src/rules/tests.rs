@@ -81,7 +81,7 @@ impl Client {
                 let (mut op, step) =
                     self.protocol.request(&mut self.session, &mut Unnamed, head.as_ref(), end);
                 assert!(matches!(step, Step::Forward));
-                let at = At { now: Now(self.now), random: 1, end };
+                let at = At { now: Now(self.now), random: 1, bytes: &message[..size], end };
                 let mut ruling =
                     self.protocol.govern(&mut self.session, &mut Unnamed, &mut op, head.as_ref(), at);
                 let decided = match ruling.instead.take() {
@@ -487,4 +487,33 @@ fn a_connection_that_authenticated_does_not_survive_its_server_connection() {
         client.command(document.clone());
         assert_eq!(client.protocol.survives(&client.session), survives, "{document}");
     }
+}
+
+#[test]
+fn a_shape_is_known_whatever_its_values_and_however_it_comes() {
+    let by_age = |age: i32| doc! { "find": "c", "filter": { "age": { "$gt": age } }, "$db": "d" };
+    let shape = Shape::of(&op_msg(0, &by_age(1))).unwrap().hash;
+    let rule = format!("{{ name: by-age, match: {{ shape: '{shape:016x}' }}, deny: {{}} }}");
+    let mut client = Client::under("shapes", &rule);
+    assert_eq!(client.refused_by(&by_age(2)), "by-age");
+    assert_eq!(client.refused_by(&doc! { "find": "c", "filter": { "name": "a" }, "$db": "d" }), "");
+    assert_eq!(client.refused_by(&doc! { "hello": 1, "$db": "admin" }), "");
+    let denied = Came::Refused(13, "weir: denied by the rule by-age".into());
+    for message in [op_msg(0, &by_age(3)), zlib(&op_msg(0, &by_age(3)))] {
+        for step in [1, 7, 1000] {
+            assert_eq!(client.send_cut(&message, step).0, denied);
+        }
+    }
+    let other = zlib(&op_msg(0, &doc! { "find": "c", "filter": {}, "$db": "d" }));
+    assert!(matches!(client.send(&other), Came::Through(_)));
+    // Too much to be looked at whole: it may be of that shape. What is only limited goes by what is known.
+    let age = "x".repeat(PREFIX + 10_000);
+    let large = doc! { "find": "c", "$db": "d", "filter": { "age": { "$gt": age } } };
+    assert_eq!(client.send_cut(&op_msg(0, &large), 4096).0, denied);
+    let limit =
+        format!("{{ name: few, match: {{ shape: ['{shape:016x}'] }}, rate: {{ count: 1, per: 1h }} }}");
+    let mut client = Client::under("shapes", &limit);
+    assert!(matches!(client.send_cut(&op_msg(0, &large), 4096).0, Came::Through(_)));
+    assert!(matches!(client.command(by_age(5)), Came::Through(_)));
+    assert!(matches!(client.command(by_age(6)), Came::Refused(462, _)));
 }

@@ -160,14 +160,18 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Asks the protocol what to do with a request of which `held` has come, and does it.
-    fn decide(&mut self, held: Held<P>) {
+    fn decide(&mut self, mut held: Held<P>) {
         let end = held.last || held.size > held.limit;
         let mut names = self.context.worker.measure().names();
         let (mut op, mut step) =
             self.protocol.request(&mut self.session, &mut names, held.head.as_ref(), end);
         let mut due = None;
         if matches!(step, Step::Forward | Step::Rewrite { .. }) {
-            let at = At { now: self.now, random: self.context.worker.random(), end };
+            if !held.gathered.is_empty() {
+                held.gather();
+            }
+            let bytes = if held.gathered.is_empty() { &*held.latest } else { &*held.gathered };
+            let at = At { now: self.now, random: self.context.worker.random(), bytes, end };
             let Ruling { instead, delay, time_limit } =
                 self.protocol.govern(&mut self.session, &mut names, &mut op, held.head.as_ref(), at);
             step = instead.unwrap_or(step);

@@ -213,7 +213,7 @@ impl Protocol for ToyProtocol {
         (Op(op, word.to_vec()), step)
     }
 
-    fn govern(&self, (): &mut (), _: &mut dyn Names, op: &mut Op, _: Option<&Head>, _: At) -> Ruling {
+    fn govern(&self, (): &mut (), _: &mut dyn Names, op: &mut Op, _: Option<&Head>, _: At<'_>) -> Ruling {
         match &*op.1 {
             b"later" => Ruling { delay: Some(Duration::from_millis(20)), ..Ruling::default() },
             b"limit" => Ruling { time_limit: Some(Duration::from_millis(30)), ..Ruling::default() },

@@ -11,13 +11,15 @@ use anyhow::{Context as _, Result, bail};
 use bson::{Document, doc};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_drive::Server;
 
 /// How long a server may take to say what it is.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long members may take to get their addresses before the URI is told without them.
 const SETTLING: Duration = Duration::from_secs(10);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(20);
 /// The longest answer to `hello` that is read.
 const CAP: usize = 1 << 20;
 /// The fewest ports that are set aside for members.
@@ -138,16 +140,17 @@ impl Wish {
     /// The ports of the members, once there are so many (or it has taken too long).
     async fn settled(&self, server: &Server, listen: SocketAddr, members: usize) -> Vec<u16> {
         let (first, last) = self.ports();
-        let begun = Instant::now();
+        let mut patience = SETTLING.as_millis() / LOOK.as_millis();
         loop {
             let mut ports: Vec<u16> = server.doors("mongo").iter().map(SocketAddr::port).collect();
             if ports.is_empty() || (first..=last).contains(&listen.port()) {
                 ports.insert(0, listen.port());
             }
-            if ports.len() >= members || begun.elapsed() > SETTLING {
+            if ports.len() >= members || patience == 0 {
                 return ports;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            patience -= 1;
+            tokio::time::sleep(LOOK).await;
         }
     }
 }

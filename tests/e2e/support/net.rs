@@ -2,8 +2,8 @@
 
 use std::{
     io::{Read, Write},
-    sync::atomic::{AtomicU16, Ordering},
     net::{SocketAddr, TcpListener, TcpStream},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 

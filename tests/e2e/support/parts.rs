@@ -3,9 +3,9 @@
 use super::net;
 use super::process::{Process, command, output};
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    collections::HashMap,
     sync::{LazyLock, Mutex, OnceLock, PoisonError, RwLock},
 };
 use tempfile::TempDir;

@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Read, Write as _},
     process::{Child, Command, Stdio},
+    sync::{LazyLock, mpsc},
     time::{Duration, Instant},
 };
 
@@ -20,10 +21,31 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// What the keeper is asked to start, and where to send it.
+type Ask = (Command, mpsc::Sender<std::io::Result<Child>>);
+
+/// Starts a process from a thread that lives as long as we do: the kernel ends a child when the thread that started it
+/// ends, and a test's thread ends before the others' tests do.
+fn spawn(command: Command) -> std::io::Result<Child> {
+    static KEEPER: LazyLock<mpsc::Sender<Ask>> = LazyLock::new(|| {
+        let (asks, asked) = mpsc::channel::<Ask>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in asked {
+                answer.send(command.spawn()).expect("somebody waits for it");
+            }
+        });
+        asks
+    });
+    let (answer, answered) = mpsc::channel();
+    KEEPER.send((command, answer)).expect("the keeper lives");
+    answered.recv().expect("the keeper answers")
+}
+
 impl Process {
     /// Starts it.
     pub fn start(name: &str, command: &mut Command) -> Process {
-        let child = command.spawn().unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        let command = std::mem::replace(command, Command::new("true"));
+        let child = spawn(command).unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
         Process { child, name: name.to_owned() }
     }
 

@@ -14,7 +14,7 @@ use crate::watcher::Watcher;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use weir_codecs::http1::Method;
+use weir_codecs::http1::{Method, Rule};
 use weir_decide::cluster::{Ticket, Tries};
 use weir_decide::exchange::{Fault, Now, Outcome, Phase, Reason, Side};
 use weir_drive::time;
@@ -301,10 +301,8 @@ impl<D: Downstream> Exchange<'_, D> {
             let (down, reply, timer) = (&mut *self.down, &mut *self.reply, &mut *self.timer);
             let event = poll_fn(|cx| flow.poll(cx, (down, &mut up), reply, timer, attempt)).await;
             let broken = match event {
-                // To a client that speaks HTTP/2 any 2xx would say that the tunnel is open (RFC 8441 section 5).
-                Event::Head if self.is_not_switched() => {
-                    let rule = Some("upgrade_ignored");
-                    Event::Server(Broken { rule, ..Broken::new(Reason::Malformed) })
+                Event::Head if let Some(rule) = self.switched_wrongly() => {
+                    Event::Server(Broken { rule: Some(rule), ..Broken::new(Reason::Malformed) })
                 }
                 Event::Head => {
                     attempt.account.first_byte(time::now());
@@ -361,11 +359,17 @@ impl<D: Downstream> Exchange<'_, D> {
         }
     }
 
-    /// Whether the server took an extended CONNECT for an ordinary request, and answered that.
-    fn is_not_switched(&self) -> bool {
-        let status = self.reply.status;
-        let asked = self.request.version == Version::Http2 && !self.request.upgrade.is_empty();
-        asked && (200..300).contains(&status)
+    /// The rule that the reply's head breaks if the server switched to what it was not asked for (RFC 9110 section 7.8), or
+    /// took an extended CONNECT for an ordinary request: to a client that speaks HTTP/2 any 2xx says that the tunnel is
+    /// open (RFC 8441 section 5).
+    fn switched_wrongly(&self) -> Option<&'static str> {
+        let (asked, status) = (&self.request.upgrade, self.reply.status);
+        let tunnel = self.request.version == Version::Http2 && !asked.is_empty();
+        match status {
+            101 if !self.reply.upgrade.eq_ignore_ascii_case(asked) => Some(Rule::UpgradeUnasked.name()),
+            200..300 if tunnel => Some("upgrade_ignored"),
+            _ => None,
+        }
     }
 
     /// The reply's head has come. Gives a step where another try takes its place.

@@ -5,6 +5,7 @@ use crate::peer::{Version, origin};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use weir_codecs::http1::Method;
 
 /// A client's connection, over which something has been answered already: it knows the server's settings by then.
 async fn client(house: &House) -> h2::client::SendRequest<Bytes> {
@@ -22,8 +23,10 @@ fn connect(protocol: &str) -> http::Request<()> {
     request
 }
 
-/// An HTTP/1 server that answers every head with a 200.
-async fn plain() -> std::net::SocketAddr {
+const PLAIN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// An HTTP/1 server that answers every head so.
+async fn always(answer: &'static str) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -34,7 +37,7 @@ async fn plain() -> std::net::SocketAddr {
                 while stream.read_buf(&mut all).await.unwrap_or(0) > 0 {
                     if all.ends_with(b"\r\n\r\n") {
                         all.clear();
-                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+                        stream.write_all(answer.as_bytes()).await.unwrap();
                     }
                 }
             });
@@ -67,7 +70,7 @@ async fn a_protocol_that_is_none_is_refused() {
 
 #[tokio::test]
 async fn an_upgrade_that_a_server_ignored_is_not_an_open_tunnel() {
-    let house = House::simple(plain().await, "http1").await;
+    let house = House::simple(always(PLAIN).await, "http1").await;
     let mut send = client(&house).await;
     let (response, _out) = send.send_request(connect("websocket"), false).unwrap();
     let reply = soon(response).await.unwrap();
@@ -145,5 +148,20 @@ async fn nothing_after_a_refused_trailer_section_is_a_request() {
         assert!(reply.starts_with("HTTP/1.1 400 ") && reply.contains("connection: close\r\n"), "{reply}");
         assert_eq!(reply.matches("HTTP/1.1").count(), 1, "{reply}");
         house.counted("rejected", "400").await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_may_only_switch_to_what_it_was_asked_for() {
+    for field in ["Upgrade: h2c\r\n", "Upgrade: other\r\n", ""] {
+        let answer = format!("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\n{field}\r\n");
+        let house = House::simple(always(answer.leak()).await, "http1").await;
+        let mut stream = TcpStream::connect(house.address()).await.unwrap();
+        let ask = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        stream.write_all(ask).await.unwrap();
+        let got = soon(crate::peer::h1_reply(&mut stream, &mut Default::default(), Method::Get)).await;
+        assert_eq!(got.status, 502, "{field}");
+        house.counted("upstream_lost", "502").await;
+        house.becomes("weir_http_rejects_total", &["rule=\"upgrade_unasked\""], 1.0).await;
     }
 }

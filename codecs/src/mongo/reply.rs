@@ -114,6 +114,10 @@ pub struct ReplyHead {
     pub write_concern_error_name: Short<64>,
     /// How many statements the server recognised as sent before.
     pub retried_statements: u32,
+    /// `done`: an authentication is complete.
+    pub done: bool,
+    /// A hello that answers an authentication too.
+    pub speculative: bool,
     /// `topologyVersion` was there: a hello, or an error that tells of a change.
     pub has_topology_version: bool,
     /// A hello that names a replica set's members: a driver may go to them directly.
@@ -177,6 +181,11 @@ impl ReplyHead {
             b"nErrors" => self.write_errors = as_count(element),
             b"nUpserted" => self.upserted = as_count(element),
             b"nInserted" | b"nMatched" | b"nDeleted" => self.n += as_number(element).unwrap_or(0),
+            b"done" => self.done = as_bool(element) == Some(true),
+            b"speculativeAuthenticate" => {
+                self.speculative = true;
+                return enter(element, Place::Speculative);
+            }
             b"topologyVersion" => self.has_topology_version = true,
             b"hosts" => self.announces_members = true,
             b"isWritablePrimary" | b"ismaster" => self.is_writable_primary = as_bool(element) == Some(true),
@@ -212,6 +221,7 @@ impl Facts for ReplyHead {
         match (place, element.key) {
             (Place::Reply, _) => return self.top(&element),
             (Place::Replies, _) if index == 0 => return Next::Enter(Place::Reply),
+            (Place::Speculative, b"done") => self.done = as_bool(&element) == Some(true),
             (Place::Cursor, b"id") => self.cursor_id = as_i64(&element).unwrap_or(0),
             (Place::Cursor, b"ns") => name(&mut self.cursor_namespace, &element),
             (Place::Cursor, b"firstBatch" | b"nextBatch") => return enter(&element, Place::Batch),

@@ -34,6 +34,46 @@ impl Flags {
     }
 }
 
+macro_rules! mechanisms {
+    ($($(#[$doc:meta])* $name:ident = $wire:literal,)*) => {
+        /// How a client authenticates: the mechanisms that there are.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Mechanism {
+            $($(#[$doc])* $name,)*
+            /// None of those.
+            Other,
+        }
+        impl Mechanism {
+            /// The name on the wire, `other` for the others.
+            pub fn name(self) -> &'static str {
+                match self { $(Mechanism::$name => $wire,)* Mechanism::Other => "other" }
+            }
+
+            fn from_name(name: &[u8]) -> Mechanism {
+                $(if name == $wire.as_bytes() { return Mechanism::$name; })*
+                Mechanism::Other
+            }
+        }
+    };
+}
+
+mechanisms! {
+    /// `SCRAM-SHA-1`
+    ScramSha1 = "SCRAM-SHA-1",
+    /// `SCRAM-SHA-256`
+    ScramSha256 = "SCRAM-SHA-256",
+    /// `MONGODB-X509`
+    X509 = "MONGODB-X509",
+    /// `MONGODB-AWS`
+    Aws = "MONGODB-AWS",
+    /// `MONGODB-OIDC`
+    Oidc = "MONGODB-OIDC",
+    /// `GSSAPI`
+    Gssapi = "GSSAPI",
+    /// `PLAIN`
+    Plain = "PLAIN",
+}
+
 /// Whose software a connection is, from its first hello. A string of more than 128 bytes is left out: the server
 /// refuses such an application name, and no driver has such a name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -120,6 +160,8 @@ pub struct RequestHead {
     pub client: Option<Box<ClientMetadata>>,
     /// A hello that authenticates at the same time.
     pub authenticates: bool,
+    /// The `mechanism` of an authentication that this begins.
+    pub mechanism: Option<Mechanism>,
     /// The compressors that a hello offers: bit n is [`Compressor`] n.
     pub offered_compressors: u8,
 
@@ -300,11 +342,15 @@ impl RequestHead {
                 return enter(element, Place::Edits);
             }
             (Command::BulkWrite, b"nsInfo") => return enter(element, Place::Namespaces),
+            (Command::SaslStart | Command::Authenticate, b"mechanism") => self.mechanism(element),
             (Command::KillCursors, b"cursors") => return enter(element, Place::Cursors),
             (Command::Hello | Command::IsMaster, key) => match key {
                 b"client" => return enter(element, Place::Client),
                 b"compression" => return enter(element, Place::Compression),
-                b"speculativeAuthenticate" => self.authenticates = true,
+                b"speculativeAuthenticate" => {
+                    self.authenticates = true;
+                    return enter(element, Place::Speculative);
+                }
                 b"topologyVersion" => self.has_topology_version = true,
                 b"maxAwaitTimeMS" => self.max_await_time_ms = as_number(element),
                 _ => {}
@@ -312,6 +358,10 @@ impl RequestHead {
             _ => {}
         }
         Next::Skip
+    }
+
+    fn mechanism(&mut self, element: &Element<'_>) {
+        self.mechanism = Some(as_str(element).map_or(Mechanism::Other, Mechanism::from_name));
     }
 
     /// The first field of a hello's `client.…`, made when first met.
@@ -418,6 +468,12 @@ impl Facts for RequestHead {
                     _ => return Next::Skip,
                 };
                 set(slot, as_str(&element));
+                Next::Skip
+            }
+            Place::Speculative => {
+                if element.key == b"mechanism" {
+                    self.mechanism(&element);
+                }
                 Next::Skip
             }
             Place::Compression => {

@@ -34,6 +34,7 @@ pub(super) enum Place {
     Application,
     Driver,
     Compression,
+    Speculative,
     Pipeline,
     Edits,
     Edit,

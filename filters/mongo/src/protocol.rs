@@ -17,6 +17,7 @@ use weir_measure::{Counter, Measure, names};
 
 use crate::cursors::AwaitCursors;
 use crate::decode::{Direction, Replies, Requests, Shared};
+use crate::measure::connection::{Connection, Connections};
 use crate::measure::open::Belongs;
 use crate::measure::slow::{Kept, Slow, SlowSettings};
 use crate::members::{Door, Fronted};
@@ -41,6 +42,7 @@ pub struct Protocol {
     told: Arc<AtomicBool>,
     slow: Slow,
     ledger: Arc<Ledger>,
+    connections: Connections,
     /// Members mode.
     members: Option<Fronted>,
 }
@@ -61,6 +63,7 @@ impl Protocol {
             told,
             slow,
             ledger,
+            connections: Connections::new(listener, measure),
             members: None,
         }
     }
@@ -94,6 +97,7 @@ impl Protocol {
                 session.application_name = client.application.as_bytes().into();
             }
         }
+        self.connections.request(&mut session.measured, head);
         session.door.spoke |= !head.command.is_hello();
         session.authenticated |= head.authenticates
             || matches!(head.command, Command::SaslStart | Command::SaslContinue | Command::Authenticate);
@@ -170,6 +174,7 @@ pub struct Session {
     /// The number of the last reply that Weir made itself.
     pub(crate) last_request_id: i32,
     kept: Kept,
+    measured: Connection,
     /// Where it came in.
     door: Door,
 }
@@ -247,6 +252,7 @@ impl protocol::Protocol for Protocol {
             authenticated: false,
             last_request_id: 0,
             kept: Kept::default(),
+            measured: Connection::default(),
             door,
         };
         (session, Direction::guarded(&self.shared, &self.control), Direction::new(&self.shared, "server"))
@@ -329,7 +335,13 @@ impl protocol::Protocol for Protocol {
         }
     }
 
-    fn judge(&self, _: &mut Session, names: &mut dyn Names, op: &mut MongoOp, tail: &ReplyHead) -> Outcome {
+    fn judge(
+        &self,
+        session: &mut Session,
+        names: &mut dyn Names,
+        op: &mut MongoOp,
+        tail: &ReplyHead,
+    ) -> Outcome {
         self.note(op, tail);
         measure::reply(&mut op.shared, op.command, op.is_judged, tail);
         op.is_judged = true;
@@ -337,7 +349,10 @@ impl protocol::Protocol for Protocol {
             op.governed.release();
         }
         op.left_open = tail.cursor_id;
-        verdict::of_reply(names, op, tail)
+        let outcome = verdict::of_reply(names, op, tail);
+        let ok = outcome.result == verdict::result::OK;
+        self.connections.reply(&mut session.measured, op.command, ok, tail);
+        outcome
     }
 
     fn refuse(

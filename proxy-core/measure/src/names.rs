@@ -235,6 +235,16 @@ families! {
     MONGO_MEMBERS = Gauge "weir_mongo_members" ["listener"]:
         "Members of the replica set that have an address at the listener.";
 
+    MONGO_CONNECTIONS = Counter "weir_mongo_connections_total" ["listener", "application", "driver", "version"]:
+        "Connections by the application and driver that their first hello names.";
+    MONGO_CONNECTIONS_OPEN = Gauge "weir_mongo_connections_open" ["listener", "application", "driver", "version"]:
+        "Connections that are open, by the application and driver that their first hello names.";
+    MONGO_AUTHENTICATIONS = Counter "weir_mongo_authentications_total" ["listener", "mechanism", "result"]:
+        "Authentications that have ended, by mechanism and result: ok, failed.";
+    MONGO_COMPRESSED_BYTES = Counter "weir_mongo_compressed_bytes_total" ["listener", "compressor", "direction"]:
+        "Bytes of compressed messages (request, reply), as they are on the wire.";
+    MONGO_UNCOMPRESSED_BYTES = Counter "weir_mongo_uncompressed_bytes_total" ["listener", "compressor", "direction"]:
+        "The same messages' bytes when decompressed; by those on the wire, what compression saves.";
     MONGO_CURSORS_OPEN = Gauge "weir_mongo_cursors_open" ["listener"]:
         "Cursors that are open on the server, as far as is known.";
     MONGO_CURSORS = Counter "weir_mongo_cursors_total" ["listener", "end"]:

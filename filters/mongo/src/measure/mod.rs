@@ -4,6 +4,7 @@
 //! ([`request`]), its reply's how many came back and how many were written ([`reply`]); the numbers travel with the
 //! operation and are added to its worker's row when it is counted.
 
+pub(crate) mod connection;
 pub(crate) mod open;
 pub(crate) mod slow;
 

@@ -56,15 +56,20 @@ impl SlowSettings {
     }
 
     pub(crate) fn read(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<SlowSettings> {
-        let mut settings = SlowSettings::new(fields.duration(walk, "threshold")?);
+        let threshold = fields.duration(walk, "threshold");
+        let mut settings = threshold.map(SlowSettings::new);
         for entry in fields.map(walk, "commands").unwrap_or_default() {
             let Some(threshold) = walk.duration(entry.value(), &THRESHOLD) else { continue };
             match Command::from_name(entry.key().as_bytes()) {
                 Command::Other => walk.error_at_key(entry, "no command that Weir knows has this name"),
-                command => drop(settings.commands.insert(command.id(), nanos(threshold))),
+                command => {
+                    if let Some(settings) = &mut settings {
+                        settings.commands.insert(command.id(), nanos(threshold));
+                    }
+                }
             }
         }
-        Some(settings)
+        settings
     }
 
     fn threshold(&self, command: Command) -> u64 {

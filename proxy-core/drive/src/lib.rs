@@ -62,7 +62,7 @@ pub use drain::Drain;
 pub use filter::{Accepted, Alpn, BuildError, Filter, Service};
 pub use io::Io;
 pub use listener::Held;
-pub use pool::{Pool, Reusable};
+pub use pool::{Pool, Reusable, Sweep};
 pub use relay::Tcp;
 pub use server::doors::{Front, Fronted};
 pub use server::{Drained, Server, StartError, Status};

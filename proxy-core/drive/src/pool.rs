@@ -118,8 +118,9 @@ impl<C: Reusable + 'static> Pool<C> {
     }
 }
 
-/// What a cluster does with its pools, whatever they keep.
-pub(crate) trait Sweep {
+/// What a cluster does with its pools, whatever they keep. A pool of another kind is made known by [`Cluster::register`], and
+/// says by [`Cluster::idled`] that one of its connections has become idle.
+pub trait Sweep {
     /// Since when the oldest idle connection has been idle.
     fn oldest(&self) -> Option<Now>;
     /// Closes the oldest.

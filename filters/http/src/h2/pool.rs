@@ -12,10 +12,11 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::sync::Notify;
 use weir_decide::cluster::Pick;
 use weir_decide::exchange::{EndpointId, Fault, Now, Phase, Reason, Side};
-use weir_drive::{Alpn, Cluster, Connected, Offer, time};
+use weir_drive::{Alpn, Cluster, Connected, Offer, Sweep, time};
 
 /// What h2 says the server's limit is before the server has said it. No stream is opened before that: more than it takes would
 /// be refused, and what does not speak HTTP/2 at all counts as a connection that could not be made.
@@ -47,6 +48,7 @@ pub struct Shared {
     active: Cell<usize>,
     /// No new streams: it is going away, or gone.
     closing: Cell<bool>,
+    cluster: Rc<Cluster>,
     endpoint: Weak<Endpoint>,
     /// Since when it has had no stream.
     idle_since: Cell<Now>,
@@ -57,7 +59,23 @@ pub struct Shared {
 impl Pool {
     /// No connection yet.
     pub fn new(cluster: &Rc<Cluster>) -> Rc<Pool> {
-        Rc::new(Pool { cluster: Rc::clone(cluster), endpoints: RefCell::default() })
+        let pool = Rc::new(Pool { cluster: Rc::clone(cluster), endpoints: RefCell::default() });
+        let sweep: Weak<dyn Sweep> = Rc::<Pool>::downgrade(&pool);
+        cluster.register(sweep);
+        pool
+    }
+
+    /// The connection that has had no stream for longest.
+    fn idlest(&self) -> Option<Rc<Shared>> {
+        let endpoints = self.endpoints.borrow();
+        let idle = endpoints.values().filter_map(|endpoint| {
+            let open = endpoint.open.borrow();
+            open.iter()
+                .filter(|shared| shared.is_idle())
+                .min_by_key(|shared| shared.idle_since.get())
+                .cloned()
+        });
+        idle.min_by_key(|shared| shared.idle_since.get())
     }
 
     /// A connection to `pick` on which a stream can be opened now. It is counted: [`Shared::leave`].
@@ -84,6 +102,24 @@ impl Pool {
             changed.await;
         }
     }
+}
+
+impl Sweep for Pool {
+    fn oldest(&self) -> Option<Now> {
+        self.idlest().map(|shared| shared.idle_since.get())
+    }
+
+    // It lets go of its place when its task has closed it.
+    fn evict(&self) -> bool {
+        let idlest = self.idlest();
+        if let Some(shared) = &idlest {
+            shared.close();
+        }
+        idlest.is_some()
+    }
+
+    // Each connection's own task knows when it has ended or was idle for too long.
+    fn sweep(&self, _: Now, _: Duration) {}
 }
 
 impl Endpoint {
@@ -116,12 +152,19 @@ impl Shared {
         }
     }
 
+    /// Whether it has no stream, and could have one.
+    fn is_idle(&self) -> bool {
+        self.active.get() == 0 && !self.closing.get()
+    }
+
     /// A stream has ended.
     pub fn leave(&self) {
         self.active.set(self.active.get().saturating_sub(1));
         if self.active.get() == 0 {
-            self.idle_since.set(time::now());
+            let now = time::now();
+            self.idle_since.set(now);
             self.wake();
+            self.cluster.idled(now);
         }
         if let Some(endpoint) = self.endpoint.upgrade() {
             endpoint.changed.notify_waiters();
@@ -158,6 +201,7 @@ async fn dial(cluster: Rc<Cluster>, pick: Pick, endpoint: Rc<Endpoint>) {
         secure,
         active: Cell::new(0),
         closing: Cell::new(false),
+        cluster: Rc::clone(&cluster),
         endpoint: Rc::downgrade(&endpoint),
         idle_since: Cell::new(time::now()),
         task: Cell::new(None),

@@ -258,6 +258,25 @@ async fn no_more_streams_than_the_server_takes() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_makes_room_for_one_to_another_server() {
+    let (one, two) = (origin(Version::H2).await, origin(Version::H2).await);
+    let house = House::start(&format!(
+        "workers: 1
+listeners: {{ edge: {{ bind: '127.0.0.1:0', http: {{ cluster: up }} }} }}
+clusters:
+  up: {{ endpoints: ['{one}', '{two}'], protocol: http2, balance: round_robin, circuit_breaker: {{ max_connections: 1 }} }}"
+    ))
+    .await;
+    for version in BOTH {
+        for _ in 0..4 {
+            assert_eq!(request(version, house.address(), "GET", "/", Sent::None).await.status, 200);
+        }
+    }
+    house.becomes("weir_operations_total", &["result=\"ok\""], 8.0).await;
+    assert!(house.number("weir_cluster_connections_total", &[]) >= 8.0, "{}", house.metrics());
+}
+
+#[tokio::test]
 async fn dialects_name_hold_judge_and_refuse() {
     let good = always(b"HTTP/1.1 200 OK\r\nx-toy-status: fine\r\ncontent-length: 0\r\n\r\n").await;
     let late =

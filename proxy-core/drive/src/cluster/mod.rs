@@ -102,7 +102,8 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn register(&self, pool: Weak<dyn Sweep>) {
+    /// Looks after a pool for as long as it lives: its idle connections make room when `max_connections` is met.
+    pub fn register(&self, pool: Weak<dyn Sweep>) {
         let mut pools = self.pools.borrow_mut();
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(pool);
@@ -113,7 +114,7 @@ impl Cluster {
     }
 
     /// A connection has become idle at `now`: others may ask for its place.
-    pub(crate) fn idled(&self, now: Now) {
+    pub fn idled(&self, now: Now) {
         self.shared.idle.note(self.worker, now);
         self.shared.waiting.wake();
     }

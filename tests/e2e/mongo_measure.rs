@@ -5,14 +5,19 @@ use crate::support::{
     counted::{Counts, assert_same, by_client},
     net,
     numbers::Numbers,
-    parts::{json, part, python},
+    parts::{json, mongod, part, python},
     process::{Process, command, output},
     weir::{Weir, binary},
 };
 use serde_json::Value;
+use std::path::Path;
 use std::process::Stdio;
 
-crate::tests!("mongo_measure": documents_cursors_transactions_and_slow_operations);
+crate::tests!("mongo_measure":
+    documents_cursors_transactions_and_slow_operations,
+    authentications_have_an_outcome,
+    compression_saves_bytes,
+);
 
 /// The families of documents, by the client's word for them.
 const DOCUMENTS: [&str; 4] = ["sent", "returned", "affected", "modified"];
@@ -31,12 +36,7 @@ fn documents(numbers: &Numbers) -> Counts<3> {
 fn documents_cursors_transactions_and_slow_operations() {
     let folder = tempfile::tempdir().expect("a folder");
     let port = net::free_port();
-    let mut mongod = command(part("mongod/fiftyone/db/bin/mongod"));
-    mongod.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "solo", "--oplogSize", "16"]);
-    mongod.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
-    mongod.args(["--port", &port.to_string(), "--dbpath"]).arg(folder.path());
-    let _server = Process::start("mongod", mongod.stdout(Stdio::null()));
-    net::wait_for(port);
+    let _server = mongod_with(&["--replSet", "solo", "--oplogSize", "16"], port, folder.path());
     let weir = Weir::start(&format!(
         "listeners:\n  db:\n    bind: \"127.0.0.1:0\"\n    mongo: {{ cluster: db, slow: {{ threshold: 1h, commands: {{ find: 150ms }} }} }}\n\
          clusters: {{ db: {{ endpoints: [\"127.0.0.1:{port}\"] }} }}\n"
@@ -53,6 +53,65 @@ fn documents_cursors_transactions_and_slow_operations() {
     open_things(&numbers);
     slow(&weir);
     shown(&weir);
+}
+
+/// A server of this test's own.
+fn mongod_with(options: &[&str], port: u16, folder: &Path) -> Process {
+    let mut mongod = command(part("mongod/fiftyone/db/bin/mongod"));
+    mongod.args(["--bind_ip", "127.0.0.1", "--nounixsocket"]).args(options);
+    mongod.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
+    mongod.args(["--port", &port.to_string(), "--dbpath"]).arg(folder);
+    let server = Process::start("mongod", mongod.stdout(Stdio::null()));
+    net::wait_for(port);
+    server
+}
+
+/// A Weir in front of the server at this port.
+fn front(port: u16) -> Weir {
+    Weir::start(&format!(
+        "listeners: {{ db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db }} }} }}\n\
+         clusters: {{ db: {{ endpoints: [\"127.0.0.1:{port}\"] }} }}\n"
+    ))
+}
+
+fn authentications_have_an_outcome() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = net::free_port();
+    let _server = mongod_with(&["--auth"], port, folder.path());
+    let weir = front(port);
+    let said = output(python("mongo_auth.py").arg(format!("mongodb://127.0.0.1:{}/", weir.port("db"))));
+    assert_eq!(said.trim(), "18");
+    let count = |numbers: &Numbers, mechanism, result| {
+        let labels = [("mechanism", mechanism), ("result", result)];
+        numbers.sum("weir_mongo_authentications_total", &labels)
+    };
+    let numbers = weir.numbers_when("the last one has failed", |n| count(n, "SCRAM-SHA-256", "failed") > 0);
+    assert!(count(&numbers, "SCRAM-SHA-1", "ok") >= 1 && count(&numbers, "SCRAM-SHA-256", "ok") >= 1);
+    assert_eq!(count(&numbers, "SCRAM-SHA-1", "failed"), 0);
+    let (_, slow) = weir.get("/slow");
+    assert!(!slow.contains("sasl") && !slow.contains("createUser") && !slow.contains("secret"), "{slow}");
+}
+
+fn compression_saves_bytes() {
+    let weir = front(mongod());
+    let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", weir.port("db"));
+    json(python("mongo.py").arg(uri).arg("saved").arg("zlib"));
+    let whose = [("application", "weir-e2e")];
+    let closed = |numbers: &Numbers| numbers.sum("weir_mongo_connections_open", &whose) == 0;
+    let numbers = weir.numbers_when("its connections are closed", closed);
+    assert!(numbers.sum("weir_mongo_connections_total", &whose) >= 2);
+    for sample in numbers.of("weir_mongo_connections_total", &whose) {
+        assert!(
+            sample.label("driver").starts_with("PyMongo") && sample.label("version").starts_with('4'),
+            "{sample:?}"
+        );
+    }
+    for direction in ["request", "reply"] {
+        let labels = [("compressor", "zlib"), ("direction", direction)];
+        let wire = numbers.sum("weir_mongo_compressed_bytes_total", &labels);
+        let plain = numbers.sum("weir_mongo_uncompressed_bytes_total", &labels);
+        assert!(wire > 0 && 2 * wire < plain, "{direction}: {wire} of {plain}");
+    }
 }
 
 /// docs/mongodb.md says what each of the server's opcounters is in Weir's numbers.
@@ -103,13 +162,20 @@ fn slow(weir: &Weir) {
     assert_eq!(status, 200);
     let kept: Value = serde_json::from_str(&text).expect("JSON");
     let [one] = &kept["operations"].as_array().expect("a list")[..] else { panic!("one was slow: {text}") };
-    assert_eq!((one["operation"].as_str(), one["resource"].as_str()), (Some("find"), Some("measured_more.people")));
+    assert_eq!(
+        (one["operation"].as_str(), one["resource"].as_str()),
+        (Some("find"), Some("measured_more.people"))
+    );
     assert_eq!(one["application"], "weir-e2e-measure");
     assert_eq!(one["shape"]["text"], "{find: ?, filter: {name: ?, $where: ?}}");
-    assert!(one["duration"].as_f64() >= Some(0.15) && one["phases"]["waiting"].as_f64() >= Some(0.15), "{one}");
+    assert!(
+        one["duration"].as_f64() >= Some(0.15) && one["phases"]["waiting"].as_f64() >= Some(0.15),
+        "{one}"
+    );
     assert_eq!(one["items"]["returned"], 1);
     assert!(!text.contains("secret"), "no value is kept");
-    let logged: Vec<Value> = weir.log().into_iter().filter(|line| line["message"] == "a slow operation").collect();
+    let logged: Vec<Value> =
+        weir.log().into_iter().filter(|line| line["message"] == "a slow operation").collect();
     assert!(logged.len() == 1 && logged[0]["shape"] == one["shape"]["text"], "{logged:?}");
     assert_eq!(weir.numbers().sum("weir_slow_operations_total", &[("why", "slow")]), 1);
 }

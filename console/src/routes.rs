@@ -15,12 +15,13 @@ use tokio::sync::Semaphore;
 use weir_measure::{Format, names};
 
 /// Every endpoint and what it is for.
-pub const ENDPOINTS: [(&str, &str); 11] = [
+pub const ENDPOINTS: [(&str, &str); 12] = [
     ("/", "this list"),
     ("/metrics", "all numbers, in the Prometheus text format or OpenMetrics"),
     ("/operations", "every operation on every resource: results, sizes, latencies (?format=json or text)"),
     ("/applications", "operations by the application that asked for them, and by how they ended"),
     ("/slow", "slow operations and failures of late, with the shape of what was asked"),
+    ("/cursors", "cursors of MongoDB that are open on servers, the longest idle first"),
     ("/clusters", "clusters and their endpoints: limits, ejections, connections"),
     ("/listeners", "listeners and their connections"),
     ("/config", "the configuration in force"),
@@ -109,6 +110,7 @@ impl Routes {
                 let rows = self.state.measure.applications();
                 Ok(json_of(StatusCode::OK, &shapes::Applications::of(&rows)))
             }
+            "/cursors" => Ok(json_of(StatusCode::OK, &crate::cursors::Cursors::of(&self.state.measure))),
             "/slow" => {
                 Ok(json_of(StatusCode::OK, &crate::slow::Slow::of(&self.state.measure.slow().latest())))
             }

@@ -128,6 +128,10 @@ impl Fixture {
         local.record(&Record { result: "error", code, duration: Some(50_000_000), ..record });
         let lost = Fault::new(Side::Network, How::Waiting, Reason::Reset);
         local.record(&Record { result: "upstream_lost", first_byte: None, fault: Some(lost), ..record });
+        let ledger = self.measure.ledger(&"orders-db".into());
+        let checkout = local.intern(NameKind::Application, &[b"checkout"]);
+        ledger.batch(0x2A, orders, checkout, Now(1));
+        ledger.tick(Now(75_000_000_001));
         let shape =
             ShapeText { text: "{find: ?, filter: {age: {$gt: ?}}}".into(), hash: 0xC0FF_EE00_0000_0001 };
         self.measure.slow().keep(

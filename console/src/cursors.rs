@@ -1,0 +1,42 @@
+//! `/cursors`: what is open on MongoDB servers.
+
+use serde::Serialize;
+use weir_measure::Measure;
+
+/// All that are known, the longest idle first.
+#[derive(Serialize)]
+pub(crate) struct Cursors {
+    cursors: Vec<Cursor>,
+}
+
+/// Times are in seconds, as of the latest operation of the listener.
+#[derive(Serialize)]
+struct Cursor {
+    listener: String,
+    /// Hexadecimal, as it is too large for a number of JSON's.
+    id: String,
+    resource: String,
+    application: String,
+    batches: u32,
+    open_for: u64,
+    idle_for: u64,
+}
+
+impl Cursors {
+    pub(crate) fn of(measure: &Measure) -> Cursors {
+        let mut cursors = Vec::new();
+        for (listener, ledger) in measure.ledgers() {
+            cursors.extend(ledger.open_cursors().into_iter().map(|cursor| Cursor {
+                listener: listener.to_string(),
+                id: format!("{:016x}", cursor.id),
+                resource: measure.name(cursor.resource).to_string(),
+                application: measure.name(cursor.application).to_string(),
+                batches: cursor.batches,
+                open_for: cursor.age.as_secs(),
+                idle_for: cursor.idle.as_secs(),
+            }));
+        }
+        cursors.sort_by_key(|cursor| std::cmp::Reverse((cursor.idle_for, cursor.open_for)));
+        Cursors { cursors }
+    }
+}

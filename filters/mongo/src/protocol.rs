@@ -97,7 +97,10 @@ impl Protocol {
                 session.application_name = client.application.as_bytes().into();
             }
         }
-        self.connections.request(&mut session.measured, head);
+        // Rules look at heads of which the half is not known yet.
+        if head.complete {
+            self.connections.request(&mut session.measured, head);
+        }
         session.door.spoke |= !head.command.is_hello();
         session.authenticated |= head.authenticates
             || matches!(head.command, Command::SaslStart | Command::SaslContinue | Command::Authenticate);

@@ -65,11 +65,14 @@ pub(crate) fn refuse(
         (Side::Client, _) => return unanswered("client_gone"),
         _ => {}
     }
-    if (fault.side, fault.reason) == (Side::Proxy, Reason::Timeout) {
-        op.governed.note_overdue();
-    }
+    let by_rule = (fault.side, fault.reason) == (Side::Proxy, Reason::Timeout) && op.governed.note_overdue();
     op.governed.release();
-    tell(session, names, op, fault, &format!("weir: {fault}"), out)
+    let mut outcome = tell(session, names, op, fault, &format!("weir: {fault}"), out);
+    if by_rule {
+        // That it was given little time says nothing against the server.
+        outcome.class = Class::Cancelled;
+    }
+    outcome
 }
 
 /// Tells the client of `fault` in these words, where an answer is due, and says how it counts.

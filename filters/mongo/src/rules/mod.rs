@@ -87,11 +87,10 @@ impl Governed {
         self.permits = Permits::default();
     }
 
-    /// It is overdue.
-    pub(crate) fn note_overdue(&mut self) {
-        if let Some(overdue) = self.overdue.take() {
-            overdue.inc();
-        }
+    /// It is overdue. Says whether a rule said so.
+    pub(crate) fn note_overdue(&mut self) -> bool {
+        let overdue = self.overdue.take();
+        overdue.inspect(Counter::inc).is_some()
     }
 }
 

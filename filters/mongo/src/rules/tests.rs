@@ -469,7 +469,8 @@ fn faults_and_deadlines_are_as_the_rule_says() {
     let mut out = BytesMut::new();
     let fault = Fault::new(Side::Proxy, Phase::Waiting, Reason::Timeout);
     let mut op = client.held.remove(0);
-    client.protocol.refuse(&mut client.session, &mut Unnamed, &mut op, &fault, &mut out);
+    let outcome = client.protocol.refuse(&mut client.session, &mut Unnamed, &mut op, &fault, &mut out);
+    assert_eq!((outcome.result, outcome.class), ("timeout", Class::Cancelled));
     assert_eq!(Document::from_reader(&out[21..]).unwrap().get_i32("code").unwrap(), 50);
     assert_eq!((client.acted("slow", "deadline"), client.acted("slower", "deadline")), (1, 0));
 }

@@ -8,6 +8,8 @@
 //! write errors and write concern errors inside `ok: 1`, with the name of their code. Where Weir itself has to answer,
 //! because the server cannot be reached or a limit is met, [`refusal`] does so in the form that drivers know how to treat.
 //!
+//! What else is counted of an operation, and which are kept as slow or failed, is in [`measure`].
+//!
 //! Getmores on cursors that wait for data ([`cursors`]) and hellos that wait for news are long polls: they count, but in
 //! no latency. What cannot be understood makes its connection go on as bytes, and is counted.
 

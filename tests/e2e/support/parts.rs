@@ -190,7 +190,7 @@ pub fn nginx(http: &str, prepare: impl FnOnce(&Path)) -> (Process, TempDir, u16)
     prepare(folder.path());
     let root = folder.path().display().to_string();
     let text = format!(
-        "daemon off; pid {root}/pid; error_log {root}/error.log; worker_processes 1; user root;\n\
+        "daemon off; master_process off; pid {root}/pid; error_log {root}/error.log; worker_processes 1; user root;\n\
          events {{ worker_connections 512; }}\n\
          http {{ access_log off; client_body_temp_path {root}/body; proxy_temp_path {root}/proxy;\n\
          fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s; {http} }}\n"

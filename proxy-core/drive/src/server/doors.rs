@@ -105,3 +105,52 @@ fn with_doors(
     }
     Some(Plan { config: Arc::clone(&before.config), listeners, clusters: before.clusters.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Filter, Tcp};
+    use weir_config::Config;
+    use weir_measure::{Limits, Measure};
+
+    static FILTERS: &[&dyn Filter] = &[&Tcp];
+
+    fn config(more: &str) -> Arc<Config> {
+        let text = format!(
+            "workers: 2\nlisteners: {{ l: {{ bind: \"127.0.0.1:0\", tcp: {{ cluster: c }}{more} }} }}\n\
+             clusters: {{ c: {{ endpoints: [\"127.0.0.1:1\"] }} }}\n"
+        );
+        Arc::new(weir_config::parse(&text, "test.yaml", &[Tcp.section()]).unwrap())
+    }
+
+    fn front(doors: &[SocketAddr]) -> Front {
+        let endpoints = vec!["127.0.0.2:1".into()];
+        Front { listener: "l".into(), doors: doors.to_vec(), cluster: "c".into(), endpoints }
+    }
+
+    /// An address that was free a moment ago.
+    fn free() -> SocketAddr {
+        std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn doors_open_and_close_and_stay_over_a_reload() {
+        let server = Server::start(config(""), FILTERS, &Measure::new(Limits::default())).await.unwrap();
+        let (first, second) = (free(), free());
+        let somebody = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let taken = somebody.local_addr().unwrap();
+        let fronted = server.front(&front(&[first, taken])).await.unwrap().unwrap();
+        assert_eq!(fronted.failed.iter().map(|(address, _)| *address).collect::<Vec<_>>(), [taken]);
+        assert_eq!(server.doors("l"), [first]);
+        assert!(std::net::TcpStream::connect(first).is_ok());
+        server.reload(config(", max_connections: 7")).await.unwrap();
+        assert!(std::net::TcpStream::connect(first).is_ok());
+        server.front(&front(&[second])).await.unwrap().unwrap();
+        assert_eq!(server.doors("l"), [second]);
+        assert!(std::net::TcpStream::connect(second).is_ok());
+        let endpoints = server.status().clusters.remove(0).stats.endpoints.len();
+        assert_eq!(endpoints, 2, "the one that is listed and the one that was found");
+        let nobody = Front { listener: "other".into(), ..front(&[]) };
+        assert!(server.front(&nobody).await.unwrap().is_none());
+    }
+}

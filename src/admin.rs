@@ -3,10 +3,11 @@
 use crate::filters::FILTERS;
 use anyhow::Result;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use weir_config::Config;
 use weir_console::{Bounds, Console, Phase, Settings, State, Status};
 use weir_drive::Server;
-use weir_measure::{Limits, Measure, Process};
+use weir_measure::{Collect, Limits, Measure, Process, Samples, names};
 
 /// The caps of the numbers.
 pub fn limits(limits: &weir_config::Limits) -> Limits {
@@ -36,6 +37,15 @@ pub fn start(config: &Config, server: &Arc<Server>, measure: &Arc<Measure>) -> R
     };
     let state = State { measure: Arc::clone(measure), status: Arc::new(Shown(Arc::clone(server))) };
     Ok(Some(Console::start(settings, state)?))
+}
+
+/// Log lines that were dropped because nobody read them.
+pub struct Dropped(pub Arc<AtomicU64>);
+
+impl Collect for Dropped {
+    fn collect(&self, out: &mut Samples) {
+        out.add(&names::LOG_LINES_DROPPED, &[], self.0.load(Ordering::Relaxed));
+    }
 }
 
 struct Shown(Arc<Server>);

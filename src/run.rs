@@ -57,13 +57,15 @@ pub fn run_beside<F: Future<Output = ()>>(
     beside: impl FnOnce(&Arc<Server>) -> F,
 ) -> Result<ExitCode> {
     let Some(config) = origin.read() else { return Ok(ExitCode::FAILURE) };
-    let logs = Logs::start(&config.log);
+    let logs = Arc::new(Logs::start(&config.log)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut process = Process::start(config, logs, origin).await?;
+    let ended = runtime.block_on(async {
+        let mut process = Process::start(config, Arc::clone(&logs), origin).await?;
         let beside = beside(&process.server);
         process.live(beside).await
-    })
+    });
+    logs.finish();
+    ended
 }
 
 /// The running process.
@@ -71,7 +73,7 @@ struct Process {
     server: Arc<Server>,
     measure: Arc<Measure>,
     console: Option<weir_console::Console>,
-    logs: Logs,
+    logs: Arc<Logs>,
     file: Option<Watched>,
     path: std::path::PathBuf,
     hangup: Signal,
@@ -80,7 +82,7 @@ struct Process {
 }
 
 impl Process {
-    async fn start(config: Config, logs: Logs, origin: &Origin<'_>) -> Result<Process> {
+    async fn start(config: Config, logs: Arc<Logs>, origin: &Origin<'_>) -> Result<Process> {
         // Handlers first: a signal that comes while we start is not to kill us half-way.
         let (hangup, terminate, interrupt) = (
             signal(SignalKind::hangup())?,
@@ -92,6 +94,7 @@ impl Process {
         }
         let config = Arc::new(config);
         let measure = Measure::new(crate::admin::limits(&config.limits));
+        measure.collect(Arc::new(crate::admin::Dropped(logs.dropped())));
         let server = Arc::new(Server::start(Arc::clone(&config), FILTERS, &measure).await?);
         let tended = Arc::clone(&server);
         tokio::spawn(async move { tended.tend().await });

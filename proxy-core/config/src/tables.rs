@@ -272,7 +272,7 @@ static RETRY_BUDGET: Table = Table {
     doc: "How many retries may be in flight at a time: `percent` of the operations in flight, and in any case `min_retries`.",
     fields: &[
         Field::with_default("percent", PERCENT, "20", "Per hundred operations in flight."),
-        Field::with_default("min_retries", COUNT, "10", "Always allowed."),
+        Field::with_default("min_retries", COUNT, "100", "Always allowed."),
     ],
     rules: &[],
 };

@@ -273,6 +273,8 @@ families! {
     // The process.
     BUILD_INFO = Info "weir_build_info" ["version"]:
         "Which Weir this is.";
+    LOG_LINES_DROPPED = Counter "weir_log_lines_dropped_total" []:
+        "Log lines that were dropped because nobody read them in time.";
     RELOADS = Counter "weir_reloads_total" ["result"]:
         "Reloads of the configuration, by whether they were applied or rejected.";
     WORKERS = Gauge "weir_workers" []:

@@ -66,9 +66,9 @@ crate::words! {
         Warn = "warn",
         #[doc = "Also the life of the process: start, reload, drain, ejections."]
         Info = "info",
-        #[doc = "Also every connection."]
+        #[doc = "Also why single connections failed."]
         Debug = "debug",
-        #[doc = "Everything."]
+        #[doc = "Everything, what libraries say included."]
         Trace = "trace",
     }
 }

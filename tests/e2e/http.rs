@@ -247,7 +247,7 @@ fn a_cluster_with_bad_endpoints_fails_no_request() {
              \x20   outlier_ejection: {{}}\n"
         ));
         let mut load = command("h2load");
-        load.args(["-n", "20000", "-c", "8"]).args((!down).then_some("--h1")).stdout(Stdio::piped());
+        load.args(["-n", "20000", "-c", "30"]).args((!down).then_some("--h1")).stdout(Stdio::piped());
         let load =
             load.arg(format!("http://127.0.0.1:{}/f/1", weir.port("web"))).spawn().expect("h2load runs");
         if !down {

@@ -1,31 +1,60 @@
-//! Going away in order: who serves a connection learns that it shall come to an end, and brings it there.
+//! Going away in order: who serves a connection learns that it shall come to an end, and brings it there. Who takes longer
+//! than the configuration's `drain_timeout` is cut off.
 
-use std::cell::Cell;
+use hashbrown::HashMap;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::task::{AbortHandle, Id};
+use weir_decide::exchange::Now;
 
 /// Whether something (a listener, or the whole worker) is draining. Shared by the connections it concerns.
 #[derive(Debug, Default)]
 pub struct Drain {
-    draining: Cell<bool>,
+    since: Cell<Option<Now>>,
     begun: Notify,
+    /// The tasks that serve the connections. Touched when one comes and when it goes, never between.
+    tasks: RefCell<HashMap<Id, AbortHandle>>,
 }
 
 impl Drain {
     /// Whether it has begun. Finish what is under way, begin nothing new, close.
     pub fn is_draining(&self) -> bool {
-        self.draining.get()
+        self.since.get().is_some()
     }
 
     /// Returns when it begins; at once if it has. A connection that waits for its client waits for this too.
     pub async fn wait(&self) {
         // Between the check and the first poll of `notified` nothing else can run on this thread.
-        if !self.draining.get() {
+        if !self.is_draining() {
             self.begun.notified().await;
         }
     }
 
-    pub(crate) fn begin(&self) {
-        self.draining.set(true);
+    pub(crate) fn begin(&self, now: Now) {
+        self.since.set(self.since.get().or(Some(now)));
         self.begun.notify_waiters();
+    }
+
+    /// A task serves one of its connections.
+    pub(crate) fn enter(&self, task: AbortHandle) {
+        self.tasks.borrow_mut().insert(task.id(), task);
+    }
+
+    /// That task ends.
+    pub(crate) fn leave(&self, task: Id) {
+        self.tasks.borrow_mut().remove(&task);
+    }
+
+    /// Cuts off what is left, if it has had `limit` to come to its end. Says how many connections that were.
+    pub(crate) fn cut_after(&self, limit: Duration, now: Now) -> usize {
+        let over = |since: Now| u128::from(now.since(since)) >= limit.as_nanos();
+        if !self.since.get().is_some_and(over) {
+            return 0;
+        }
+        // Taken out first: a task that is dropped leaves.
+        let tasks = self.tasks.take();
+        tasks.values().for_each(AbortHandle::abort);
+        tasks.len()
     }
 }

@@ -103,7 +103,8 @@ pub struct Accepted {
     pub alpn: Option<Alpn>,
     /// The server name that the TLS client asked for.
     pub sni: Option<Arc<str>>,
-    /// Begins when the listener is removed or Weir goes away: finish what is under way, then close.
+    /// Begins when the listener is removed or Weir goes away: finish what is under way, then close. After `drain_timeout` the
+    /// future of [`Service::serve`] is dropped.
     pub drain: Rc<Drain>,
     /// Keeps the connection counted. It is, until the future of [`Service::serve`] has ended; who goes on with the connection
     /// elsewhere keeps this.

@@ -242,7 +242,7 @@ impl Listening {
     /// Accepts what is queued, then no more; connections are told to come to an end. Each task ends when its socket is
     /// closed.
     pub(crate) fn retire(&self) -> Vec<tokio::task::JoinHandle<()>> {
-        self.current.borrow().drain.begin();
+        self.current.borrow().drain.begin(crate::time::now());
         self.accepting.take().into_iter().map(|accepting| accepting.task).collect()
     }
 
@@ -298,18 +298,20 @@ impl Listening {
         let held = Held(Rc::new(counted));
         let current = self.current.borrow();
         let (service, drain) = (Rc::clone(&current.service), Rc::clone(&current.drain));
-        let guard = Guard { shared: Arc::clone(&self.shared), _held: held.clone() };
+        let shared = Arc::clone(&self.shared);
+        let guard = Guard { shared: Arc::clone(&shared), drain: Rc::clone(&drain), _held: held.clone() };
+        let drained = Rc::clone(&drain);
         let Some(tls) = current.tls.clone() else {
             let io = Io::Tcp(tcp);
             let serving = service.serve(Accepted { io, peer, local, alpn: None, sni: None, drain, held });
-            worker.spawn(async move {
+            let task = worker.spawn(async move {
                 serving.await;
                 drop(guard);
             });
+            drained.enter(task.abort_handle());
             return;
         };
-        let shared = Arc::clone(&self.shared);
-        worker.spawn(async move {
+        let task = worker.spawn(async move {
             // Boxed, so that its size is only needed for as long as the handshake lasts.
             if let Some(io) = Box::pin(handshake(&shared, tls, tcp, peer)).await {
                 let (alpn, sni) = agreed(&io);
@@ -317,17 +319,22 @@ impl Listening {
             }
             drop(guard);
         });
+        drained.enter(task.abort_handle());
     }
 }
 
-/// Of a connection's task: counts and logs that it has panicked.
+/// Of a connection's task: takes it off those that a drain may cut off, counts and logs that it has panicked.
 struct Guard {
     shared: Arc<Shared>,
+    drain: Rc<Drain>,
     _held: Held,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        if let Some(task) = tokio::task::try_id() {
+            self.drain.leave(task);
+        }
         if std::thread::panicking() {
             self.shared.numbers.panics.inc();
             tracing::error!(listener = %self.shared.name, "a bug in Weir has cost a connection");

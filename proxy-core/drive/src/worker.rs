@@ -38,6 +38,10 @@ pub struct Worker {
     listeners: RefCell<HashMap<Arc<str>, Rc<Listening>>>,
     /// Listeners that are gone and still have connections.
     retired: RefCell<Vec<Rc<Listening>>>,
+    /// What else drains: connections of listeners that have changed their protocol.
+    replaced: RefCell<Vec<(Arc<str>, Rc<Drain>)>>,
+    /// Of the configuration in force.
+    drain_timeout: Cell<Duration>,
     ticks: Cell<u64>,
 }
 
@@ -54,6 +58,8 @@ impl Worker {
             clusters: RefCell::default(),
             listeners: RefCell::default(),
             retired: RefCell::default(),
+            replaced: RefCell::default(),
+            drain_timeout: Cell::default(),
             ticks: Cell::new(0),
             process,
         })
@@ -141,13 +147,16 @@ impl Worker {
             }
         }
         // From here on nothing fails.
+        self.drain_timeout.set(plan.config.drain_timeout);
         for cluster in self.clusters.borrow().values() {
             cluster.refresh();
         }
         for (listening, before) in done {
             let after = listening.current.borrow().clone();
             if !Rc::ptr_eq(&after.service, &before.service) {
-                before.drain.begin();
+                before.drain.begin(self.now());
+                let name = Arc::clone(&before.config.name);
+                self.replaced.borrow_mut().push((name, before.drain));
             }
         }
         for (listening, planned) in next.values() {
@@ -253,6 +262,7 @@ impl Worker {
         for cluster in self.clusters.borrow().values() {
             cluster.tick(now);
         }
+        self.cut_off(now);
         self.retired.borrow_mut().retain(|listening| listening.shared.open.load(Ordering::Relaxed) > 0);
         self.ticks.set(self.ticks.get().wrapping_add(1));
         // The clusters' events are the process's, so one worker tells of them.
@@ -261,9 +271,32 @@ impl Worker {
         }
     }
 
+    /// Cuts off connections whose listener has been gone for `drain_timeout`.
+    fn cut_off(&self, now: Now) {
+        let limit = self.drain_timeout.get();
+        let cut = |name: &str, drain: &Drain| {
+            let cut = drain.cut_after(limit, now);
+            if cut > 0 {
+                tracing::warn!(
+                    listener = name,
+                    worker = self.index,
+                    cut,
+                    "connections of a listener that is gone were cut off after drain_timeout"
+                );
+            }
+        };
+        for listening in self.retired.borrow().iter() {
+            cut(&listening.shared.name, &listening.current.borrow().drain);
+        }
+        let mut replaced = self.replaced.borrow_mut();
+        replaced.iter().for_each(|(name, drain)| cut(name, drain));
+        // Who serves a connection holds the other references.
+        replaced.retain(|(_, drain)| Rc::strong_count(drain) > 1);
+    }
+
     /// Accepts what is queued, then no more; answers when all sockets are closed.
     fn retire(self: &Rc<Self>, answer: oneshot::Sender<()>) {
-        self.drain.begin();
+        self.drain.begin(self.now());
         let listeners: Vec<_> = self.listeners.borrow().values().cloned().collect();
         let closing: Vec<_> = listeners.iter().flat_map(|listening| listening.retire()).collect();
         self.spawn(async move {

@@ -139,6 +139,31 @@ async fn a_reload_keeps_connections_and_sockets() {
 }
 
 #[tokio::test]
+async fn connections_of_a_listener_that_is_gone_are_cut_off_after_drain_timeout() {
+    let up = Upstream::new().await.echo();
+    let before = two(up, &[("kept", "127.0.0.1:0"), ("gone", "127.0.0.1:0")]);
+    let house = House::start(&format!("drain_timeout: 1h\n{before}")).await;
+    let mut kept = house.connect("kept").await;
+    let mut gone = [house.connect("gone").await, house.connect("gone").await, house.connect("gone").await];
+    for client in gone.iter_mut().chain([&mut kept]) {
+        ping(client, b"here").await;
+    }
+    let after = two(up, &[("kept", "127.0.0.1:0")]);
+    house.server.reload(config(&format!("drain_timeout: 1h\n{after}"))).await.unwrap();
+    for client in &mut gone {
+        ping(client, b"within the limit").await;
+    }
+    // The limit that holds is that of the configuration in force.
+    house.server.reload(config(&format!("drain_timeout: 10ms\n{after}"))).await.unwrap();
+    for client in &mut gone {
+        assert_eq!(rest(client).await, b"");
+    }
+    house.becomes("weir_listener_connections_open", &["listener=\"gone\""], 0.0).await;
+    house.becomes("weir_cluster_connections_open", &[], 1.0).await;
+    ping(&mut kept, b"unharmed").await;
+}
+
+#[tokio::test]
 async fn a_reload_that_fails_changes_nothing() {
     let up = Upstream::new().await.echo();
     let before = two(up, &[("kept", "127.0.0.1:0")]);

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use weir_config::{Diagnostic, Position};
+use weir_config::{Config, Diagnostic, Position};
+use weir_drive::StartError;
 
 /// Checks `file` and prints what was found: text for people, or JSON.
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "this is what the command is for")]
@@ -11,10 +12,10 @@ pub fn check(file: &Path, json: bool) -> ExitCode {
     let (errors, omitted, warnings, counts) = match weir_config::load(file, &sections) {
         Ok(config) => {
             // What only the files that it names can tell: certificates, keys, roots.
-            let diagnostic = |message: String| Diagnostic {
+            let diagnostic = |at: Position, path: String, message: String| Diagnostic {
                 file: config.file.clone(),
-                at: Position::START,
-                path: String::new(),
+                at,
+                path,
                 message,
             };
             let counts = (config.listeners.len(), config.clusters.len());
@@ -22,10 +23,16 @@ pub fn check(file: &Path, json: bool) -> ExitCode {
             let found = weir_drive::Server::check(&config, crate::filters::FILTERS);
             let errors = match found {
                 Ok(found) => {
-                    warnings.extend(found.iter().map(|warning| diagnostic(warning.to_string())));
+                    warnings.extend(found.iter().map(|warning| {
+                        let at = config.listener(&warning.listener).map_or(Position::START, |l| l.at);
+                        diagnostic(at, format!("listeners.{}", warning.listener), warning.message.clone())
+                    }));
                     Vec::new()
                 }
-                Err(error) => vec![diagnostic(error.to_string())],
+                Err(error) => {
+                    let (at, path) = place(&config, &error);
+                    vec![diagnostic(at, path, error.to_string())]
+                }
             };
             (errors, 0, warnings, counts)
         }
@@ -55,4 +62,25 @@ pub fn check(file: &Path, json: bool) -> ExitCode {
         }
     }
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Where in the file the thing stands that cannot be started, and its key path.
+fn place(config: &Config, error: &StartError) -> (Position, String) {
+    let listener = |name: &str, key: &str| {
+        let at = config.listener(name).map_or(Position::START, |listener| listener.at);
+        (at, format!("listeners.{name}{key}"))
+    };
+    match error {
+        StartError::ListenerTls { listener: name, .. } => listener(name, ".tls"),
+        StartError::Bind { listener: name, .. } => listener(name, ".bind"),
+        StartError::NoFilter { listener: name, .. } => listener(name, ""),
+        StartError::Build(error) => listener(&error.listener, ""),
+        StartError::ClusterTls { cluster, .. } => {
+            let at = config.cluster(cluster).map_or(Position::START, |cluster| cluster.at);
+            (at, format!("clusters.{cluster}.tls"))
+        }
+        StartError::Thread(_) | StartError::WorkerLost(_) | StartError::Draining => {
+            (Position::START, String::new())
+        }
+    }
 }

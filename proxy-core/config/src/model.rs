@@ -1,7 +1,7 @@
 //! The checked configuration: what the rest of Weir runs on. Nothing in it can be wrong any more, except what only the world
 //! knows (a port that is taken, a certificate that does not parse, a name that does not resolve).
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Position};
 use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
@@ -100,6 +100,8 @@ pub struct Limits {
 pub struct Listener {
     /// Its name: its key in the file.
     pub name: Arc<str>,
+    /// Where its key stands in the file.
+    pub at: Position,
     /// The address it listens on. Port 0: any free port.
     pub bind: SocketAddr,
     /// TLS towards clients; `None`: plain text.
@@ -132,6 +134,8 @@ pub struct ServerTls {
 pub struct Cluster {
     /// Its name: its key in the file.
     pub name: Arc<str>,
+    /// Where its key stands in the file.
+    pub at: Position,
     /// Where its endpoints come from.
     pub source: Source,
     /// TLS towards the endpoints, verified; `None`: plain text.

@@ -110,6 +110,7 @@ fn listener(walk: &mut Walk<'_>, entry: &Entry, sections: &[&dyn Section]) -> Op
     }
     Some(Listener {
         name: entry.key().into(),
+        at: entry.key_position(),
         bind: bind?,
         tls: match tls {
             None => None,
@@ -177,6 +178,7 @@ fn cluster(walk: &mut Walk<'_>, entry: &Entry, standard: CircuitBreaker) -> Opti
     let (text, print) = canonical::of(entry.value());
     Some(Arc::new(Cluster {
         name: walk.cluster_name(entry.key()),
+        at: entry.key_position(),
         source: source?,
         tls,
         protocol,

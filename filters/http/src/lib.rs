@@ -27,12 +27,12 @@
 //! | streams of a client's connection | 100 | refused by h2 |
 //! | streams that a client resets | 200, then 20 a second | GOAWAY, `weir_http_floods_total` |
 //! | bytes in hand per direction, HTTP/1 | 64 KiB each way | nothing more is read |
-//! | bytes in hand per stream, HTTP/2 | 256 KiB in (100 of them per client's, 256 per server's connection), 64 KiB out | the peer's window is empty |
+//! | bytes in hand per stream, HTTP/2 | 64 KiB in (100 of them per client's, 128 per server's connection), 64 KiB out | the peer's window is empty |
 //! | pipelined requests | 64 KiB of them | nothing more is read |
 //! | a request's body kept for another try | `retry.buffer`, 64 KiB | not tried again, `weir_http_replay_exceeded_total` |
 //! | a reply held back for a dialect | 64 KiB | forwarded |
 //! | informational replies to one request | 32 | the server is broken: 502 |
-//! | streams on a connection to a server | what it allows, 256 at most | another connection |
+//! | streams on a connection to a server | what it allows, 128 at most | another connection |
 
 pub mod config;
 pub mod dialect;

@@ -26,13 +26,13 @@ use weir_decide::exchange::Reason;
 pub const MAX_STREAMS: u32 = 100;
 /// The most bytes of a head, as RFC 9113 section 6.5.2 counts them.
 pub const MAX_HEADER_LIST: u32 = 64 * 1024;
-/// How much may come on one stream before it has been passed on.
-pub const STREAM_WINDOW: u32 = 256 * 1024;
+/// How much may come on one stream before it has been passed on. Small, because every stalled stream may hold so much.
+pub const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same for all streams of a client's connection together: what all of them may hold, so that those which are stalled
 /// leave the others their share.
 pub const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 /// The most streams that are opened on one connection to a server, whatever it would take.
-pub const UPSTREAM_STREAMS: u32 = 256;
+pub const UPSTREAM_STREAMS: u32 = 128;
 /// The same as `CONNECTION_WINDOW` for a server's connection, where the streams are those of many clients.
 pub const UPSTREAM_WINDOW: u32 = UPSTREAM_STREAMS * STREAM_WINDOW;
 /// How much may wait to be sent on one stream.
@@ -40,6 +40,9 @@ pub const SEND_BUFFER: usize = 64 * 1024;
 /// What buffered small frames may cost beyond their payload. The crate's own default ends a connection with 2,251 unread
 /// messages of 20 bytes on one stream.
 pub const FRAME_BUDGET: usize = 8 * 1024 * 1024;
+/// The same for a server's connection, which is not to end because some clients do not read: enough for every stream to hold its
+/// window in messages of 25 bytes.
+pub const UPSTREAM_FRAME_BUDGET: usize = 96 * 1024 * 1024;
 
 /// What comes on a stream.
 pub struct In {

@@ -1,7 +1,9 @@
 //! Shared connections to the servers of one cluster, on one worker: streams go to one that has room; when none has, another
 //! is opened within the cluster's limit, once for all who wait.
 
-use super::{FRAME_BUDGET, MAX_HEADER_LIST, SEND_BUFFER, STREAM_WINDOW, UPSTREAM_STREAMS, UPSTREAM_WINDOW};
+use super::{
+    MAX_HEADER_LIST, SEND_BUFFER, STREAM_WINDOW, UPSTREAM_FRAME_BUDGET, UPSTREAM_STREAMS, UPSTREAM_WINDOW,
+};
 use crate::site::Site;
 use crate::timer::Timer;
 use bytes::Bytes;
@@ -231,7 +233,7 @@ async fn connect(
         .initial_connection_window_size(UPSTREAM_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST)
         .max_send_buffer_size(SEND_BUFFER)
-        .data_frame_budget(FRAME_BUDGET)
+        .data_frame_budget(UPSTREAM_FRAME_BUDGET)
         .enable_push(false)
         .initial_max_send_streams(UNKNOWN)
         // A proxy cancels for a living: its own resets say nothing about the server.

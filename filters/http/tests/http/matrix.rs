@@ -211,3 +211,44 @@ async fn a_client_that_reads_nothing_leaves_others_their_share_of_a_connection()
     drop(stalled);
     driver.abort();
 }
+
+#[tokio::test]
+async fn small_messages_that_nobody_reads_do_not_end_a_shared_connection() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let house = House::simple(listener.local_addr().unwrap(), "http2").await;
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let mut out = respond.send_response(http::Response::new(()), false).unwrap();
+            for _ in 0..if request.uri().path() == "/many" { 2600 } else { 1 } {
+                out.send_data(bytes::Bytes::from_static(&[b'm'; 25]), false).unwrap();
+            }
+            if request.uri().path() == "/many" {
+                // Kept open for as long as the connection is.
+                std::mem::forget(out);
+            } else {
+                out.send_data(bytes::Bytes::new(), true).unwrap();
+            }
+        }
+    });
+    let stream = tokio::net::TcpStream::connect(house.address()).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    let (send, connection) =
+        builder.initial_window_size(0).handshake::<_, bytes::Bytes>(stream).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let mut stalled = Vec::new();
+    for _ in 0..60 {
+        let mut send = send.clone().ready().await.unwrap();
+        let request = http::Request::builder().uri("http://a/many").body(()).unwrap();
+        let (response, _) = send.send_request(request, true).unwrap();
+        stalled.push(soon(response).await.unwrap());
+    }
+    for version in BOTH {
+        let got = request(version, house.address(), "GET", "/one", Sent::None).await;
+        assert_eq!((got.body.len(), got.broken), (25, false), "{version:?}");
+    }
+    house.becomes("weir_cluster_connections_total", &[], 1.0).await;
+    drop(stalled);
+    driver.abort();
+}

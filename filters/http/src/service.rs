@@ -148,7 +148,10 @@ impl Parts {
             targets,
             limits: Limits::default(),
             head_timeout: settings.head_timeout,
-            keep_alive: settings.keep_alive,
+            // A connection without a request does not move either.
+            keep_alive: listener
+                .idle_timeout
+                .map_or(settings.keep_alive, |idle| idle.min(settings.keep_alive)),
             idle_timeout: listener.idle_timeout,
             nowhere,
         })

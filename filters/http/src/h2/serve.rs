@@ -18,6 +18,7 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use weir_decide::exchange::{Now, Reason};
 use weir_drive::{Drain, Io, time};
@@ -28,6 +29,9 @@ const RESETS_PER_SECOND: u64 = 20;
 
 /// Streams that were reset and that the application has not seen yet.
 const PENDING_RESETS: usize = 50;
+
+/// How long a connection without a stream that was told to go may take to do so.
+const GOING: Duration = Duration::from_secs(5);
 
 /// What the streams of one connection share.
 struct Conn {
@@ -103,7 +107,7 @@ pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer,
 
 async fn accept(conn: &Rc<Conn>, connection: &mut Server, drain: &Drain) {
     let mut draining = pin!(drain.wait());
-    let mut going = false;
+    let mut going = None;
     let mut timer = Timer::default();
     let mut idle_since = time::now();
     let mut was_active = false;
@@ -127,8 +131,8 @@ async fn accept(conn: &Rc<Conn>, connection: &mut Server, drain: &Drain) {
             connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
             cx.waker().wake_by_ref();
         }
-        if !going && draining.as_mut().poll(cx).is_ready() {
-            going = true;
+        if going.is_none() && draining.as_mut().poll(cx).is_ready() {
+            going = Some(time::now());
             // GOAWAY in two steps: first without a limit, then, when the client has seen it, with the last stream's number.
             connection.graceful_shutdown();
             cx.waker().wake_by_ref();
@@ -137,13 +141,23 @@ async fn accept(conn: &Rc<Conn>, connection: &mut Server, drain: &Drain) {
         if std::mem::replace(&mut was_active, active) && !active {
             idle_since = time::now();
         }
-        if !active && !going {
-            let until = idle_since.after(conn.service.site().keep_alive);
-            if timer.poll(cx, until).is_ready() {
-                going = true;
-                connection.graceful_shutdown();
-                cx.waker().wake_by_ref();
+        if active {
+            return Poll::Pending;
+        }
+        match going {
+            None => {
+                let until = idle_since.after(conn.service.site().keep_alive);
+                if let Poll::Ready(now) = timer.poll(cx, until) {
+                    going = Some(now);
+                    connection.graceful_shutdown();
+                    cx.waker().wake_by_ref();
+                }
             }
+            // The client is to answer before the connection ends, and does not.
+            Some(since) if timer.poll(cx, since.max(idle_since).after(GOING)).is_ready() => {
+                return Poll::Ready(());
+            }
+            Some(_) => {}
         }
         Poll::Pending
     })

@@ -1,7 +1,7 @@
 //! One try: the request goes up, the reply comes down, and what has to be decided is decided on the way.
 
 use super::account::Account;
-use super::pump::{Down, Downward, Hold, Stuck, Upward};
+use super::pump::{Down, Downward, Hold, Stuck, Upward, release_now};
 use super::replay::Replay;
 use super::{End, Exchange, Open, Opening, Replayable, RetryPolicy, Until, Verdict, gone};
 use crate::dialect::AtHead;
@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use weir_codecs::http1::{Method, Rule};
 use weir_decide::cluster::{Ticket, Tries};
-use weir_decide::exchange::{Fault, Now, Outcome, Phase, Reason, Side};
+use weir_decide::exchange::{Fault, Now, Outcome, Phase, Reason, RetryOn, Side};
 use weir_drive::time;
 
 /// The most informational replies to one request; a server that sends more is broken.
@@ -311,7 +311,7 @@ impl<D: Downstream> Exchange<'_, D> {
                         Ok(None) => continue,
                         Ok(Some(step)) => {
                             flow.up.stop(self.down);
-                            release_now(up);
+                            release_now(up, MAX_HOLD);
                             return Some(step);
                         }
                         Err(broken) => Event::Client(broken),
@@ -331,7 +331,11 @@ impl<D: Downstream> Exchange<'_, D> {
             let fault = match &broken {
                 Event::Server(broken) => {
                     let idempotent = attempt.watcher.operation().idempotent;
-                    if again && !flow.head && (broken.unprocessed || (up.stale() && idempotent)) {
+                    // Outside of the policy once in an exchange, and not where the policy sees to it.
+                    let refused = broken.unprocessed
+                        && attempt.tries.retries() == 0
+                        && !attempt.policy.on.meets(RetryOn::REFUSED_STREAM);
+                    if again && !flow.head && (refused || (up.stale() && idempotent)) {
                         return None;
                     }
                     Fault::new(side_of(broken), flow.phase(), broken.reason)
@@ -582,22 +586,6 @@ impl<D: Downstream> Exchange<'_, D> {
         }
         self.flush().await;
         Step::Over(outcome)
-    }
-}
-
-/// A reply that nobody wants: if all of it is there already, its connection can serve another exchange.
-fn release_now<U: Upstream>(mut up: U) {
-    let mut cx = Context::from_waker(std::task::Waker::noop());
-    let mut left = MAX_HOLD;
-    loop {
-        match up.poll_part(&mut cx) {
-            Poll::Ready(Ok(None | Some(crate::seam::Part::Trailers(_)))) => return up.release(true),
-            Poll::Ready(Ok(Some(crate::seam::Part::Data(data)))) if data.len() <= left => {
-                left -= data.len();
-                up.consumed(data.len());
-            }
-            _ => return,
-        }
     }
 }
 

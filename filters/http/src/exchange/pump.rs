@@ -2,11 +2,11 @@
 
 use super::replay::Replay;
 use crate::fields::Fields;
-use crate::seam::{Broken, Part, Recv, Sink};
+use crate::seam::{Broken, Part, Recv, Sink, Upstream};
 use crate::watcher::Watcher;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use weir_decide::exchange::Names;
 
 /// Which end of a direction cannot go on.
@@ -230,6 +230,21 @@ impl Downward {
                 Some(Part::Trailers(trailers)) => return Poll::Ready(Ok(Down::End(Some(trailers)))),
                 None => return Poll::Ready(Ok(Down::End(None))),
             }
+        }
+    }
+}
+
+/// A reply that nobody wants: if all of it, `left` bytes at most, is there already, its connection can serve another exchange.
+pub fn release_now<U: Upstream>(mut up: U, mut left: usize) {
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        match up.poll_part(&mut cx) {
+            Poll::Ready(Ok(None | Some(Part::Trailers(_)))) => return up.release(true),
+            Poll::Ready(Ok(Some(Part::Data(data)))) if data.len() <= left => {
+                left -= data.len();
+                up.consumed(data.len());
+            }
+            _ => return,
         }
     }
 }

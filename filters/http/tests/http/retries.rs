@@ -277,6 +277,59 @@ clusters:
 }
 
 #[tokio::test]
+async fn refused_streams_are_tried_again_as_often_as_the_policy_says() {
+    let once =
+        [("timeout: 10s", 2), ("retry: { retry_on: [refused-stream], max_retries: 2, back_off: 1ms }", 3)];
+    for (route, tries) in once {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let count = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&count);
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    respond.send_reset(h2::Reason::REFUSED_STREAM);
+                }
+            }
+        });
+        let house = House::start(&format!(
+            "workers: 1
+listeners: {{ edge: {{ bind: '127.0.0.1:0', http: {{ routes: [{{ cluster: up, {route} }}] }} }} }}
+clusters: {{ up: {{ endpoints: ['{address}'], protocol: http2 }} }}"
+        ))
+        .await;
+        assert_eq!(request(Version::H1, house.address(), "GET", "/", Sent::None).await.status, 502);
+        assert_eq!(count.load(Ordering::Relaxed), tries, "{route}");
+    }
+}
+
+#[tokio::test]
+async fn clients_that_do_not_go_are_left() {
+    let up = nobody().await;
+    for (settings, preface) in [
+        (
+            "http: { keep_alive: 50ms, cluster: up }",
+            &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"[..],
+        ),
+        ("idle_timeout: 50ms, http: { cluster: up }", b""),
+    ] {
+        let house = House::start(&format!(
+            "workers: 1
+listeners: {{ edge: {{ bind: '127.0.0.1:0', {settings} }} }}
+clusters: {{ up: {{ endpoints: ['{up}'] }} }}"
+        ))
+        .await;
+        let mut stream = TcpStream::connect(house.address()).await.unwrap();
+        stream.write_all(preface).await.unwrap();
+        let mut all = Vec::new();
+        soon(async { while let Ok(1..) = stream.read_buf(&mut all).await {} }).await;
+    }
+}
+
+#[tokio::test]
 async fn dialects_name_hold_judge_and_refuse() {
     let good = always(b"HTTP/1.1 200 OK\r\nx-toy-status: fine\r\ncontent-length: 0\r\n\r\n").await;
     let late =

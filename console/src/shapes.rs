@@ -232,13 +232,14 @@ struct Cluster<'a> {
     endpoints: Vec<Upstreams<'a>>,
 }
 
-/// The limits, by the names they have in the configuration.
+/// The limits, by the names they have in the configuration. That of the retry budget is what it allows at this moment.
 #[derive(Serialize)]
 struct Breaker {
     max_connections: Limit,
     max_pending: Limit,
     max_requests: Limit,
     max_retries: Limit,
+    retry_budget: Limit,
     max_parked: Limit,
 }
 
@@ -350,6 +351,7 @@ impl Breaker {
             max_pending: limit(limits.max_pending, stats.pending, met.pending),
             max_requests: limit(limits.max_requests, stats.active, met.requests),
             max_retries: limit(limits.max_retries, stats.retrying, met.retries),
+            retry_budget: limit(stats.retry_budget, stats.retrying, met.retry_budget),
             max_parked: limit(limits.max_parked, stats.parked, met.parked),
         }
     }

@@ -70,7 +70,7 @@ fn one_retry_at_a_time() {
             }
         });
         let stats = cluster.stats();
-        assert_eq!(stats.retries + stats.overflows.retries, 2);
+        assert_eq!(stats.retries + stats.overflows.retries + stats.overflows.retry_budget, 2);
         assert!(stats.retries >= 1);
     });
 }

@@ -40,6 +40,8 @@ pub fn cluster_samples(cluster: &Cluster, out: &mut Samples) {
         out.add(&names::CLUSTER_LIMIT, &[cluster, limit], u64::from(most));
         out.add(&names::CLUSTER_OVERFLOWS, &[cluster, limit], met);
     }
+    // A share of what is under way rather than a number of its own: no limit to show.
+    out.add(&names::CLUSTER_OVERFLOWS, &[cluster, "retry_budget"], overflows.retry_budget);
     for (outcome, count) in outcomes(totals) {
         out.add(&names::CLUSTER_ATTEMPTS, &[cluster, outcome], count);
     }

@@ -163,7 +163,7 @@ families! {
     CLUSTER_LIMIT = Gauge "weir_cluster_limit" ["cluster", "limit"] max 8192:
         "The circuit breaker's limits: max_connections, max_pending, max_requests, max_retries, max_parked.";
     CLUSTER_OVERFLOWS = Counter "weir_cluster_overflows_total" ["cluster", "limit"] max 8192:
-        "Times that a limit of the circuit breaker was met.";
+        "Times that a limit of the circuit breaker was met: those of `weir_cluster_limit`, and retry_budget.";
     CLUSTER_NO_ENDPOINT = Counter "weir_cluster_no_endpoint_total" ["cluster"]:
         "Operations that found no endpoint.";
     CLUSTER_ENDPOINTS = Gauge "weir_cluster_endpoints" ["cluster"]:

@@ -17,9 +17,28 @@ pub(crate) struct RetryLimit {
 impl RetryLimit {
     /// The limit while `active` requests are under way.
     pub(crate) fn at(self, active: u32) -> u32 {
-        let share = u64::from(active).saturating_mul(u64::from(self.share)) / 10_000;
-        u32::try_from(share).unwrap_or(u32::MAX).max(self.floor).min(self.max)
+        self.budget(active).min(self.max)
     }
+
+    /// What the budget alone allows while `active` requests are under way.
+    pub(crate) fn budget(self, active: u32) -> u32 {
+        let share = u64::from(active).saturating_mul(u64::from(self.share)) / 10_000;
+        u32::try_from(share).unwrap_or(u32::MAX).max(self.floor)
+    }
+
+    /// Which of the two refuses one more beside `others`.
+    fn met(self, others: u32) -> RetryRefused {
+        if others >= self.max { RetryRefused::Limit } else { RetryRefused::Budget }
+    }
+}
+
+/// Why there is no room for a retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RetryRefused {
+    /// `max_retries` are under way.
+    Limit,
+    /// There are fewer, but as many as the budget allows.
+    Budget,
 }
 
 /// Two counts in one word. For requests: `low` all that are active, `high` those of them that are retries. For
@@ -49,9 +68,12 @@ impl Gate {
     }
 
     fn change(&self, change: impl Fn(u32, u32, u64) -> Option<u64>) -> bool {
-        self.0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| change(low(word), high(word), word))
-            .is_ok()
+        self.try_change(change).is_ok()
+    }
+
+    /// An error is the word that was not changed.
+    fn try_change(&self, change: impl Fn(u32, u32, u64) -> Option<u64>) -> Result<u64, u64> {
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| change(low(word), high(word), word))
     }
 
     /// One more in `low`, if there are fewer than `max`.
@@ -65,14 +87,16 @@ impl Gate {
     }
 
     /// One more in `high`, if there is room for it beside the present `low`.
-    pub(crate) fn enter_retry(&self, limit: RetryLimit) -> bool {
-        self.change(|low, high, word| (high < limit.at(low)).then(|| word + HIGH))
+    pub(crate) fn enter_retry(&self, limit: RetryLimit) -> Result<(), RetryRefused> {
+        self.try_change(|low, high, word| (high < limit.at(low)).then(|| word + HIGH))
+            .map(drop)
+            .map_err(|word| limit.met(high(word)))
     }
 
     /// Whether one who is counted in both may stay so: the limit may have fallen since it entered.
-    pub(crate) fn keeps_retry(&self, limit: RetryLimit) -> bool {
+    pub(crate) fn keeps_retry(&self, limit: RetryLimit) -> Result<(), RetryRefused> {
         let (low, high) = self.counts();
-        high <= limit.at(low)
+        if high <= limit.at(low) { Ok(()) } else { Err(limit.met(high.saturating_sub(1))) }
     }
 
     /// From `high` to `low`, if there are fewer than `max` in `low`.

@@ -21,6 +21,8 @@ pub struct ClusterStats {
     pub active: u32,
     /// Those of them that are retries, under way or waiting.
     pub retrying: u32,
+    /// How many retries the budget allows beside `active`.
+    pub retry_budget: u32,
     /// Long polls under way.
     pub parked: u32,
     /// Connections there are.
@@ -44,12 +46,14 @@ pub struct ClusterStats {
 pub struct Overflows {
     /// `max_requests`.
     pub requests: u64,
-    /// `max_connections`. Asking again counts again.
+    /// `max_connections`: operations that found it met, whether they could wait or not. Asking again counts again.
     pub connections: u64,
     /// `max_pending`.
     pub pending: u64,
-    /// `max_retries` or the retry budget.
+    /// `max_retries`.
     pub retries: u64,
+    /// The retry budget, where `max_retries` had room.
+    pub retry_budget: u64,
     /// The cap on long polls.
     pub parked: u64,
 }

@@ -1,6 +1,6 @@
 //! One attempt, and what an operation remembers between attempts.
 
-use super::{Cluster, endpoint::Pick, sync::Ordering, view::View};
+use super::{Cluster, endpoint::Pick, gate::RetryRefused, sync::Ordering, view::View};
 use crate::{
     exchange::{Class, EndpointId, Now, Outcome},
     policy::{Replay, RetryPolicy, Verdict},
@@ -133,16 +133,20 @@ impl Slot {
         let granted = match self.held {
             Held::Request => cluster.requests.0.enter_retry(limit),
             Held::Retry => cluster.requests.0.keeps_retry(limit),
-            Held::Parked => false,
+            // A long poll is not tried again, whatever there is room for.
+            Held::Parked => return Err(self),
         };
-        let counter = if granted { &cluster.overflow.granted } else { &cluster.overflow.retries };
+        let counter = match granted {
+            Ok(()) => &cluster.overflow.granted,
+            Err(RetryRefused::Limit) => &cluster.overflow.retries,
+            Err(RetryRefused::Budget) => &cluster.overflow.budget,
+        };
         counter.fetch_add(1, Ordering::Relaxed);
-        if granted {
-            self.held = Held::Retry;
-            Ok(self)
-        } else {
-            Err(self)
+        if granted.is_err() {
+            return Err(self);
         }
+        self.held = Held::Retry;
+        Ok(self)
     }
 }
 

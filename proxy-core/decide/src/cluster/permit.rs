@@ -91,6 +91,14 @@ impl Cluster {
         }
     }
 
+    /// For an operation that does not ask for room, because others have waited for longer: counts it if it meets
+    /// `max_connections` as they do.
+    pub fn stands_behind(&self) {
+        if self.connections.0.counts().0 >= Cluster::limit(&self.limits.0.max_connections) {
+            self.overflow.connections.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// A place among the operations that wait for a connection; the fault says that `max_pending` are waiting already.
     pub fn pend(self: &Arc<Self>) -> Result<Pending, Fault> {
         if self.connections.0.enter_high(Cluster::limit(&self.limits.0.max_pending)) {

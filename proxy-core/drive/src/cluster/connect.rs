@@ -97,9 +97,9 @@ impl Cluster {
     ) -> Result<Found<T>, Fault> {
         let decide = &self.shared.decide;
         // Whoever comes while others wait takes his place behind them.
-        if !self.shared.waiting.any()
-            && let Ok(permit) = decide.connection(pick)
-        {
+        if self.shared.waiting.any() {
+            decide.stands_behind();
+        } else if let Ok(permit) = decide.connection(pick) {
             return Ok(Found::Slot(self.occupy(permit)));
         }
         let mut place = decide.pend()?;

@@ -96,6 +96,9 @@ clusters: {{ up: {{ endpoints: ['{up}'], circuit_breaker: {{ max_connections: 1,
     let mut third = house.connect("raw").await;
     assert_eq!(rest(&mut third).await, b"");
     house.becomes("weir_refusals_total", &["reason=\"max_pending\""], 1.0).await;
+    // Both have met the limit, the one that waits and the one that may not.
+    let met = |limit| house.number("weir_cluster_overflows_total", &[limit]);
+    assert_eq!((met("limit=\"max_connections\""), met("limit=\"max_pending\"")), (2.0, 1.0));
     drop(first);
     ping(&mut second, b"my turn").await;
 }

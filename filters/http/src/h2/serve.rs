@@ -91,7 +91,11 @@ pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer,
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .enable_connect_protocol();
     let handshake = builder.handshake::<_, Bytes>(Rewind { read, io });
-    let Ok(Ok(mut connection)) = tokio::time::timeout_at(late, handshake).await else { return };
+    let mut connection = match tokio::time::timeout_at(late, handshake).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(e)) => return count(&service, &e),
+        Err(_) => return,
+    };
     let conn = Rc::new(Conn {
         peer,
         active: Cell::new(0),
@@ -103,6 +107,23 @@ pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer,
     });
     drop(site);
     accept(&conn, &mut connection, &drain).await;
+}
+
+/// Count a connection that h2 has ended for what the client sent.
+fn count(service: &HttpService, e: &h2::Error) {
+    let site = service.site();
+    let rule = match e.reason() {
+        Some(_) if !e.is_library() => return,
+        Some(Code::ENHANCE_YOUR_CALM) => return site.numbers.floods.inc(),
+        Some(Code::PROTOCOL_ERROR) => "h2_protocol_error",
+        Some(Code::FLOW_CONTROL_ERROR) => "h2_flow_control_error",
+        Some(Code::STREAM_CLOSED) => "h2_stream_closed",
+        Some(Code::FRAME_SIZE_ERROR) => "h2_frame_size_error",
+        Some(Code::COMPRESSION_ERROR) => "h2_compression_error",
+        Some(_) => "h2_other",
+        None => return,
+    };
+    site.numbers.rejected(rule);
 }
 
 async fn accept(conn: &Rc<Conn>, connection: &mut Server, drain: &Drain) {
@@ -117,9 +138,7 @@ async fn accept(conn: &Rc<Conn>, connection: &mut Server, drain: &Drain) {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => conn.begin(request, respond),
                 Poll::Ready(Some(Err(e))) => {
-                    if e.is_library() && e.reason() == Some(Code::ENHANCE_YOUR_CALM) {
-                        conn.service.site().numbers.floods.inc();
-                    }
+                    count(&conn.service, &e);
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),

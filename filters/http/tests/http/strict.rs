@@ -165,3 +165,22 @@ async fn a_server_may_only_switch_to_what_it_was_asked_for() {
         house.becomes("weir_http_rejects_total", &["rule=\"upgrade_unasked\""], 1.0).await;
     }
 }
+
+#[tokio::test]
+async fn connections_that_break_the_rules_of_frames_are_ended_and_counted() {
+    const SETTINGS: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let table: [(&[u8], &str); 3] = [
+        // DATA on stream 0; a frame of 16 MiB; HEADERS with an index that does not exist.
+        (b"\0\0\x01\0\0\0\0\0\0x", "h2_protocol_error"),
+        (b"\xff\xff\xff\0\0\0\0\0\x01", "h2_frame_size_error"),
+        (b"\0\0\x02\x01\x05\0\0\0\x01\xff\x7f", "h2_protocol_error"),
+    ];
+    for (frame, rule) in table {
+        let house = House::simple(origin(Version::H1).await, "http1").await;
+        let mut stream = TcpStream::connect(house.address()).await.unwrap();
+        stream.write_all(&[SETTINGS, frame].concat()).await.unwrap();
+        let mut all = Vec::new();
+        soon(async { while let Ok(1..) = stream.read_buf(&mut all).await {} }).await;
+        house.becomes("weir_http_rejects_total", &[&format!("rule=\"{rule}\"")], 1.0).await;
+    }
+}

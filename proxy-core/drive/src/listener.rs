@@ -8,7 +8,8 @@
 //! thread would cost each connection a wake-up of another thread.
 //!
 //! Closing a listening socket resets what waits in its queue. So a socket is only closed when its listener is removed, moved to
-//! another address, or drained, and whoever closes it accepts what is queued first.
+//! another address, or drained, and whoever closes it accepts what is queued first. When a reload gives an address to
+//! a listener of another name, that takes over the sockets, and what is queued on them.
 //!
 //! Beside its own address a listener may have doors: further addresses that its filter opens and closes while it runs
 //! ([`crate::server::doors`]). What comes through one is served like anything else; `Accepted::local` tells them apart.
@@ -74,7 +75,17 @@ impl Sockets {
         for socket in &bound {
             socket.listen(BACKLOG)?;
         }
-        let listening: Vec<std::net::TcpListener> = bound.into_iter().map(Into::into).collect();
+        Sockets::of(local, bound.into_iter().map(Into::into).collect())
+    }
+
+    /// The same sockets for another listener. Until these or those are closed, both accept.
+    pub(crate) fn for_another(&self) -> io::Result<Sockets> {
+        let listening: io::Result<_> =
+            lock(&self.listening).iter().map(std::net::TcpListener::try_clone).collect();
+        Sockets::of(self.local, listening?)
+    }
+
+    fn of(local: SocketAddr, listening: Vec<std::net::TcpListener>) -> io::Result<Sockets> {
         let spare: io::Result<_> =
             listening.iter().map(|socket| Ok(Mutex::new(Some(socket.try_clone()?)))).collect();
         Ok(Sockets { local, listening: Mutex::new(listening), spare: spare? })
@@ -201,6 +212,15 @@ struct Accepting {
     task: tokio::task::JoinHandle<()>,
 }
 
+impl Accepting {
+    /// Accepts no more at all from what has moved to another listener.
+    fn leave(&self, moved: impl Fn(&Arc<Sockets>) -> bool) {
+        if moved(&self.sockets) {
+            self.task.abort();
+        }
+    }
+}
+
 impl Listening {
     pub(crate) fn new(shared: &Arc<Shared>, current: Current) -> Rc<Listening> {
         Rc::new(Listening {
@@ -210,11 +230,22 @@ impl Listening {
         })
     }
 
-    /// Accepts from all of `sockets`, and no more from others.
-    pub(crate) fn accept_from(self: &Rc<Self>, worker: &Rc<Worker>, sockets: &[&Arc<Sockets>]) {
+    /// Accepts from all of `sockets`, and no more from others. `moved` says whether another listener goes on with some.
+    pub(crate) fn accept_from(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        sockets: &[&Arc<Sockets>],
+        moved: impl Fn(&Arc<Sockets>) -> bool,
+    ) {
         let mut accepting = self.accepting.borrow_mut();
         // Those that go accept what is queued first: see `accept`.
-        accepting.retain(|now| sockets.iter().any(|kept| Arc::ptr_eq(&now.sockets, kept)));
+        accepting.retain(|now| {
+            let kept = sockets.iter().any(|kept| Arc::ptr_eq(&now.sockets, kept));
+            kept || {
+                now.leave(&moved);
+                false
+            }
+        });
         for sockets in sockets {
             if !accepting.iter().any(|now| Arc::ptr_eq(&now.sockets, sockets)) {
                 accepting.extend(self.begin(worker, sockets));
@@ -240,10 +271,16 @@ impl Listening {
     }
 
     /// Accepts what is queued, then no more; connections are told to come to an end. Each task ends when its socket is
-    /// closed.
-    pub(crate) fn retire(&self) -> Vec<tokio::task::JoinHandle<()>> {
+    /// closed. `moved` says whether another listener goes on with some sockets: what is queued there is that one's.
+    pub(crate) fn retire(&self, moved: impl Fn(&Arc<Sockets>) -> bool) -> Vec<tokio::task::JoinHandle<()>> {
         self.current.borrow().drain.begin(crate::time::now());
-        self.accepting.take().into_iter().map(|accepting| accepting.task).collect()
+        let accepting = self.accepting.take().into_iter();
+        accepting
+            .map(|accepting| {
+                accepting.leave(&moved);
+                accepting.task
+            })
+            .collect()
     }
 
     /// Serves a connection that another worker accepted.

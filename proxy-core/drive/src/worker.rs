@@ -4,7 +4,7 @@ use crate::buffers::Buffers;
 use crate::cluster::Cluster;
 use crate::drain::Drain;
 use crate::filter::BuildError;
-use crate::listener::{Current, Handed, Listening};
+use crate::listener::{Current, Handed, Listening, Sockets};
 use crate::process::{Control, Process};
 use crate::server::doors::{Front, Fronted};
 use crate::server::plan::{Plan, Planned};
@@ -159,15 +159,16 @@ impl Worker {
                 self.replaced.borrow_mut().push((name, before.drain));
             }
         }
+        let moved = |sockets: &Arc<Sockets>| plan.moves(sockets);
         for (listening, planned) in next.values() {
             let sockets: Vec<_> = planned.all_sockets().collect();
-            listening.accept_from(self, &sockets);
+            listening.accept_from(self, &sockets, moved);
         }
         let next = next.into_iter().map(|(name, (listening, _))| (name, listening)).collect();
         let gone = self.listeners.replace(next);
         for (name, listening) in gone {
             if !self.listeners.borrow().contains_key(&name) {
-                listening.retire();
+                listening.retire(moved);
                 self.retired.borrow_mut().push(listening);
             }
         }
@@ -298,7 +299,7 @@ impl Worker {
     fn retire(self: &Rc<Self>, answer: oneshot::Sender<()>) {
         self.drain.begin(self.now());
         let listeners: Vec<_> = self.listeners.borrow().values().cloned().collect();
-        let closing: Vec<_> = listeners.iter().flat_map(|listening| listening.retire()).collect();
+        let closing: Vec<_> = listeners.iter().flat_map(|listening| listening.retire(|_| false)).collect();
         self.spawn(async move {
             for task in closing {
                 task.await.ok();

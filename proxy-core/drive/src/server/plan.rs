@@ -21,6 +21,14 @@ pub(crate) struct Plan {
     pub(crate) clusters: Vec<Arc<cluster::Shared>>,
 }
 
+impl Plan {
+    /// Whether the sockets of `before` go on as those of another listener.
+    pub(crate) fn moves(&self, before: &Arc<listener::Sockets>) -> bool {
+        let mut now = self.listeners.iter().flat_map(Planned::all_sockets);
+        now.any(|now| now.local == before.local && !Arc::ptr_eq(now, before))
+    }
+}
+
 /// One listener of it.
 #[derive(Clone)]
 pub(crate) struct Planned {
@@ -72,8 +80,24 @@ pub(crate) fn plan(
             _ => {}
         }
     }
+    // What others listen on in the configuration before, and not in this one.
+    let freed: Vec<&Planned> = before
+        .into_iter()
+        .flat_map(|before| &before.listeners)
+        .filter(|planned| {
+            let stays = |listener: &weir_config::Listener| {
+                listener.name == planned.config.name && listener.bind == planned.config.bind
+            };
+            !config.listeners.iter().any(|listener| stays(listener))
+        })
+        .collect();
     let listeners = config.listeners.iter().map(|listener| {
-        listener_of(listener, known.get(&*listener.name).copied(), filters, measure, workers)
+        let known = known.get(&*listener.name).copied();
+        let bind = || match freed.iter().find(|freed| freed.sockets.local == listener.bind) {
+            Some(freed) => freed.sockets.for_another(),
+            None => listener::Sockets::bind(listener.bind, workers),
+        };
+        listener_of(listener, known, bind, filters, measure)
     });
     let listeners = listeners.collect::<Result<_, _>>()?;
     Ok((Plan { config: Arc::clone(config), listeners, clusters }, changes))
@@ -82,9 +106,9 @@ pub(crate) fn plan(
 fn listener_of(
     config: &Arc<weir_config::Listener>,
     known: Option<&Planned>,
+    bind: impl Fn() -> std::io::Result<listener::Sockets>,
     filters: &[&'static dyn Filter],
     measure: &Arc<Measure>,
-    workers: usize,
 ) -> Result<Planned, StartError> {
     let (filter, tls) = served_by(config, filters)?;
     let (sockets, shared) = match known {
@@ -92,8 +116,10 @@ fn listener_of(
             (Arc::clone(&known.sockets), Arc::clone(&known.shared))
         }
         known => {
-            let sockets = listener::Sockets::bind(config.bind, workers).map_err(|error| {
-                StartError::Bind { listener: Arc::clone(&config.name), address: config.bind, error }
+            let sockets = bind().map_err(|error| StartError::Bind {
+                listener: Arc::clone(&config.name),
+                address: config.bind,
+                error,
             })?;
             let shared = known.map(|known| Arc::clone(&known.shared));
             let shared = shared.unwrap_or_else(|| {

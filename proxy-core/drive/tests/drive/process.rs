@@ -142,6 +142,62 @@ async fn a_reload_keeps_connections_and_sockets() {
 }
 
 #[tokio::test]
+async fn an_address_may_move_to_a_listener_of_another_name() {
+    async fn names(address: std::net::SocketAddr) -> Vec<u8> {
+        rest(&mut tokio::net::TcpStream::connect(address).await.unwrap()).await
+    }
+    let of = |listeners: [(&str, std::net::SocketAddr, &str); 2]| {
+        let [first, second] = listeners.map(|(name, bind, cluster)| {
+            format!("  {name}: {{ bind: '{bind}', tcp: {{ cluster: {cluster} }} }}\n")
+        });
+        format!("workers: 3\nlisteners:\n{first}{second}")
+    };
+    let (x, y) = (Upstream::new().await, Upstream::new().await);
+    let clusters = format!(
+        "clusters:\n  x: {{ endpoints: ['{}'] }}\n  y: {{ endpoints: ['{}'] }}\n",
+        x.address(),
+        y.address()
+    );
+    for (upstream, name) in [(x, "x"), (y, "y")] {
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = upstream.0.accept().await {
+                stream.write_all(name.as_bytes()).await.ok();
+            }
+        });
+    }
+    let (p, q) = (nobody().await, nobody().await);
+    let house = House::start(&format!("{}{clusters}", of([("a", p, "x"), ("b", q, "y")]))).await;
+    // (listeners, what is served at p, what is served at q)
+    let rounds = [
+        ([("a", q, "x"), ("b", p, "y")], "y", "x"),
+        ([("new", q, "y"), ("b", p, "x")], "x", "y"),
+        ([("new", p, "y"), ("c", q, "x")], "y", "x"),
+        ([("a", p, "x"), ("b", q, "y")], "x", "y"),
+    ];
+    for (listeners, at_p, at_q) in rounds {
+        house.server.reload(config(&format!("{}{clusters}", of(listeners)))).await.unwrap();
+        for _ in 0..12 {
+            assert_eq!(names(p).await, at_p.as_bytes(), "{listeners:?}");
+            assert_eq!(names(q).await, at_q.as_bytes(), "{listeners:?}");
+        }
+    }
+    // A reload that fails takes nothing from who has it.
+    let taken = Upstream::new().await;
+    let refused = of([("new", p, "y"), ("b", taken.address(), "x")]);
+    let error = house.server.reload(config(&format!("{refused}{clusters}"))).await.err();
+    assert!(matches!(error, Some(StartError::Bind { .. })), "{error:?}");
+    assert_eq!((names(p).await, names(q).await), (b"x".to_vec(), b"y".to_vec()));
+    // What is given up is closed all the same.
+    let only =
+        format!("workers: 3\nlisteners: {{ c: {{ bind: '{p}', tcp: {{ cluster: x }} }} }}\n{clusters}");
+    house.server.reload(config(&only)).await.unwrap();
+    assert_eq!(names(p).await, b"x");
+    assert!(until(|| std::net::TcpStream::connect(q).is_err()).await);
+    house.server.drain(Duration::from_secs(5)).await;
+    assert!(std::net::TcpStream::connect(p).is_err());
+}
+
+#[tokio::test]
 async fn connections_of_a_listener_that_is_gone_are_cut_off_after_drain_timeout() {
     let up = Upstream::new().await.echo();
     let before = two(up, &[("kept", "127.0.0.1:0"), ("gone", "127.0.0.1:0")]);

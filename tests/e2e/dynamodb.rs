@@ -9,10 +9,11 @@ use serde_json::Value;
 
 crate::tests!("dynamodb": boto3_counts_equal, node_counts_equal, own_replies_are_dynamodb_shaped);
 
+/// Node.js servers close what has been idle for five seconds; Weir has to be quicker, or a PutItem may meet the closing connection.
 fn front(port: u16) -> Weir {
     Weir::start(&format!(
         "listeners: {{ tables: {{ bind: \"127.0.0.1:0\", dynamodb: {{ cluster: tables }} }} }}\n\
-         clusters: {{ tables: {{ endpoints: [\"127.0.0.1:{port}\"] }} }}\n"
+         clusters: {{ tables: {{ endpoints: [\"127.0.0.1:{port}\"], idle_timeout: 2s }} }}\n"
     ))
 }
 

@@ -100,10 +100,17 @@ pub fn judge_status(status: u16, code: NameId) -> Outcome {
     Outcome { class, result, code, retryable, fault: None, latency: 0 }
 }
 
+/// Whether by this fault there is no client left to be answered.
+pub fn has_gone(fault: &Fault) -> bool {
+    let answered = matches!(fault.reason, Reason::Malformed | Reason::TooLarge | Reason::Idle);
+    fault.side == Side::Client && !answered
+}
+
 /// How an exchange with this fault went.
 pub fn judge_fault(fault: &Fault, code: NameId) -> Outcome {
     let (class, result) = match (fault.side, fault.reason) {
         (Side::Client, Reason::Malformed | Reason::TooLarge) => (Class::Rejected, result::REJECTED),
+        (Side::Client, Reason::Idle) => (Class::Cancelled, result::TIMEOUT),
         (Side::Client, _) => (Class::Cancelled, result::CLIENT_GONE),
         (_, Reason::NoEndpoint | Reason::NoRoute) => (Class::Refused, result::REFUSED),
         (_, Reason::Timeout | Reason::TryTimeout | Reason::Deadline | Reason::Idle) => {
@@ -137,6 +144,7 @@ pub fn retryable(fault: &Fault) -> RetryOn {
 pub fn answer(fault: &Fault) -> (u16, &'static str) {
     match (fault.side, fault.reason) {
         (Side::Client, Reason::TooLarge) => (413, "the request is too large"),
+        (Side::Client, Reason::Idle) => (408, "the request did not come in time"),
         (Side::Client, _) => (400, "the request could not be understood"),
         (_, Reason::NoRoute) => (404, "no route matches the request"),
         (_, Reason::NoEndpoint) => (503, "there is no server for the request"),

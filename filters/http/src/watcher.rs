@@ -4,7 +4,7 @@ use crate::dialect::{AtHead, End, LocalReply, Refusal, Watch};
 use crate::fields::Fields;
 use crate::plain::{self, Vocabulary};
 use std::time::Duration;
-use weir_decide::exchange::{Fault, NameId, Names, Now, Operation, Outcome, Reason, RetryOn, Side};
+use weir_decide::exchange::{Fault, NameId, Names, Now, Operation, Outcome, RetryOn};
 
 /// Who names, watches and judges an exchange.
 pub enum Watcher {
@@ -121,8 +121,7 @@ impl Watcher {
                 plain::judge_status(*status, words.status(names, *status))
             }
             (Watcher::Plain { status, .. }, End::Failed { fault, .. }) => {
-                let gone = fault.side == Side::Client
-                    && !matches!(fault.reason, Reason::Malformed | Reason::TooLarge);
+                let gone = plain::has_gone(fault);
                 let code = match *status {
                     0 if gone => NameId::NONE,
                     0 => words.status(names, plain::answer(fault).0),

@@ -137,9 +137,7 @@ impl<D: Downstream> Exchange<'_, D> {
         fault: &Fault,
         outcome: Outcome,
     ) -> Outcome {
-        let gone =
-            fault.side == Side::Client && !matches!(fault.reason, Reason::Malformed | Reason::TooLarge);
-        if gone {
+        if plain::has_gone(fault) {
             self.down.abort(None);
             return outcome;
         }

@@ -341,6 +341,10 @@ impl<D: Downstream> Exchange<'_, D> {
                     Fault::new(side_of(broken), flow.phase(), broken.reason)
                 }
                 Event::Client(broken) => Fault::new(Side::Client, flow.phase(), gone(broken)),
+                // A server cannot answer what has not been said.
+                Event::Time(Reason::Idle) if !flow.head && !flow.up_done && flow.up.waits_for_client() => {
+                    Fault::new(Side::Client, flow.phase(), Reason::Idle)
+                }
                 Event::Time(reason) => Fault::new(Side::Upstream, flow.phase(), *reason),
                 Event::Head | Event::Outgrown | Event::End(_) => return None,
             };

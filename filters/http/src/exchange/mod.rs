@@ -12,7 +12,7 @@
 //! record: exactly one, whatever happened (`account`)
 //! ```
 //!
-//! [`Try::poll`] moves bytes and says what happened; the decisions are made in [`attempt`](Exchange::attempt), in the order in
+//! `Flow::poll` moves bytes and says what happened; the decisions are made in [`attempt`](Exchange::attempt), in the order in
 //! which they are read. Nothing is tried again once a byte of a reply has gone to the client.
 
 mod account;

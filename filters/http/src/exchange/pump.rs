@@ -41,6 +41,11 @@ impl Upward {
         self.ended
     }
 
+    /// Whether nothing is at hand that could be sent: the client is to say more.
+    pub fn waits_for_client(&self) -> bool {
+        !self.ended && self.held.is_empty()
+    }
+
     /// The try is over: what was taken from the client and not sent is in the replay, or lost with the exchange.
     pub fn stop(&mut self, from: &mut impl Recv) {
         if self.fresh && !self.held.is_empty() {

@@ -330,6 +330,34 @@ clusters: {{ up: {{ endpoints: ['{up}'] }} }}"
 }
 
 #[tokio::test]
+async fn a_client_that_stalls_in_its_body_is_to_blame() {
+    let silent = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let up = silent.local_addr().unwrap();
+    let held = tokio::spawn(async move {
+        let mut all = Vec::new();
+        while let Ok(one) = silent.accept().await {
+            all.push(one);
+        }
+    });
+    let house = House::start(&format!(
+        "workers: 1
+listeners: {{ edge: {{ bind: '127.0.0.1:0', idle_timeout: 50ms, http: {{ cluster: up }} }} }}
+clusters: {{ up: {{ endpoints: ['{up}'] }} }}"
+    ))
+    .await;
+    for (body, status) in [("abc", "408"), ("abcdefghij", "504")] {
+        let mut stream = TcpStream::connect(house.address()).await.unwrap();
+        let request = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut all = Vec::new();
+        soon(async { while let Ok(1..) = stream.read_buf(&mut all).await {} }).await;
+        let text = String::from_utf8_lossy(&all);
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{body}: {text}");
+    }
+    held.abort();
+}
+
+#[tokio::test]
 async fn dialects_name_hold_judge_and_refuse() {
     let good = always(b"HTTP/1.1 200 OK\r\nx-toy-status: fine\r\ncontent-length: 0\r\n\r\n").await;
     let late =

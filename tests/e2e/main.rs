@@ -19,6 +19,7 @@ mod config;
 mod docs;
 mod dynamodb;
 mod grpc;
+mod guards;
 mod http;
 mod lifecycle;
 mod mongo;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         mongo_measure::tests,
         mongo_members::tests,
         mongo_rules::tests,
+        guards::tests,
         http::tests,
         dynamodb::tests,
         grpc::tests,

@@ -1,0 +1,124 @@
+//! What an operation costs the real binary in system calls, in the steady state: counted by strace, in the difference of two runs, so that
+//! starting and ending do not count. Exact, whatever else the machine does.
+
+use crate::support::{
+    process::{Process, command},
+    weir::Weir,
+};
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::Stdio,
+};
+
+crate::tests!("guards": a_mongo_operation_takes_four_system_calls);
+
+/// So many clients keep the proxy busy: each turn of its event loop then serves many.
+const CLIENTS: usize = 64;
+
+/// An OP_MSG with one document.
+fn message(id: i32, answers: i32, document: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for word in [21 + document.len() as i32, id, answers, 2013, 0] {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+    out.push(0);
+    out.extend_from_slice(document);
+    out
+}
+
+/// The next message: its id and its size.
+fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<i32> {
+    let mut head = [0; 16];
+    stream.read_exact(&mut head).ok()?;
+    let word = |at: usize| i32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
+    buffer.resize(word(0) as usize - 16, 0);
+    stream.read_exact(buffer).ok()?;
+    Some(word(4))
+}
+
+/// A server that answers everything with an empty first batch.
+fn server() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let reply = bson::doc! { "cursor": { "firstBatch": [], "id": 0_i64, "ns": "shop.orders" }, "ok": 1.0 };
+    let reply = reply.to_vec().expect("a document");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (mut stream, reply) = (stream, reply.clone());
+            std::thread::spawn(move || {
+                let mut buffer = Vec::new();
+                while let Some(id) = receive(&mut stream, &mut buffer) {
+                    if stream.write_all(&message(1, id, &reply)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+/// All system calls of a Weir that has passed so many finds for each client.
+fn calls(server: u16, each: usize) -> u64 {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, counts) = (folder.path().join("weir.yaml"), folder.path().join("counts"));
+    std::fs::write(
+        &file,
+        format!(
+            "admin: \"127.0.0.1:0\"\nworkers: 1\nlog: {{ format: json }}\n\
+             listeners: {{ db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db }} }} }}\n\
+             clusters: {{ db: {{ endpoints: [\"127.0.0.1:{server}\"] }} }}\n"
+        ),
+    )
+    .expect("ours");
+    let mut strace = command("strace");
+    strace.args(["-f", "-c", "-U", "name,calls", "-o"]).arg(&counts).arg(env!("CARGO_BIN_EXE_weir"));
+    let process = Process::start("strace", strace.arg("run").arg(&file).stderr(Stdio::piped()));
+    let tracer = process.id();
+    let mut weir = Weir::from(process, folder);
+    let port = weir.port("db");
+    let find = bson::doc! { "find": "orders", "filter": { "_id": 1 }, "limit": 1, "$db": "shop" };
+    let find = find.to_vec().expect("a document");
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+                stream.set_nodelay(true).expect("an option");
+                let mut buffer = Vec::new();
+                for number in 0..each {
+                    stream.write_all(&message(number as i32, 0, &find)).expect("it reads");
+                    receive(&mut stream, &mut buffer).expect("it answers");
+                }
+            });
+        }
+    });
+    let passed = (CLIENTS * each) as u64;
+    weir.numbers_when("all are counted", |n| {
+        n.sum("weir_operations_total", &[("operation", "find")]) == passed
+    });
+    let children =
+        std::fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).expect("it traces");
+    let child = children.split_whitespace().next().expect("one child");
+    let ended = std::process::Command::new("kill").args(["-s", "TERM", child]).status().expect("kill runs");
+    assert!(ended.success());
+    assert_eq!(weir.process().wait(), Some(0));
+    let text = std::fs::read_to_string(&counts).expect("strace has written");
+    let kinds =
+        ["recvfrom", "sendto", "readv", "writev", "read", "write", "epoll_wait", "epoll_pwait", "futex"];
+    let count = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (first, second) = (words.next()?, words.next()?);
+        let (name, calls) = if first.parse::<u64>().is_ok() { (second, first) } else { (first, second) };
+        kinds.contains(&name).then(|| calls.parse::<u64>().ok()).flatten()
+    };
+    text.lines().filter_map(count).sum()
+}
+
+fn a_mongo_operation_takes_four_system_calls() {
+    let server = server();
+    let (few, many) = (20, 100);
+    let (before, after) = (calls(server, few), calls(server, many));
+    let per_operation = (after - before) as f64 / (CLIENTS * (many - few)) as f64;
+    assert!((3.9..=4.3).contains(&per_operation), "{per_operation} system calls per operation");
+}

@@ -12,6 +12,7 @@ use std::process::Stdio;
 crate::tests!("cli":
     version_and_help,
     check_says_everything_at_once,
+    check_warns_of_grpc_over_http1,
     mongo_fronts_without_a_file,
     mongo_fronts_a_replica_set,
     mongo_prints_the_file_it_stands_for,
@@ -48,6 +49,23 @@ fn check_says_everything_at_once() {
     };
     assert!(has("listeners.web.htp", 2, "did you mean `http`?"), "{said}");
     assert!(has("clusters.web.endpoint", 4, "did you mean `endpoints`?"), "{said}");
+}
+
+fn check_warns_of_grpc_over_http1() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("weir.yaml");
+    let config = "listeners:\n  calls: { bind: \"127.0.0.1:50051\", grpc: { cluster: calls } }\n\
+                  clusters:\n  calls: { endpoints: [\"127.0.0.1:1\"] }\n";
+    for (config, warned) in
+        [(config.to_owned(), true), (config.replace(" }\n", ", protocol: http2 }\n"), false)]
+    {
+        let config = config.replace("calls }, protocol: http2 }", "calls } }");
+        std::fs::write(&file, &config).expect("ours");
+        let checked = binary().arg("check").arg(&file).output().expect("weir runs");
+        let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+        assert!(checked.status.success(), "{config}{said}");
+        assert_eq!(said.contains("give it `protocol: http2`"), warned, "{config}{said}");
+    }
 }
 
 fn mongo_fronts_without_a_file() {

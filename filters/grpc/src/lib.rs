@@ -45,6 +45,10 @@ impl DialectFactory for Grpc {
         NAME
     }
 
+    fn needs_http2(&self) -> bool {
+        true
+    }
+
     fn dialect(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Rc<dyn Dialect> {
         Rc::new(GrpcDialect::new(worker.measure().measure(), &listener.name))
     }

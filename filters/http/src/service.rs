@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use weir_codecs::http1::Limits;
-use weir_config::{Listener, Node, Section, Settings, Table, Walk};
+use weir_config::{Config, Listener, Node, Section, Settings, Table, Upstream, Walk};
 use weir_decide::exchange::NameKind;
 use weir_decide::route::RouteTable;
 use weir_drive::{Accepted, Alpn, BuildError, Filter, Io, Pool, Service, Worker, time};
@@ -25,6 +25,11 @@ use weir_drive::{Accepted, Alpn, BuildError, Filter, Io, Pool, Service, Worker, 
 pub trait DialectFactory: Sync {
     /// Its name in `dialect:` and in the `protocol` label.
     fn name(&self) -> &'static str;
+
+    /// Whether servers of it answer only over HTTP/2.
+    fn needs_http2(&self) -> bool {
+        false
+    }
 
     /// One instance for a listener on a worker.
     fn dialect(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Rc<dyn Dialect>;
@@ -75,6 +80,22 @@ impl Filter for Http {
 
     fn alpn(&self) -> &'static [Alpn] {
         &[Alpn::H2, Alpn::Http1]
+    }
+
+    fn check(&self, listener: &Listener, config: &Config) -> Result<Option<String>, BuildError> {
+        let Some(settings) = listener.settings.downcast_ref::<config::Http>() else { return Ok(None) };
+        for route in &settings.routes {
+            let config::Action::Cluster(name) = &route.action else { continue };
+            let dialect = self.0.factories().find(|factory| Some(factory.name()) == route.dialect.as_deref());
+            let over_http1 = config.cluster(name).is_some_and(|cluster| cluster.protocol == Upstream::Http1);
+            if over_http1 && dialect.is_some_and(|dialect| dialect.needs_http2()) {
+                return Ok(Some(format!(
+                    "the cluster `{name}` speaks HTTP/1.1, over which no server answers {}: give it `protocol: http2`",
+                    dialect.map_or("", |dialect| dialect.name())
+                )));
+            }
+        }
+        Ok(None)
     }
 
     fn service(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Rc<dyn Service>, BuildError> {

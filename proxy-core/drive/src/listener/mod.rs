@@ -1,0 +1,132 @@
+//! Accepting: one listening socket per worker and address, limits, hand-over to a less loaded worker, TLS; then the
+//! connection is the service's.
+//!
+//! The sockets belong to the process and are bound before any worker sees them: the first one exclusively, so that a second
+//! Weir on the same port is an error; then it and the others get SO_REUSEPORT, and the kernel spreads connections over them by
+//! a hash, which wakes one worker per connection and needs no lock. What the hash does unevenly, the hand-over puts right.
+//! One shared socket would wake every worker for each connection (tokio has no EPOLLEXCLUSIVE), and an accepting
+//! thread would cost each connection a wake-up of another thread.
+//!
+//! Closing a listening socket resets what waits in its queue. So a socket is only closed when its listener is removed, moved to
+//! another address, or drained, and whoever closes it accepts what is queued first. When a reload gives an address to
+//! a listener of another name, that takes over the sockets, and what is queued on them.
+//!
+//! Beside its own address a listener may have doors: further addresses that its filter opens and closes while it runs
+//! ([`crate::server::doors`]). What comes through one is served like anything else; `Accepted::local` tells them apart.
+
+mod accept;
+mod limits;
+mod place;
+mod secure;
+mod sockets;
+
+pub use limits::Held;
+pub(crate) use limits::Shared;
+pub(crate) use place::Handed;
+pub use place::MAX_HANDED;
+pub(crate) use sockets::Sockets;
+
+use crate::drain::Drain;
+use crate::filter::Service;
+use crate::worker::Worker;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A listener on one worker.
+pub(crate) struct Listening {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) current: RefCell<Current>,
+    /// One per address: the listener's own, and its doors.
+    accepting: RefCell<Vec<Accepting>>,
+}
+
+/// What a reload replaces.
+#[derive(Clone)]
+pub(crate) struct Current {
+    pub(crate) config: Arc<weir_config::Listener>,
+    pub(crate) service: Rc<dyn Service>,
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    /// Of the connections of this service.
+    pub(crate) drain: Rc<Drain>,
+}
+
+struct Accepting {
+    sockets: Arc<Sockets>,
+    /// Dropping it ends the task.
+    _stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Accepting {
+    /// Accepts no more at all from what has moved to another listener.
+    fn leave(&self, moved: impl Fn(&Arc<Sockets>) -> bool) {
+        if moved(&self.sockets) {
+            self.task.abort();
+        }
+    }
+}
+
+impl Listening {
+    pub(crate) fn new(shared: &Arc<Shared>, current: Current) -> Rc<Listening> {
+        Rc::new(Listening {
+            shared: Arc::clone(shared),
+            current: RefCell::new(current),
+            accepting: RefCell::default(),
+        })
+    }
+
+    /// Accepts from all of `sockets`, and no more from others. `moved` says whether another listener goes on with some.
+    pub(crate) fn accept_from(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        sockets: &[&Arc<Sockets>],
+        moved: impl Fn(&Arc<Sockets>) -> bool,
+    ) {
+        let mut accepting = self.accepting.borrow_mut();
+        // Those that go accept what is queued first: see `accept`.
+        accepting.retain(|now| {
+            let kept = sockets.iter().any(|kept| Arc::ptr_eq(&now.sockets, kept));
+            kept || {
+                now.leave(&moved);
+                false
+            }
+        });
+        for sockets in sockets {
+            if !accepting.iter().any(|now| Arc::ptr_eq(&now.sockets, sockets)) {
+                accepting.extend(self.begin(worker, sockets));
+            }
+        }
+    }
+
+    /// Begins to accept from `sockets`.
+    fn begin(self: &Rc<Self>, worker: &Rc<Worker>, sockets: &Arc<Sockets>) -> Option<Accepting> {
+        let listener = match sockets.take(worker.index()) {
+            Ok(listener) => listener,
+            Err(error) => {
+                self.shared.numbers.accept_errors.inc();
+                tracing::error!(listener = %self.shared.name, worker = worker.index(), %error, "a socket cannot be used");
+                return None;
+            }
+        };
+        let (stop, stopped) = oneshot::channel();
+        let bound = sockets.local;
+        let accepting = accept::accept(Rc::clone(self), Rc::clone(worker), listener, bound, stopped);
+        let task = tokio::task::spawn_local(accepting);
+        Some(Accepting { sockets: Arc::clone(sockets), _stop: stop, task })
+    }
+
+    /// Accepts what is queued, then no more; connections are told to come to an end. Each task ends when its socket is
+    /// closed. `moved` says whether another listener goes on with some sockets: what is queued there is that one's.
+    pub(crate) fn retire(&self, moved: impl Fn(&Arc<Sockets>) -> bool) -> Vec<tokio::task::JoinHandle<()>> {
+        self.current.borrow().drain.begin(crate::time::now());
+        let accepting = self.accepting.take().into_iter();
+        accepting
+            .map(|accepting| {
+                accepting.leave(&moved);
+                accepting.task
+            })
+            .collect()
+    }
+}

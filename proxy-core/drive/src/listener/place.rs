@@ -1,0 +1,131 @@
+//! Which worker serves a connection, and how it comes to the listener's service.
+
+use super::Listening;
+use super::limits::{Counted, Held, Shared, enter};
+use super::secure::{agreed, handshake};
+use crate::drain::Drain;
+use crate::filter::Accepted;
+use crate::io::Io;
+use crate::process::Control;
+use crate::worker::Worker;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::net::TcpStream;
+
+/// The most connections on their way to one worker from others; whoever accepts more serves them itself.
+pub const MAX_HANDED: u32 = 256;
+
+/// A connection on its way from the worker that accepted it to another.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(crate) listener: Arc<Shared>,
+    tcp: std::net::TcpStream,
+    peer: SocketAddr,
+    local: SocketAddr,
+    counted: Counted,
+}
+
+impl Listening {
+    /// Serves a connection that another worker accepted.
+    pub(crate) fn adopt(self: &Rc<Self>, worker: &Rc<Worker>, handed: Handed) {
+        match TcpStream::from_std(handed.tcp) {
+            Ok(tcp) => self.serve(worker, tcp, (handed.peer, handed.local), handed.counted),
+            Err(error) => {
+                self.shared.numbers.accept_errors.inc();
+                tracing::warn!(listener = %self.shared.name, %error, "a connection could not be taken over");
+            }
+        }
+    }
+
+    /// Serves here, or has a less loaded worker do it.
+    pub(super) fn place(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        bound: SocketAddr,
+    ) {
+        // Asked of the system only where the socket is bound to more than one address.
+        let local = if bound.ip().is_unspecified() { tcp.local_addr().unwrap_or(bound) } else { bound };
+        self.shared.numbers.accepted.inc();
+        let process = worker.process();
+        let target = process.least_loaded(worker.index());
+        let Some(mut counted) = Counted::take(process, &self.shared, worker.index()) else { return };
+        if target != worker.index()
+            && let Some(other) = process.peer(target)
+            && enter(&other.handed, &AtomicU32::new(MAX_HANDED))
+        {
+            let tcp = match tcp.into_std() {
+                Ok(tcp) => tcp,
+                Err(error) => {
+                    other.handed.fetch_sub(1, Ordering::AcqRel);
+                    tracing::warn!(listener = %self.shared.name, %error, "a connection could not be handed over");
+                    return;
+                }
+            };
+            counted.move_to(target);
+            process.numbers.handed_over.inc();
+            let handed = Handed { listener: Arc::clone(&self.shared), tcp, peer, local, counted };
+            if other.control.send(Control::Connection(handed)).is_err() {
+                tracing::error!(listener = %self.shared.name, worker = target, "a worker is gone");
+            }
+            return;
+        }
+        self.serve(worker, tcp, (peer, local), counted);
+    }
+
+    fn serve(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        tcp: TcpStream,
+        (peer, local): (SocketAddr, SocketAddr),
+        counted: Counted,
+    ) {
+        let held = Held(Rc::new(counted));
+        let current = self.current.borrow();
+        let (service, drain) = (Rc::clone(&current.service), Rc::clone(&current.drain));
+        let shared = Arc::clone(&self.shared);
+        let guard = Guard { shared: Arc::clone(&shared), drain: Rc::clone(&drain), _held: held.clone() };
+        let drained = Rc::clone(&drain);
+        let Some(tls) = current.tls.clone() else {
+            let io = Io::Tcp(tcp);
+            let serving = service.serve(Accepted { io, peer, local, alpn: None, sni: None, drain, held });
+            let task = worker.spawn(async move {
+                serving.await;
+                drop(guard);
+            });
+            drained.enter(task.abort_handle());
+            return;
+        };
+        let task = worker.spawn(async move {
+            // Boxed, so that its size is only needed for as long as the handshake lasts.
+            if let Some(io) = Box::pin(handshake(&shared, tls, tcp, peer)).await {
+                let (alpn, sni) = agreed(&io);
+                service.serve(Accepted { io, peer, local, alpn, sni, drain, held }).await;
+            }
+            drop(guard);
+        });
+        drained.enter(task.abort_handle());
+    }
+}
+
+/// Of a connection's task: takes it off those that a drain may cut off, counts and logs that it has panicked.
+struct Guard {
+    shared: Arc<Shared>,
+    drain: Rc<Drain>,
+    _held: Held,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(task) = tokio::task::try_id() {
+            self.drain.leave(task);
+        }
+        if std::thread::panicking() {
+            self.shared.numbers.panics.inc();
+            tracing::error!(listener = %self.shared.name, "a bug in Weir has cost a connection");
+        }
+    }
+}

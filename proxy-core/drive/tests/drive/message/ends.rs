@@ -1,0 +1,216 @@
+//! How connections end, and what becomes of the operations under way.
+
+use super::*;
+
+#[tokio::test]
+async fn a_protocol_may_close_the_connection() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    say(&mut client, 2, b"quit").await;
+    assert_eq!(rest(&mut client).await, b"");
+    assert_eq!(rest(&mut server).await, b"");
+    house.becomes("weir_failures_total", &["reason=\"denied\"", "side=\"client\""], 1.0).await;
+}
+
+#[tokio::test]
+async fn when_the_client_goes_the_upstream_connection_is_closed_at_once() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    // While the server thinks; while it streams; with a reset.
+    for (nth, how) in ["wait", "stream", "reset"].into_iter().enumerate() {
+        let (mut client, mut server) = joined(&house, &upstream).await;
+        say(&mut client, 2, b"watch").await;
+        hear(&mut server).await;
+        if how == "stream" {
+            say(&mut server, 2, b"+1").await;
+            hear(&mut client).await;
+        }
+        if how == "reset" {
+            reset(client).await;
+        } else {
+            drop(client);
+        }
+        assert_eq!(rest(&mut server).await, b"", "{how}");
+        house.becomes(OPERATIONS, &["operation=\"watch\"", "result=\"client_gone\""], (nth + 1) as f64).await;
+    }
+    let failures = |labels: &[&str]| house.number("weir_failures_total", labels);
+    // Between two replies of a stream the next one is waited for.
+    assert_eq!(failures(&["side=\"client\"", "phase=\"waiting\"", "reason=\"closed\""]), 2.0);
+    assert_eq!(failures(&["side=\"client\"", "phase=\"waiting\"", "reason=\"reset\""]), 1.0);
+    assert_eq!(house.number("weir_cluster_attempts_total", &["outcome=\"cancelled\""]), 3.0);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_in_mid_request_is_counted() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    client.write_all(&frame(2, b"get something longer")[..20]).await.unwrap();
+    let mut part = [0; 20];
+    soon(server.read_exact(&mut part)).await.unwrap();
+    drop(client);
+    assert_eq!(rest(&mut server).await, b"");
+    house
+        .becomes("weir_failures_total", &["side=\"client\"", "phase=\"sending\"", "reason=\"closed\""], 1.0)
+        .await;
+}
+
+#[tokio::test]
+async fn when_the_upstream_goes_every_operation_is_answered() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    // Waiting, two of them, one that is due no answer.
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    client.write_all(&[frame(2, b"get a"), frame(3, b"get b")].concat()).await.unwrap();
+    hear(&mut server).await;
+    hear(&mut server).await;
+    drop(server);
+    assert_eq!(hear(&mut client).await, (2, "refused: closed while waiting (network)".into()));
+    assert_eq!(hear(&mut client).await, (3, "refused: closed while waiting (network)".into()));
+    assert_eq!(rest(&mut client).await, b"");
+    // In mid-reply nothing can be said any more.
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    say(&mut client, 2, b"get a").await;
+    hear(&mut server).await;
+    server.write_all(&frame(2, b"half of a reply")[..16]).await.unwrap();
+    let mut half = [0; 16];
+    soon(client.read_exact(&mut half)).await.unwrap();
+    reset(server).await;
+    assert_eq!(rest(&mut client).await, b"");
+    // A reply that is held back can still be taken back.
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    say(&mut client, 2, b"hold a").await;
+    hear(&mut server).await;
+    server.write_all(&frame(2, b"half of a reply")[..16]).await.unwrap();
+    drop(server);
+    assert_eq!(hear(&mut client).await, (2, "refused: closed while replying (network)".into()));
+    // Sending: the server goes while the request is still coming.
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    client.write_all(&frame(2, b"get something longer")[..20]).await.unwrap();
+    let mut part = [0; 20];
+    soon(server.read_exact(&mut part)).await.unwrap();
+    drop(server);
+    assert_eq!(hear(&mut client).await, (2, "refused: closed while sending (network)".into()));
+    assert_eq!(rest(&mut client).await, b"");
+    // Between operations the client is simply closed.
+    let (mut client, server) = joined(&house, &upstream).await;
+    drop(server);
+    assert_eq!(rest(&mut client).await, b"");
+
+    house.becomes(OPERATIONS, &["result=\"upstream_lost\""], 5.0).await;
+    house.becomes("weir_failures_total", &["side=\"network\""], 5.0).await;
+    house.becomes("weir_operations_in_flight", &[], 0.0).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_is_answered_operation_by_operation() {
+    let house = toy(nobody().await).await;
+    let mut client = house.connect("toys").await;
+    for tag in 1..=3 {
+        say(&mut client, tag, b"get there").await;
+        let refused = "refused: connect_failed while connecting (network)";
+        assert_eq!(hear(&mut client).await, (tag, refused.into()));
+    }
+    // Part of the request is still to come: it is swallowed, and the connection goes on.
+    let mut large = b"get ".to_vec();
+    large.resize(1 << 20, b'x');
+    soon(client.write_all(&frame(4, &large))).await.unwrap();
+    assert_eq!(hear(&mut client).await.0, 4);
+    say(&mut client, 5, b"local").await;
+    assert_eq!(hear(&mut client).await.1, "from weir");
+    house.becomes(OPERATIONS, &["result=\"upstream_lost\""], 4.0).await;
+    assert_eq!(house.number("weir_operation_retries_total", &[]), 8.0);
+}
+
+#[tokio::test]
+async fn another_endpoint_is_tried_while_nothing_has_been_sent() {
+    let upstream = Upstream::new().await;
+    let house = toy_with(&[nobody().await, upstream.address()], "", "").await;
+    for _ in 0..4 {
+        let (_client, _server) = joined(&house, &upstream).await;
+    }
+    house.becomes(OPERATIONS, &["result=\"ok\""], 4.0).await;
+    assert!(house.number("weir_operation_retries_total", &[]) >= 1.0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_goes_on_as_bytes_where_all_is_only_observed() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    // From the client, in the middle of a conversation.
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    client.write_all(&[&frame(2, b"get a")[..], b"\xff\xff\xff\xffwhat is this"].concat()).await.unwrap();
+    assert_eq!(hear(&mut server).await.0, 2);
+    let mut raw = [0; 16];
+    soon(server.read_exact(&mut raw)).await.unwrap();
+    assert_eq!(&raw[4..], b"what is this");
+    server.write_all(b"no message either").await.unwrap();
+    let mut raw = [0; 17];
+    soon(client.read_exact(&mut raw)).await.unwrap();
+    assert_eq!(&raw, b"no message either");
+    house.becomes("weir_connections_degraded_open", &[], 1.0).await;
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut server).await, b"");
+    server.write_all(b"bye").await.unwrap();
+    drop(server);
+    assert_eq!(rest(&mut client).await, b"bye");
+    house.becomes("weir_connections_degraded_open", &[], 0.0).await;
+    // From the server.
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    server.write_all(b"\0\0\0\x01?and so on").await.unwrap();
+    let mut raw = [0; 14];
+    soon(client.read_exact(&mut raw)).await.unwrap();
+    assert_eq!(&raw, b"\0\0\0\x01?and so on");
+    // From the very first byte.
+    let mut client = house.connect("toys").await;
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut server = upstream.accept().await;
+    let mut raw = [0; 18];
+    soon(server.read_exact(&mut raw)).await.unwrap();
+    assert_eq!(&raw, b"GET / HTTP/1.1\r\n\r\n");
+    house.becomes("weir_connections_degraded_total", &[], 3.0).await;
+    assert_eq!(house.number("weir_malformed_total", &["side=\"client\"", "reason=\"message\""]), 2.0);
+    assert_eq!(house.number("weir_malformed_total", &["side=\"upstream\"", "reason=\"length\""]), 1.0);
+    house.becomes("weir_operations_in_flight", &[], 0.0).await;
+    house.becomes("weir_failures_total", &["reason=\"malformed\"", "side=\"client\""], 1.0).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_ends_the_connection_where_a_rule_is_in_force() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    let mut client = house.connect("strict").await;
+    client.write_all(&[&frame(2, b"get a")[..], b"\xff\xff\xff\xffwhat is this"].concat()).await.unwrap();
+    let mut server = upstream.accept().await;
+    assert_eq!(rest(&mut server).await, frame(2, b"get a"));
+    assert_eq!(hear(&mut client).await, (2, "refused: malformed while waiting (client)".into()));
+    assert_eq!(rest(&mut client).await, b"");
+    house.becomes("weir_malformed_total", &["side=\"client\""], 1.0).await;
+    assert_eq!(house.number("weir_connections_degraded_total", &[]), 0.0);
+}
+
+#[tokio::test]
+async fn a_drain_ends_connections_between_operations() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    let (mut idle, _idle_server) = joined(&house, &upstream).await;
+    let (mut parked, mut parked_server) = joined(&house, &upstream).await;
+    say(&mut parked, 2, b"park").await;
+    hear(&mut parked_server).await;
+    let (mut busy, mut server) = joined(&house, &upstream).await;
+    say(&mut busy, 2, b"get a").await;
+    hear(&mut server).await;
+    let drain = house.server.drain(PATIENCE);
+    let client = async {
+        assert_eq!(rest(&mut idle).await, b"");
+        assert_eq!(hear(&mut parked).await.1, "refused: draining while waiting (proxy)");
+        assert_eq!(rest(&mut parked).await, b"");
+        say(&mut server, 2, b"a").await;
+        assert_eq!(hear(&mut busy).await, (2, "a".into()));
+        assert_eq!(rest(&mut busy).await, b"");
+        drop((idle, parked, busy));
+    };
+    let (drained, ()) = tokio::join!(drain, client);
+    assert_eq!((drained.finished, drained.cut), (3, 0));
+}

@@ -81,7 +81,7 @@ pub(crate) struct Items {
 
 impl Items {
     pub(crate) fn of(items: weir_decide::exchange::Items) -> Items {
-        let weir_decide::exchange::Items { sent, returned, affected, modified } = items;
+        let weir_decide::exchange::Items { sent, returned, affected, modified, .. } = items;
         Items { sent, returned, affected, modified }
     }
 }

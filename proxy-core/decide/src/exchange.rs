@@ -128,6 +128,8 @@ pub struct Items {
     pub sent: u64,
     /// In the reply.
     pub returned: u64,
+    /// The reply held a batch of things, be it an empty one.
+    pub has_batch: bool,
     /// Which the server says that it found for writing: inserted, matched, removed.
     pub affected: u64,
     /// Those of a modification that are different now.
@@ -136,7 +138,7 @@ pub struct Items {
 
 impl Items {
     /// No things at all.
-    pub const NONE: Items = Items { sent: 0, returned: 0, affected: 0, modified: 0 };
+    pub const NONE: Items = Items { sent: 0, returned: 0, has_batch: false, affected: 0, modified: 0 };
 }
 
 macro_rules! traits {

@@ -1,6 +1,7 @@
 //! Distributions of durations: fixed buckets of single-writer counters, and percentiles estimated from them.
 
 use crate::table::Cell;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Upper bounds of the exposed buckets, in nanoseconds; above the last one is `+Inf`.
 pub const BOUNDS: [u64; 15] = [
@@ -61,6 +62,29 @@ const FINE: [u64; 33] = [
 
 const BUCKETS: usize = FINE.len() + 1;
 
+/// Upper bounds for what may last long (cursors, transactions), in nanoseconds.
+pub const SPANS: [u64; BOUNDS.len()] = [
+    1_000_000,
+    5_000_000,
+    10_000_000,
+    50_000_000,
+    100_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    10_000_000_000,
+    30_000_000_000,
+    60_000_000_000,
+    120_000_000_000,
+    300_000_000_000,
+    600_000_000_000,
+];
+
+/// Upper bounds for whole numbers: documents, batches. 101 is what MongoDB puts into a first batch.
+pub const COUNTS: [u64; BOUNDS.len()] =
+    [0, 1, 2, 5, 10, 20, 50, 101, 200, 500, 1000, 2000, 5000, 10_000, 100_000];
+
 /// A histogram with a single writer.
 #[derive(Debug)]
 pub(crate) struct Histogram {
@@ -81,6 +105,86 @@ impl Histogram {
             bucket.add(1);
         }
         self.sum.add(nanos);
+    }
+}
+
+/// A coarse distribution by one of the lists of bounds, which whoever adds has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Buckets {
+    /// How many fell between each bound and the one before, the last above all.
+    counts: [u64; BOUNDS.len() + 1],
+    sum: u64,
+}
+
+impl Buckets {
+    pub(crate) fn add(&mut self, other: &Buckets) {
+        for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
+            *mine += theirs;
+        }
+        self.sum += other.sum;
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Their sum, in the unit of the bounds.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// How many were at most each of `bounds`, then how many there were at all.
+    pub(crate) fn cumulative<'a>(
+        &'a self,
+        bounds: &'a [u64; BOUNDS.len()],
+    ) -> impl Iterator<Item = (Option<u64>, u64)> + 'a {
+        let bounds = bounds.iter().copied().map(Some).chain(std::iter::once(None));
+        bounds.zip(self.counts).scan(0, |below, (bound, n)| {
+            *below += n;
+            Some((bound, *below))
+        })
+    }
+}
+
+/// A coarse distribution with a single writer.
+#[derive(Debug, Default)]
+pub(crate) struct Coarse {
+    counts: [Cell; BOUNDS.len() + 1],
+    sum: Cell,
+}
+
+impl Coarse {
+    pub(crate) fn add(&self, bounds: &[u64; BOUNDS.len()], value: u64) {
+        if let Some(bucket) = self.counts.get(bounds.partition_point(|bound| *bound < value)) {
+            bucket.add(1);
+        }
+        self.sum.add(value);
+    }
+
+    pub(crate) fn load(&self) -> Buckets {
+        Buckets { counts: self.counts.each_ref().map(Cell::load), sum: self.sum.load() }
+    }
+}
+
+/// A coarse distribution that any thread may add to: for what happens more rarely than operations do.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    counts: [AtomicU64; BOUNDS.len() + 1],
+    sum: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn add(&self, bounds: &[u64; BOUNDS.len()], value: u64) {
+        if let Some(bucket) = self.counts.get(bounds.partition_point(|bound| *bound < value)) {
+            bucket.fetch_add(1, Relaxed);
+        }
+        self.sum.fetch_add(value, Relaxed);
+    }
+
+    pub(crate) fn load(&self) -> Buckets {
+        let load = |n: &AtomicU64| n.load(Relaxed);
+        Buckets { counts: self.counts.each_ref().map(load), sum: load(&self.sum) }
     }
 }
 
@@ -194,6 +298,27 @@ mod tests {
             d.sum(),
             2 * (25_000 + 250_000 + 250_001 + 300_000 + 20_000_000_001 + u64::from(u32::MAX) * 100)
         );
+    }
+
+    #[test]
+    fn coarse_distributions_fall_into_their_buckets() {
+        for bounds in [&SPANS, &COUNTS] {
+            assert!(bounds.windows(2).all(|w| w[0] < w[1]));
+        }
+        let (coarse, shared) = (Coarse::default(), Shared::default());
+        for documents in [0, 0, 1, 101, 102, 100_001] {
+            coarse.add(&COUNTS, documents);
+            shared.add(&COUNTS, documents);
+        }
+        assert_eq!(coarse.load(), shared.load());
+        let mut both = coarse.load();
+        both.add(&shared.load());
+        assert_eq!((both.count(), both.sum()), (12, 2 * 100_205));
+        let cumulative: Vec<_> = both.cumulative(&COUNTS).collect();
+        assert_eq!(cumulative.len(), 16);
+        assert_eq!(cumulative[..2], [(Some(0), 4), (Some(1), 6)]);
+        assert_eq!(cumulative[7..9], [(Some(101), 8), (Some(200), 10)]);
+        assert_eq!(cumulative[14..], [(Some(100_000), 10), (None, 12)]);
     }
 
     #[test]

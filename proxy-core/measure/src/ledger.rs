@@ -6,6 +6,7 @@
 //! `abandoned`; that is looked for at each scrape. Races cost at most a count that is one off, never a wrong entry's end.
 
 use crate::Samples;
+use crate::histogram::{COUNTS, SPANS, Shared};
 use crate::names::{self, Family};
 use std::sync::OnceLock;
 use std::sync::atomic::{
@@ -87,8 +88,8 @@ struct Slot {
 #[derive(Debug, Default)]
 struct Ended {
     count: AtomicU64,
-    steps: AtomicU64,
-    nanos: AtomicU64,
+    steps: Shared,
+    times: Shared,
 }
 
 /// Entries of one kind, made when the first one comes.
@@ -150,8 +151,8 @@ impl Open {
         }
         if let Some(ended) = self.ended.get(how) {
             ended.count.fetch_add(1, Relaxed);
-            ended.steps.fetch_add(steps.into(), Relaxed);
-            ended.nanos.fetch_add(now.saturating_sub(since), Relaxed);
+            ended.steps.add(&COUNTS, steps.into());
+            ended.times.add(&SPANS, now.saturating_sub(since));
         }
     }
 
@@ -305,7 +306,7 @@ impl Ledger {
             let open = self.cursors.sweep(now, CURSOR_ABANDONED);
             out.add(&names::MONGO_CURSORS_OPEN, &[listener], open);
             let families =
-                [&names::MONGO_CURSORS, &names::MONGO_CURSOR_BATCHES, &names::MONGO_CURSOR_SECONDS];
+                [&names::MONGO_CURSORS, &names::MONGO_CURSOR_BATCHES, &names::MONGO_CURSOR_DURATION];
             write_ended(&self.cursors.ended, CursorEnd::LABELS, families, listener, out);
         }
         let begun = self.transactions.begun.load(Relaxed);
@@ -316,7 +317,7 @@ impl Ledger {
             let families = [
                 &names::MONGO_TRANSACTIONS,
                 &names::MONGO_TRANSACTION_STATEMENTS,
-                &names::MONGO_TRANSACTION_SECONDS,
+                &names::MONGO_TRANSACTION_DURATION,
             ];
             write_ended(&self.transactions.ended, TransactionEnd::LABELS, families, listener, out);
         }
@@ -332,8 +333,12 @@ fn write_ended(
 ) {
     for (label, ended) in labels.iter().zip(ended) {
         out.add(counts, &[listener, label], ended.count.load(Relaxed));
-        out.add(steps, &[listener, label], ended.steps.load(Relaxed));
-        out.add(times, &[listener, label], ended.nanos.load(Relaxed) as f64 / 1e9);
+        // Before its first one a distribution is sixteen lines of nothing.
+        for (family, numbers) in [(steps, ended.steps.load()), (times, ended.times.load())] {
+            if numbers.count() > 0 {
+                out.add(family, &[listener, label], numbers);
+            }
+        }
     }
 }
 
@@ -347,6 +352,7 @@ mod tests {
         let value = |value| match value {
             crate::Value::Whole(n) => n as f64,
             crate::Value::Real(n) => n,
+            crate::Value::Spread(buckets) => buckets.sum() as f64,
         };
         let series = samples.take(family).into_iter();
         let series = series.map(|(labels, v)| (labels.last().unwrap().to_string(), value(v)));

@@ -7,7 +7,7 @@ use crate::histogram::Histogram;
 use crate::intern::{Cache, slot};
 use crate::table::Table;
 use crate::tables::{
-    ApplicationKey, Counted, FaultKey, OperationKey, OperationRow, OutcomeKey, PlaceRow, Shard,
+    ApplicationKey, BatchRow, Counted, FaultKey, OperationKey, OperationRow, OutcomeKey, PlaceRow, Shard,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -92,12 +92,15 @@ struct Recent {
     application: NameId,
     application_result: &'static str,
     application_row: u32,
+    batches: u32,
 }
 
 struct Tables {
     operations: Table<OperationKey, OperationRow>,
     /// By row of `operations`.
     recent: Vec<Recent>,
+    /// No more of these than there are pairs of a place and an operation among `operations`.
+    batches: Table<OperationKey, BatchRow>,
     outcomes: Table<OutcomeKey, Counted<OutcomeKey>>,
     applications: Table<ApplicationKey, Counted<ApplicationKey>>,
     faults: Table<FaultKey, Counted<FaultKey>>,
@@ -109,6 +112,7 @@ impl Local {
         let tables = Tables {
             operations: Table::new(Arc::clone(&shard.operations)),
             recent: Vec::new(),
+            batches: Table::new(Arc::clone(&shard.batches)),
             outcomes: Table::new(Arc::clone(&shard.outcomes)),
             applications: Table::new(Arc::clone(&shard.applications)),
             faults: Table::new(Arc::clone(&shard.faults)),
@@ -163,6 +167,9 @@ impl Local {
                     histogram.get_or_init(Box::<Histogram>::default).add(nanos);
                 }
             }
+        }
+        if record.items.sent > 0 || record.items.has_batch {
+            tables.batch(at, record.items);
         }
         if record.application != NameId::NONE {
             tables.application(&self.measure, &self.shard, at, record);
@@ -223,8 +230,22 @@ impl Tables {
             application: NameId::NONE,
             application_result: "",
             application_row: u32::MAX,
+            batches: u32::MAX,
         });
         self.operations.add(key, row)
+    }
+
+    fn batch(&mut self, at: u32, items: Items) {
+        let Some(recent) = self.recent.get_mut(at as usize) else { return };
+        if recent.batches == u32::MAX {
+            let Some(row) = self.operations.row(at) else { return };
+            let key = OperationKey { resource: NameId::NONE, ..row.key };
+            let known = self.batches.find(&key);
+            recent.batches = known.unwrap_or_else(|| self.batches.add(key, BatchRow::new(key)));
+        }
+        if let Some(row) = self.batches.row(recent.batches) {
+            row.add(items);
+        }
     }
 
     fn outcome(&mut self, measure: &Measure, shard: &Shard, at: u32, record: &Record) {

@@ -13,8 +13,12 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
-    /// A distribution, in the buckets of [`crate::histogram::BOUNDS`].
+    /// A distribution of durations, in the buckets of [`crate::histogram::BOUNDS`].
     Histogram,
+    /// A distribution of times that may be long, in the buckets of [`crate::histogram::SPANS`].
+    Spans,
+    /// A distribution of whole numbers, in the buckets of [`crate::histogram::COUNTS`].
+    Counts,
     /// Always 1; what matters is in the labels.
     Info,
 }
@@ -24,7 +28,7 @@ impl Kind {
     pub fn word(self) -> &'static str {
         match self {
             Kind::Counter => "counter",
-            Kind::Histogram => "histogram",
+            Kind::Histogram | Kind::Spans | Kind::Counts => "histogram",
             Kind::Gauge | Kind::Info => "gauge",
         }
     }
@@ -86,6 +90,8 @@ families! {
         "Documents that writes inserted, matched, upserted or removed, as the server says.";
     OPERATION_ITEMS_MODIFIED = Counter "weir_operation_items_modified_total" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
         "Documents that updates changed, as the server says.";
+    OPERATION_BATCH_ITEMS = Counts "weir_operation_batch_items" ["listener", "cluster", "protocol", "operation", "direction"] max 8192:
+        "Documents and statements of each request that brings any, documents of each reply that holds a batch, by direction (request, reply).";
     OPERATION_TRAITS = Counter "weir_operation_traits_total" ["listener", "cluster", "protocol", "operation", "resource", "trait"] max 65536:
         "Operations that have ended and were also this: many, watch, writes_result, unbounded, no_deadline, transaction, resent, recognised.";
     SLOW_OPERATIONS = Counter "weir_slow_operations_total" ["listener", "protocol", "why"]:
@@ -249,20 +255,20 @@ families! {
         "Cursors that are open on the server, as far as is known.";
     MONGO_CURSORS = Counter "weir_mongo_cursors_total" ["listener", "end"]:
         "Cursors of more than one batch that have ended, by how: exhausted, killed, failed, abandoned (idle for 10 minutes), forgotten (no room).";
-    MONGO_CURSOR_BATCHES = Counter "weir_mongo_cursor_batches_total" ["listener", "end"]:
-        "Batches of the cursors that have ended.";
-    MONGO_CURSOR_SECONDS = Counter "weir_mongo_cursor_seconds_total" ["listener", "end"]:
-        "How long the cursors that have ended were open.";
+    MONGO_CURSOR_BATCHES = Counts "weir_mongo_cursor_batches" ["listener", "end"]:
+        "Batches of each cursor that has ended.";
+    MONGO_CURSOR_DURATION = Spans "weir_mongo_cursor_duration_seconds" ["listener", "end"]:
+        "How long each cursor that has ended was open.";
     MONGO_TRANSACTIONS_OPEN = Gauge "weir_mongo_transactions_open" ["listener"]:
         "Transactions under way.";
     MONGO_TRANSACTIONS_STARTED = Counter "weir_mongo_transactions_started_total" ["listener"]:
         "Transactions that were started.";
     MONGO_TRANSACTIONS = Counter "weir_mongo_transactions_total" ["listener", "end"]:
         "Transactions that have ended, by how: committed, aborted, commit_failed, abandoned (idle for 2 minutes), forgotten (no room).";
-    MONGO_TRANSACTION_STATEMENTS = Counter "weir_mongo_transaction_statements_total" ["listener", "end"]:
-        "Statements of the transactions that have ended, commit and abort left out.";
-    MONGO_TRANSACTION_SECONDS = Counter "weir_mongo_transaction_seconds_total" ["listener", "end"]:
-        "How long the transactions that have ended took.";
+    MONGO_TRANSACTION_STATEMENTS = Counts "weir_mongo_transaction_statements" ["listener", "end"]:
+        "Statements of each transaction that has ended, commit and abort left out.";
+    MONGO_TRANSACTION_DURATION = Spans "weir_mongo_transaction_duration_seconds" ["listener", "end"]:
+        "How long each transaction that has ended took, from its first statement on.";
 
     // The admin API.
     ADMIN_REQUESTS = Counter "weir_admin_requests_total" ["endpoint", "status"]:

@@ -1,7 +1,7 @@
 //! The numbers as text: the Prometheus text format 0.0.4, or OpenMetrics 1.0 where it is asked for. Families in the order of
 //! [`names::ALL`], series sorted by labels, so that two scrapes of the same numbers are the same bytes.
 
-use crate::histogram::Distribution;
+use crate::histogram::{Buckets, COUNTS, Distribution, SPANS};
 use crate::names::{self, Family, Kind};
 use crate::registry::Value;
 use crate::snapshot::{Labels, OperationNumbers, Snapshot};
@@ -144,7 +144,10 @@ impl Scrape {
             }
             Rows::Series(series) => {
                 let Some((labels, value)) = series.next() else { return false };
-                sample(out, family, "", &labels, None, value);
+                match value {
+                    Value::Spread(buckets) => spread(out, family, &labels, &buckets),
+                    value => sample(out, family, "", &labels, None, value),
+                }
                 true
             }
         }
@@ -198,19 +201,40 @@ fn head(family: &Family, format: Format, out: &mut Vec<u8>) {
 }
 
 fn histogram(out: &mut Vec<u8>, family: &Family, labels: &Labels, numbers: &Distribution) {
+    distribution(out, family, labels, numbers.cumulative(), numbers.sum(), seconds);
+}
+
+/// A distribution by the bounds of its family.
+fn spread(out: &mut Vec<u8>, family: &Family, labels: &Labels, numbers: &Buckets) {
+    match family.kind {
+        Kind::Counts => {
+            distribution(out, family, labels, numbers.cumulative(&COUNTS), numbers.sum(), whole);
+        }
+        _ => distribution(out, family, labels, numbers.cumulative(&SPANS), numbers.sum(), seconds),
+    }
+}
+
+fn distribution(
+    out: &mut Vec<u8>,
+    family: &Family,
+    labels: &Labels,
+    cumulative: impl Iterator<Item = (Option<u64>, u64)>,
+    sum: u64,
+    number: fn(&mut Vec<u8>, u64),
+) {
     let mut le = Vec::with_capacity(16);
     let mut count = 0;
-    for (bound, cumulative) in numbers.cumulative() {
+    for (bound, cumulative) in cumulative {
         le.clear();
         match bound {
-            Some(nanos) => seconds(&mut le, nanos),
+            Some(bound) => number(&mut le, bound),
             None => le.extend_from_slice(b"+Inf"),
         }
         count = cumulative;
         sample(out, family, "_bucket", labels, Some(&le), Value::Whole(cumulative));
     }
     start(out, family, "_sum", labels, None);
-    seconds(out, numbers.sum());
+    number(out, sum);
     out.push(b'\n');
     sample(out, family, "_count", labels, None, Value::Whole(count));
 }
@@ -229,6 +253,7 @@ fn sample(
         Value::Whole(n) => writeln!(out, "{n}"),
         Value::Real(n) if n.is_infinite() => writeln!(out, "{}Inf", if n > 0.0 { '+' } else { '-' }),
         Value::Real(n) => writeln!(out, "{n}"),
+        Value::Spread(buckets) => writeln!(out, "{}", buckets.count()),
     };
 }
 
@@ -263,6 +288,11 @@ fn seconds(out: &mut Vec<u8>, nanos: u64) {
         width -= 1;
     }
     let _ = write!(out, "{whole}.{part:0width$}");
+}
+
+/// A whole number, written like the others so that both formats have the same bounds.
+fn whole(out: &mut Vec<u8>, n: u64) {
+    let _ = write!(out, "{n}.0");
 }
 
 fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {

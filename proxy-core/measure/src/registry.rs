@@ -2,9 +2,11 @@
 //! scrape. Handles are shared atomics: for what happens per connection or more rarely.
 
 use crate::capped::lock;
+use crate::histogram::Buckets;
 use crate::intern::OTHER;
 use crate::names::{self, Family};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -79,12 +81,14 @@ pub trait Collect: Send + Sync {
 }
 
 /// A sample's value: whole numbers are kept whole.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// A count.
     Whole(u64),
     /// A measure, such as seconds.
     Real(f64),
+    /// A distribution, by the bounds of its family.
+    Spread(Box<Buckets>),
 }
 
 impl From<u64> for Value {
@@ -99,18 +103,27 @@ impl From<f64> for Value {
     }
 }
 
+impl From<Buckets> for Value {
+    fn from(buckets: Buckets) -> Value {
+        Value::Spread(Box::new(buckets))
+    }
+}
+
 impl Value {
-    fn plus(self, other: Value) -> Value {
-        match (self, other) {
-            (Value::Whole(a), Value::Whole(b)) => Value::Whole(a.saturating_add(b)),
-            (a, b) => Value::Real(a.real() + b.real()),
+    /// Adds another of the same family's.
+    fn add(&mut self, other: Value) {
+        match (&mut *self, &other) {
+            (Value::Whole(mine), Value::Whole(theirs)) => *mine = mine.saturating_add(*theirs),
+            (Value::Spread(mine), Value::Spread(theirs)) => mine.add(theirs),
+            (mine, theirs) => *mine = Value::Real(mine.real() + theirs.real()),
         }
     }
 
-    fn real(self) -> f64 {
+    fn real(&self) -> f64 {
         match self {
-            Value::Whole(n) => n as f64,
-            Value::Real(n) => n,
+            Value::Whole(n) => *n as f64,
+            Value::Real(n) => *n,
+            Value::Spread(buckets) => buckets.sum() as f64,
         }
     }
 }
@@ -144,7 +157,12 @@ impl Samples {
                 key = other;
             }
         }
-        series.entry(key).and_modify(|v| *v = v.plus(value)).or_insert(value);
+        match series.entry(key) {
+            Entry::Occupied(mut known) => known.get_mut().add(value),
+            Entry::Vacant(new) => {
+                new.insert(value);
+            }
+        }
     }
 
     /// Takes the series of `family`.
@@ -253,7 +271,7 @@ mod tests {
         let mut samples = Samples::default();
         registry.gather(&mut samples);
         let series = samples.take(family);
-        series.iter().map(|(k, v)| (k.iter().map(ToString::to_string).collect(), *v)).collect()
+        series.iter().map(|(k, v)| (k.iter().map(ToString::to_string).collect(), v.clone())).collect()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The numbers at one moment: what all workers have counted, added up by label values, sorted. Taken without stopping anybody;
 //! each number is one that was true at some time during the taking, and never less than in an earlier snapshot.
 
-use crate::histogram::Distribution;
+use crate::histogram::{Buckets, Distribution};
 use crate::registry::{Samples, Series, Value};
 use crate::table::Cell;
 use crate::tables::{ApplicationKey, FaultKey, ITEMS, OperationKey, OutcomeKey, PlaceRow, Shard, TABLES};
@@ -56,6 +56,7 @@ struct PlaceNumbers {
 
 struct Read {
     operations: Sums<OperationKey, OperationNumbers>,
+    batches: Sums<OperationKey, [Buckets; 2]>,
     outcomes: Sums<OutcomeKey>,
     applications: Sums<ApplicationKey>,
     faults: Sums<FaultKey>,
@@ -84,6 +85,10 @@ impl Read {
                 }
             }
         });
+        shard.batches.for_each(|row| {
+            let numbers = self.batches.entry(row.key).or_default();
+            numbers.iter_mut().zip([&row.sent, &row.returned]).for_each(|(mine, row)| mine.add(&row.load()));
+        });
         shard.applications.for_each(|row| *self.applications.entry(row.key).or_default() += row.count.load());
         shard.faults.for_each(|row| *self.faults.entry(row.key).or_default() += row.count.load());
         shard.outcomes.for_each(|row| *self.outcomes.entry(row.key).or_default() += row.count.load());
@@ -110,6 +115,7 @@ impl Snapshot {
     pub(crate) fn take(measure: &Measure) -> Snapshot {
         let mut read = Read {
             operations: Sums::default(),
+            batches: Sums::default(),
             outcomes: Sums::default(),
             applications: Sums::default(),
             faults: Sums::default(),
@@ -165,6 +171,14 @@ impl Resolver<'_> {
                 let mut labels = labels.to_vec();
                 labels.push(self.word(one.label()));
                 samples.put(&names::OPERATION_TRAITS, labels.into_boxed_slice(), Value::Whole(count));
+            }
+        }
+        for (key, numbers) in read.batches {
+            for (direction, numbers) in ["request", "reply"].into_iter().zip(numbers) {
+                if numbers.count() > 0 {
+                    let labels = self.at(key.place, &[key.operation], &[direction]);
+                    samples.put(&names::OPERATION_BATCH_ITEMS, labels, numbers.into());
+                }
             }
         }
         let outcomes = read.outcomes.into_iter().map(|(key, count)| {
@@ -315,7 +329,7 @@ impl Snapshot {
                 reply_bytes: numbers.reply_bytes,
                 items: {
                     let [sent, returned, affected, modified] = numbers.items;
-                    Items { sent, returned, affected, modified }
+                    Items { sent, returned, affected, modified, has_batch: returned > 0 }
                 },
                 duration: numbers.duration.map(|d| *d).unwrap_or_default(),
                 first_byte: numbers.first_byte.map(|d| *d).unwrap_or_default(),
@@ -328,7 +342,7 @@ impl Snapshot {
         let series = self.series(&names::APPLICATION_OPERATIONS);
         let row = |(labels, value): (Labels, Value)| match value {
             Value::Whole(count) => Some((<[Arc<str>; 6]>::try_from(labels.into_vec()).ok()?, count)),
-            Value::Real(_) => None,
+            Value::Real(_) | Value::Spread(_) => None,
         };
         series.into_iter().filter_map(row).collect()
     }

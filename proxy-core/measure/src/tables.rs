@@ -1,7 +1,7 @@
 //! The tables of operations: what a row holds, by what it is found, and what one worker publishes.
 
 use crate::Place;
-use crate::histogram::Histogram;
+use crate::histogram::{COUNTS, Coarse, Histogram};
 use crate::table::{Cell, Published};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
@@ -48,13 +48,13 @@ pub(crate) const ITEMS: usize = 4;
 
 /// The numbers, in the order of their families.
 pub(crate) fn items(items: Items) -> [u64; ITEMS] {
-    let Items { sent, returned, affected, modified } = items;
+    let Items { sent, returned, affected, modified, .. } = items;
     [sent, returned, affected, modified]
 }
 
 impl OperationRow {
     pub(crate) fn add_more(&self, these: Items, traits: Traits) {
-        if these == Items::NONE && traits.is_none() {
+        if items(these) == [0; ITEMS] && traits.is_none() {
             return;
         }
         let more = self.more.get_or_init(Box::<MoreCells>::default);
@@ -67,6 +67,30 @@ impl OperationRow {
             if traits.has(*one) {
                 cell.add(1);
             }
+        }
+    }
+}
+
+/// Sizes of the batches of one operation, whatever the resource.
+#[derive(Debug)]
+pub(crate) struct BatchRow {
+    /// Its resource is none.
+    pub(crate) key: OperationKey,
+    pub(crate) sent: Coarse,
+    pub(crate) returned: Coarse,
+}
+
+impl BatchRow {
+    pub(crate) fn new(key: OperationKey) -> BatchRow {
+        BatchRow { key, sent: Coarse::default(), returned: Coarse::default() }
+    }
+
+    pub(crate) fn add(&self, items: Items) {
+        if items.sent > 0 {
+            self.sent.add(&COUNTS, items.sent);
+        }
+        if items.has_batch {
+            self.returned.add(&COUNTS, items.returned);
         }
     }
 }
@@ -138,6 +162,7 @@ impl PlaceRow {
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     pub(crate) operations: Arc<Published<OperationRow>>,
+    pub(crate) batches: Arc<Published<BatchRow>>,
     pub(crate) outcomes: Arc<Published<Counted<OutcomeKey>>>,
     pub(crate) applications: Arc<Published<Counted<ApplicationKey>>>,
     pub(crate) faults: Arc<Published<Counted<FaultKey>>>,

@@ -39,14 +39,14 @@ pub(crate) fn reply(shared: &mut Operation, command: Command, again: bool, tail:
     }
     let n = u64::try_from(tail.n).unwrap_or(0);
     let items = &mut shared.items;
-    items.returned = match (tail.op_code, tail.has_cursor, command) {
-        (OpCode::MSG, true, _) | (OpCode::MSG, _, Command::Distinct) => u64::from(tail.returned),
+    items.has_batch = match (tail.op_code, tail.has_cursor, command) {
+        (OpCode::MSG, true, _) => true,
+        (OpCode::MSG, _, Command::Distinct) => tail.ok == Some(true),
         // The documents of a legacy read; a legacy command's reply is none of the user's.
-        (OpCode::REPLY, _, Command::Find | Command::GetMore) if !tail.query_failure() => {
-            u64::from(tail.returned)
-        }
-        _ => 0,
+        (OpCode::REPLY, _, Command::Find | Command::GetMore) => !tail.query_failure(),
+        _ => false,
     };
+    items.returned = if items.has_batch { u64::from(tail.returned) } else { 0 };
     items.affected = match command {
         Insert | Update | Delete | FindAndModify => n,
         // Its `n` leaves upserts out.

@@ -129,7 +129,7 @@ fn the_process_is_measured() {
 fn items_and_traits_are_written_where_there_are_any() {
     let measure = Measure::new(Limits::default());
     let place = measure.place("orders-db", "orders-rs", "mongo");
-    let items = Items { sent: 3, returned: 0, affected: 2, modified: 1 };
+    let items = Items { sent: 3, affected: 2, modified: 1, ..Items::NONE };
     let traits = Traits::NONE.with(Trait::Many, true).with(Trait::Resent, true).with(Trait::Watch, false);
     // Of two workers, which are added up.
     for _ in 0..2 {
@@ -153,5 +153,43 @@ fn items_and_traits_are_written_where_there_are_any() {
     ];
     assert_eq!(lines, expected);
     let row = measure.operations().into_iter().find(|row| &*row.operation == "update").unwrap();
-    assert_eq!(row.items, Items { sent: 6, returned: 0, affected: 4, modified: 2 });
+    assert_eq!(row.items, Items { sent: 6, affected: 4, modified: 2, ..Items::NONE });
+}
+
+#[test]
+fn batches_have_sizes_by_operation() {
+    let measure = Measure::new(Limits::default());
+    let place = measure.place("orders-db", "orders-rs", "mongo");
+    // Of two workers and two collections, which are added up; an empty batch is one too.
+    for returned in [0, 101] {
+        let local = measure.local();
+        let find = local.intern(NameKind::Operation, &[b"find"]);
+        let insert = local.intern(NameKind::Operation, &[b"insert"]);
+        for resource in ["shop.orders", "shop.carts"] {
+            let resource = local.intern(NameKind::Resource, &[resource.as_bytes()]);
+            let found = Items { returned, has_batch: true, ..Items::NONE };
+            local.record(&Record { items: found, ..Record::new(place, find, resource) });
+            let written = Items { sent: 3, ..Items::NONE };
+            local.record(&Record { items: written, ..Record::new(place, insert, resource) });
+        }
+    }
+    let text = text(&measure);
+    let at = |operation: &str, direction: &str| {
+        format!(
+            r#"{{listener="orders-db",cluster="orders-rs",protocol="mongo",operation="{operation}",direction="{direction}""#
+        )
+    };
+    for line in [
+        "# TYPE weir_operation_batch_items histogram".to_owned(),
+        format!("weir_operation_batch_items_bucket{},le=\"0.0\"}} 2", at("find", "reply")),
+        format!("weir_operation_batch_items_bucket{},le=\"50.0\"}} 2", at("find", "reply")),
+        format!("weir_operation_batch_items_bucket{},le=\"101.0\"}} 4", at("find", "reply")),
+        format!("weir_operation_batch_items_sum{}}} 202.0", at("find", "reply")),
+        format!("weir_operation_batch_items_bucket{},le=\"2.0\"}} 0", at("insert", "request")),
+        format!("weir_operation_batch_items_bucket{},le=\"5.0\"}} 4", at("insert", "request")),
+        format!("weir_operation_batch_items_count{}}} 4", at("insert", "request")),
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    assert!(!text.contains(&at("insert", "reply")) && !text.contains(&at("find", "request")), "{text}");
 }

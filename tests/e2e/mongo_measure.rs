@@ -17,6 +17,7 @@ crate::tests!("mongo_measure":
     documents_cursors_transactions_and_slow_operations,
     authentications_have_an_outcome,
     compression_saves_bytes,
+    compressed_requests_have_a_shape,
 );
 
 /// The families of documents, by the client's word for them.
@@ -48,6 +49,7 @@ fn documents_cursors_transactions_and_slow_operations() {
     let ended = |numbers: &Numbers| numbers.sum("weir_operations_total", &[("operation", "endSessions")]) > 0;
     let numbers = weir.numbers_soon(ended);
     assert_same("documents", &by_client(&printed), &documents(&numbers));
+    batches(&numbers);
     server_agrees(&printed["opcounters"], &numbers);
     traits(&numbers);
     open_things(&numbers);
@@ -114,6 +116,46 @@ fn compression_saves_bytes() {
     }
 }
 
+fn compressed_requests_have_a_shape() {
+    for compressor in ["snappy", "zlib", "zstd"] {
+        let weir = front(mongod());
+        let uri = format!(
+            "mongodb://127.0.0.1:{}/?directConnection=true&compressors={compressor}",
+            weir.port("db")
+        );
+        output(python("mongo_calls.py").args([&uri, "slow"]));
+        let packed = [("compressor", compressor), ("direction", "request")];
+        assert!(weir.numbers().sum("weir_mongo_compressed_bytes_total", &packed) > 0, "{compressor}");
+        let (_, slow) = weir.get("/slow");
+        let kept: Value = serde_json::from_str(&slow).expect("JSON");
+        let finds =
+            kept["operations"].as_array().expect("a list").iter().filter(|one| one["operation"] == "find");
+        let shapes: Vec<_> = finds.map(|one| one["shape"]["text"].as_str().unwrap_or_default()).collect();
+        assert_eq!(shapes, ["{find: ?, filter: {name: ?, $where: ?}, limit: ?, singleBatch: ?}"], "{slow}");
+        assert!(!slow.contains("secret"), "no value is kept");
+    }
+}
+
+/// Sizes of batches add up to what was sent and returned.
+fn batches(numbers: &Numbers) {
+    for (direction, what) in [("request", "sent"), ("reply", "returned")] {
+        for operation in ["insert", "update", "delete", "find", "getMore", "aggregate", "distinct"] {
+            let labels = [("operation", operation), ("direction", direction)];
+            let sizes = numbers.sum("weir_operation_batch_items_sum", &labels);
+            let all = numbers.sum(&format!("weir_operation_items_{what}_total"), &[("operation", operation)]);
+            assert_eq!(sizes, all, "{operation} {direction}");
+        }
+    }
+    let finds = [("operation", "find"), ("direction", "reply")];
+    let of = |labels: &[(&str, &str)]| numbers.sum("weir_operation_batch_items_bucket", labels);
+    let at_most = |le| of(&[finds[0], finds[1], ("le", le)]);
+    assert_eq!(numbers.sum("weir_operation_batch_items_count", &finds), at_most("+Inf"));
+    assert!(
+        at_most("0.0") < at_most("101.0") && at_most("101.0") == at_most("+Inf"),
+        "batches of 100 at most"
+    );
+}
+
 /// docs/mongodb.md says what each of the server's opcounters is in Weir's numbers.
 fn server_agrees(opcounters: &Value, numbers: &Numbers) {
     let on_people = |name| [("operation", name), ("resource", "measured.people")];
@@ -145,13 +187,16 @@ fn traits(numbers: &Numbers) {
 fn open_things(numbers: &Numbers) {
     let ended = |family, end| numbers.sum(family, &[("listener", "db"), ("end", end)]);
     assert_eq!(ended("weir_mongo_cursors_total", "exhausted"), 1);
-    assert_eq!(ended("weir_mongo_cursor_batches_total", "exhausted"), 3);
+    assert_eq!(ended("weir_mongo_cursor_batches_sum", "exhausted"), 3);
+    assert_eq!(ended("weir_mongo_cursor_batches_count", "exhausted"), 1);
+    assert_eq!(ended("weir_mongo_cursor_duration_seconds_count", "killed"), 2);
     assert_eq!(ended("weir_mongo_cursors_total", "killed"), 2, "one half read, one change stream");
     assert_eq!(numbers.sum("weir_mongo_cursors_open", &[]), 0);
     assert_eq!(numbers.sum("weir_mongo_transactions_started_total", &[]), 2);
     assert_eq!(ended("weir_mongo_transactions_total", "committed"), 1);
     assert_eq!(ended("weir_mongo_transactions_total", "aborted"), 1);
-    assert_eq!(ended("weir_mongo_transaction_statements_total", "committed"), 2);
+    assert_eq!(ended("weir_mongo_transaction_statements_sum", "committed"), 2);
+    assert_eq!(ended("weir_mongo_transaction_duration_seconds_count", "committed"), 1);
     assert_eq!(numbers.sum("weir_mongo_transactions_open", &[]), 0);
     let web = [("application", "weir-e2e-measure"), ("operation", "find"), ("result", "ok")];
     assert_eq!(numbers.sum("weir_application_operations_total", &web), 4);

@@ -21,7 +21,7 @@
 //! | `inflate`, `snappy` | looking into compressed messages in bounded memory |
 //! | `encode` | error replies, CRC-32C |
 //! | `shape` | a command without its values |
-//! | `whole` | a whole message taken apart and put together again |
+//! | `whole` | a whole message taken apart and put together again; the beginning of one in the clear |
 
 mod bson;
 mod command;
@@ -50,4 +50,4 @@ pub use problem::Problem;
 pub use reply::{Labels, ReplyHead};
 pub use request::{ClientMetadata, Flags, Mechanism, RequestHead};
 pub use shape::{MAX_SHAPE, Shape};
-pub use whole::Whole;
+pub use whole::{Whole, opening};

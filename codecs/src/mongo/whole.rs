@@ -1,4 +1,5 @@
-//! A whole message taken apart, and put together again around another document: for the few that are rewritten.
+//! A whole message taken apart, and put together again around another document: for the few that are rewritten. And the
+//! beginning of a message in the clear, for the few that are remarkable.
 
 use bytes::{BufMut, BytesMut};
 
@@ -102,6 +103,37 @@ impl Whole {
             out.put_u32_le(sum);
         }
     }
+}
+
+/// The first bytes of a compressed message in the clear, header included, at most `limit` of them: of `start`, the first
+/// bytes of the message as it came, be it whole or not. Fewer where the compressor gives no more of that (zstd gives
+/// nothing of a block before its end). `None` where it is not compressed, or cannot be read.
+pub fn opening(start: &[u8], inflate: &mut Inflate, limit: usize) -> Option<Vec<u8>> {
+    let header = Header::parse(start).ok().flatten().filter(|header| header.op_code == OpCode::COMPRESSED)?;
+    let body = start.get(HEADER_LENGTH..start.len().min(header.length as usize))?;
+    let (preface, compressed) = body.split_at_checked(COMPRESSED_PREFACE)?;
+    let [a, b, c, d, e, f, g, h, id] = *preface else { return None };
+    let (op_code, length) = (OpCode(i32::from_le_bytes([a, b, c, d])), u32::from_le_bytes([e, f, g, h]));
+    let mut clear = BytesMut::with_capacity(limit.min(HEADER_LENGTH + length as usize));
+    let length_in_the_clear = length.saturating_add(HEADER_LENGTH as u32);
+    clear.put_slice(&Header { length: length_in_the_clear, op_code, ..header }.to_bytes());
+    match Compressor::from_id(id)? {
+        Compressor::Noop => clear.extend_from_slice(compressed),
+        compressor => {
+            let mut stream = inflate.take(compressor, length, compressed).ok()?;
+            let done = stream.run(compressed, |more| {
+                clear.extend_from_slice(more);
+                // Enough: what this says is thrown away.
+                if clear.len() < limit { Ok(more.len()) } else { Err(Problem::Inflated) }
+            });
+            inflate.give_back(stream);
+            if done.is_err() && clear.len() < limit {
+                return None;
+            }
+        }
+    }
+    clear.truncate(limit);
+    Some(clear.into())
 }
 
 fn inflated(

@@ -385,7 +385,8 @@ impl protocol::Protocol for Protocol {
         let cursors = (op.cursor_id, op.left_open);
         op.belongs.ended(&self.ledger, op.command, cursors, &op.shared, ending);
         let cursor = if op.cursor_id == 0 { op.left_open } else { op.cursor_id };
-        self.slow.ended(&session.kept, op.kept, (op.command, cursor), &op.shared, ending);
+        let kept = (&session.kept, &self.shared.inflate);
+        self.slow.ended(kept, op.kept, (op.command, cursor), &op.shared, ending);
     }
 
     fn degrades(&self, session: &Session) -> bool {

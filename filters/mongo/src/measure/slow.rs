@@ -1,21 +1,23 @@
 //! Slow operations and failures: which are kept, and what is known of them.
 //!
 //! The first bytes of each request are copied into a buffer of its connection, [`KEPT_BYTES`] at most, since what turns out
-//! to be slow has long been forwarded. The shape is made from them only then. Drivers have one operation under way on a
-//! connection; of several only the latest has a shape. Nothing is ever kept of commands that hold secrets.
+//! to be slow has long been forwarded. The shape is made from them only then; those of a compressed request are decompressed
+//! first, as far as they go. Drivers have one operation under way on a connection; of several only the latest has a shape.
+//! Nothing is ever kept of commands that hold secrets.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_codecs::mongo::{Command, Shape};
+use weir_codecs::mongo::{Command, Inflate, Shape, opening};
 use weir_config::{Field, Fields, Kind, Table, Walk};
 use weir_decide::exchange::{Operation, Side};
 use weir_decide::protocol::Ending;
 use weir_measure::slow::{ShapeText, SlowOperation};
 use weir_measure::{Counter, Measure, names};
 
-/// The most bytes of a request that are kept to make a shape of.
+/// The most bytes of a request that are kept to make a shape of, and the most of them when decompressed.
 const KEPT_BYTES: usize = 4096;
 
 /// A threshold: up to an hour.
@@ -101,8 +103,15 @@ impl Kept {
         self.number
     }
 
-    fn shape(&self, number: u32) -> Option<ShapeText> {
-        let shape = (number != 0 && number == self.number).then(|| Shape::of(&self.bytes))??;
+    /// What is kept of the request with this number, if it is still there.
+    fn of(&self, number: u32) -> Option<&[u8]> {
+        (number != 0 && number == self.number).then_some(&self.bytes)
+    }
+
+    fn shape(&self, number: u32, inflate: &RefCell<Inflate>) -> Option<ShapeText> {
+        let bytes = self.of(number)?;
+        let clear = opening(bytes, &mut inflate.borrow_mut(), KEPT_BYTES);
+        let shape = Shape::of(clear.as_deref().unwrap_or(bytes))?;
         Some(ShapeText { text: shape.text, hash: shape.hash })
     }
 }
@@ -140,7 +149,7 @@ impl Slow {
     /// An operation has ended: is it to be kept?
     pub(crate) fn ended(
         &self,
-        kept: &Kept,
+        (kept, inflate): (&Kept, &RefCell<Inflate>),
         number: u32,
         (command, cursor): (Command, i64),
         op: &Operation,
@@ -152,7 +161,7 @@ impl Slow {
         let left = |side| op.parked && side == Side::Client;
         let failed = ending.outcome.fault.is_some_and(|fault| !left(fault.side));
         if (slow || failed) && !command.is_sensitive() {
-            self.keep(kept.shape(number), cursor, op, ending, failed);
+            self.keep(kept.shape(number, inflate), cursor, op, ending, failed);
         }
     }
 

@@ -77,3 +77,26 @@ fn only_the_latest_request_of_a_connection_has_a_shape() {
     let shapes: Vec<_> = kept.iter().map(|one| one.shape.as_ref().map(|shape| shape.text.as_str())).collect();
     assert_eq!(shapes, [Some("{find: ?, filter: {b: ?}}"), None]);
 }
+
+#[test]
+fn compressed_requests_have_the_same_shape() {
+    let mut connection = Connection::new();
+    let clear = op_msg(77, 0, 0, &doc! { "find": "orders", "filter": { "name": "secret" }, "$db": "shop" });
+    let packed = snap::raw::Encoder::new().compress_vec(&clear[16..]).unwrap();
+    let mut message = Vec::new();
+    for word in [25 + packed.len() as i32, 77, 0, 2012, 2013, clear.len() as i32 - 16] {
+        message.extend(word.to_le_bytes());
+    }
+    message.push(1);
+    message.extend(packed);
+    for message in [clear, message] {
+        let mut op = connection.send(&message);
+        connection.begun(&mut op, &message);
+        let outcome = connection.reply(&mut op, doc! { "ok": 1 });
+        connection.ended(&mut op, &outcome, Now(0), Now(1_000_000_000));
+    }
+    let kept = connection.measure.slow().latest();
+    assert_eq!(kept.len(), 2);
+    assert_eq!(kept[0].shape.as_ref().map(|s| s.text.as_str()), Some("{find: ?, filter: {name: ?}}"));
+    assert_eq!(kept[0].shape, kept[1].shape);
+}

@@ -30,7 +30,7 @@ pub fn start(config: &Config, server: &Arc<Server>, measure: &Arc<Measure>) -> R
     let Some(address) = config.admin else { return Ok(None) };
     let settings = Settings {
         address,
-        hosts: Vec::new(),
+        hosts: config.admin_hosts.iter().map(|host| host.to_string()).collect(),
         version: env!("CARGO_PKG_VERSION"),
         protocols: FILTERS.iter().map(|filter| filter.section().key()).collect(),
         bounds: Bounds::default(),

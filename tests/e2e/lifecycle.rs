@@ -21,6 +21,7 @@ crate::tests!("lifecycle":
     a_second_signal_ends_it_at_once,
     a_second_weir_on_the_same_port_is_an_error,
     the_admin_answers,
+    the_admin_answers_under_its_names,
     a_scrape_is_what_prometheus_reads,
 );
 
@@ -218,6 +219,17 @@ fn the_admin_answers() {
         weir.admin()
     );
     assert_eq!(net::exchange(weir.admin(), &origin).0, 403);
+}
+
+fn the_admin_answers_under_its_names() {
+    let (_nginx, _folder, port) = origin();
+    let weir = Weir::start(&format!("admin_hosts: [weir.monitoring.svc]\n{}", simple(port)));
+    for (host, status) in
+        [("weir.monitoring.svc:9901", 200), ("WEIR.monitoring.svc", 200), ("monitoring.svc", 403)]
+    {
+        let asked = format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        assert_eq!(net::exchange(weir.admin(), &asked).0, status, "{host}");
+    }
 }
 
 fn a_scrape_is_what_prometheus_reads() {

@@ -11,7 +11,7 @@ pub struct Diff {
     pub listeners: Changes,
     /// The clusters.
     pub clusters: Changes,
-    /// Top-level keys that changed and hold only from the next start: `workers`, `admin`, `log`, `limits`.
+    /// Top-level keys that changed and hold only from the next start: `workers`, `admin`, `admin_hosts`, `log`, `limits`.
     pub needs_restart: Vec<&'static str>,
     /// `drain_timeout` changed; it holds at once.
     pub drain_timeout: bool,
@@ -72,6 +72,7 @@ impl Config {
         let restart = [
             ("workers", old.workers != new.workers),
             ("admin", old.admin != new.admin),
+            ("admin_hosts", old.admin_hosts != new.admin_hosts),
             ("log", old.log != new.log),
             ("limits", old.limits != new.limits),
         ];

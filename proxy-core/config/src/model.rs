@@ -22,6 +22,8 @@ pub struct Config {
     pub workers: Option<NonZeroUsize>,
     /// Where the admin API listens; `None`: nowhere.
     pub admin: Option<SocketAddr>,
+    /// Names under which the admin API may be asked, beside its address.
+    pub admin_hosts: Vec<Arc<str>>,
     /// How logs are written.
     pub log: Log,
     /// How long a drain may take before what is still open is cut off.

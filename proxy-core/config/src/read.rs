@@ -7,6 +7,7 @@ use crate::model::{
     LogLevel, OutlierEjection, RetryBudget, ServerTls, Source, Upstream, split_host_port,
 };
 use crate::node::{Entry, Node};
+use crate::table::Kind;
 use crate::tables::{CIRCUIT_BREAKER, CLUSTER, FILE, LISTENER};
 use crate::walk::{Fields, Walk};
 use crate::{Section, Settings};
@@ -36,10 +37,16 @@ pub(crate) fn config<'a>(walk: &mut Walk<'a>, root: &'a Node, sections: &[&dyn S
     {
         walk.warn(node, "the admin API has no authentication, and can be reached from outside of this host");
     }
+    let admin_hosts = file.items(walk, "admin_hosts").unwrap_or_default();
+    let admin_hosts: Vec<_> = admin_hosts.iter().filter_map(|host| walk.text(host, &Kind::Host)).collect();
+    if let (None, Some(node)) = (admin, file.child("admin_hosts")) {
+        walk.warn(node, "there is no admin API that could be asked under these names: `admin` is left out");
+    }
     Some(Config {
         file: walk.file(),
         workers: file.number::<usize>(walk, "workers").and_then(std::num::NonZeroUsize::new),
         admin,
+        admin_hosts,
         log: log(walk, &file),
         drain_timeout: file.duration(walk, "drain_timeout").unwrap_or_default(),
         limits: limits(walk, &file),

@@ -31,6 +31,12 @@ pub static FILE: Table = Table {
             "Where the admin API listens: metrics, state, this configuration. It has no authentication: keep it on loopback. \
              Left out: nowhere.",
         ),
+        Field::optional(
+            "admin_hosts",
+            Kind::List { item: &Kind::Host, min: 1, max: 64 },
+            "Names under which the admin API may be asked, beside its address and `localhost`: for whoever scrapes it by a name. \
+             Left out: none, so that no page in a browser gets at it by DNS rebinding.",
+        ),
         Field::optional("log", Kind::Table(&LOG), "How logs are written. Left out: as with `{}`."),
         Field::with_default(
             "drain_timeout",

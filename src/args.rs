@@ -44,6 +44,9 @@ pub enum Command {
         /// Where the admin API listens
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
         admin: SocketAddr,
+        /// The name server to ask for a mongodb+srv:// name, instead of those in /etc/resolv.conf
+        #[arg(long, value_name = "ADDRESS")]
+        resolver: Option<SocketAddr>,
         /// Print the configuration file that this stands for, and end
         #[arg(long)]
         print_config: bool,

@@ -44,18 +44,18 @@ fn command(command: Command) -> Result<ExitCode> {
         Command::Run { file } => run::run(&Origin::File(&file)),
         Command::Check { file, json } => Ok(check::check(&file, json)),
         #[cfg(feature = "mongo")]
-        Command::Mongo { uri, listen, advertise, admin, print_config } => {
-            let wish = mongo::Wish::new(&uri, listen, advertise, admin)?;
+        Command::Mongo { uri, listen, advertise, admin, resolver, print_config } => {
+            let wish = mongo::Wish::new(&uri, listen, admin, mongo::Means { advertise, resolver })?;
             let config = wish.config();
             if print_config {
                 print!("{config}");
                 return Ok(ExitCode::SUCCESS);
             }
             let found = wish.look();
-            run::run_beside(&Origin::Text(&config), |server| {
+            run::run_beside(&Origin::Text(&config), |server, admin| {
                 let server = Arc::clone(server);
                 async move {
-                    print!("{}", wish.advice(&server, &found).await);
+                    print!("{}", wish.advice(&server, admin, &found).await);
                     std::future::pending().await
                 }
             })

@@ -4,6 +4,7 @@ use crate::filters::{self, FILTERS};
 use crate::log::Logs;
 use crate::watch::Watched;
 use anyhow::{Context as _, Result};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,20 +49,21 @@ impl Origin<'_> {
 
 /// Runs until a signal ends it.
 pub fn run(origin: &Origin<'_>) -> Result<ExitCode> {
-    run_beside(origin, |_| std::future::pending())
+    run_beside(origin, |_, _| std::future::pending())
 }
 
-/// Runs until a signal ends it or `beside` does, which is begun once everything listens.
+/// Runs until a signal ends it or `beside` does, which is begun once everything listens, and told where the admin API does.
 pub fn run_beside<F: Future<Output = ()>>(
     origin: &Origin<'_>,
-    beside: impl FnOnce(&Arc<Server>) -> F,
+    beside: impl FnOnce(&Arc<Server>, Option<SocketAddr>) -> F,
 ) -> Result<ExitCode> {
     let Some(config) = origin.read() else { return Ok(ExitCode::FAILURE) };
     let logs = Arc::new(Logs::start(&config.log)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let mut process = Process::start(config, Arc::clone(&logs), origin).await?;
-        let beside = beside(&process.server);
+        let admin = process.console.as_ref().map(weir_console::Console::address);
+        let beside = beside(&process.server, admin);
         process.live(beside).await
     });
     logs.finish();

@@ -30,7 +30,7 @@ pub fn run(seconds: Option<u64>, redraw: Redraw) -> Result<ExitCode> {
     let taken = std::net::TcpListener::bind(ADMIN).is_err();
     let admin = if taken { SocketAddr::new(ADMIN.ip(), free_port()?) } else { ADMIN };
     let redraw = redraw == Redraw::Auto && std::io::IsTerminal::is_terminal(&std::io::stdout());
-    run_beside(&Origin::Text(&config(&servers, admin)), |server| {
+    run_beside(&Origin::Text(&config(&servers, admin)), |server, _| {
         show(Arc::clone(server), admin, seconds, redraw)
     })
 }

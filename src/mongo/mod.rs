@@ -9,8 +9,9 @@ pub use uri::Uri;
 
 use anyhow::{Context as _, Result, bail};
 use bson::{Document, doc};
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::path::PathBuf;
 use std::time::Duration;
 use weir_drive::Server;
 
@@ -40,12 +41,22 @@ pub struct Wish {
     pub admin: SocketAddr,
 }
 
+/// How the wish is to be read.
+#[derive(Debug, Default)]
+pub struct Means {
+    /// Under which host drivers reach Weir.
+    pub advertise: Option<String>,
+    /// The name server to ask for a `mongodb+srv://` name, instead of the system's.
+    pub resolver: Option<SocketAddr>,
+}
+
 impl Wish {
     /// Reads the connection string, and looks up a `mongodb+srv://` name.
-    pub fn new(uri: &str, listen: SocketAddr, advertise: Option<String>, admin: SocketAddr) -> Result<Wish> {
+    pub fn new(uri: &str, listen: SocketAddr, admin: SocketAddr, means: Means) -> Result<Wish> {
+        let Means { advertise, resolver } = means;
         let mut uri = Uri::parse(uri)?;
         if uri.is_srv {
-            srv::resolve(&mut uri)?;
+            srv::resolve(&mut uri, resolver)?;
         }
         if listen.ip().is_unspecified() && advertise.is_none() && !uri.direct {
             bail!("--listen {listen}: drivers must be told an address, so --advertise HOST is needed");
@@ -88,12 +99,13 @@ impl Wish {
 
     /// What the first server that answers says of itself; `Err`: none did.
     pub fn look(&self) -> Result<Document> {
-        if self.uri.tls {
-            bail!("it speaks TLS");
-        }
+        let tls = self.uri.tls.then(|| weir_config::ClientTls {
+            ca: self.uri.ca.as_ref().map(PathBuf::from),
+            ..weir_config::ClientTls::default()
+        });
         let mut last = anyhow::anyhow!("there is no server");
         for server in &self.uri.servers {
-            match hello(server) {
+            match ask(server, tls.as_ref()) {
                 Ok(hello) => return Ok(hello),
                 Err(error) => last = error.context(server.clone()),
             }
@@ -102,7 +114,13 @@ impl Wish {
     }
 
     /// What to tell the person: the URI to give the application. Waits until the members have their addresses.
-    pub async fn advice(&self, server: &Server, found: &Result<Document>) -> String {
+    /// `admin` is where the admin API really listens.
+    pub async fn advice(
+        &self,
+        server: &Server,
+        admin: Option<SocketAddr>,
+        found: &Result<Document>,
+    ) -> String {
         let listen = server.address("mongo").unwrap_or(self.listen);
         let set = match found {
             Ok(hello) => hello.get_str("setName").ok().map(str::to_owned),
@@ -116,13 +134,27 @@ impl Wish {
         let host = self.advertise.clone().unwrap_or_else(|| listen.ip().to_string());
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         let hosts: Vec<String> = hosts.iter().map(|port| format!("{host}:{port}")).collect();
+        let is_member = set.is_some();
         let set = set.filter(|_| !self.uri.direct);
-        let uri = self.uri.fronted(&hosts.join(","), set.as_deref());
+        let uri = self.uri.fronted(&hosts.join(","), set.as_deref(), self.uri.direct);
         let mut text = match &set {
             Some(set) => format!("Weir fronts the replica set {set}: {}\n", names(found, &self.uri)),
             None => format!("Weir fronts {}\n", self.uri.servers.join(", ")),
         };
         text += &format!("  for the application    {uri}\n");
+        match (&set, hosts.first()) {
+            (Some(_), Some(host)) => {
+                let one = self.uri.fronted(host, None, true);
+                text += &format!(
+                    "  for one member alone   {one}\n\
+                     \x20                        directConnection=true keeps a driver there: without it, it goes to all members\n"
+                );
+            }
+            _ if is_member => {
+                text += "  directConnection=true  is to stay: without it a driver asks for the members, and goes to them past Weir\n";
+            }
+            _ => {}
+        }
         if self.uri.has_credentials {
             text += "  credentials            those of the application, as before: put them in front of the hosts\n";
         }
@@ -133,7 +165,7 @@ impl Wish {
                  \x20                        members get ports of {first}-{last}\n"
             );
         }
-        let admin = self.admin;
+        let admin = admin.unwrap_or(self.admin);
         text + &format!("  watch it               weir stats --admin {admin}   http://{admin}/metrics\n")
     }
 
@@ -171,12 +203,19 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Asks a server what it is.
-fn hello(server: &str) -> Result<Document> {
+/// Asks a server what it is, in the clear or through TLS.
+fn ask(server: &str, tls: Option<&weir_config::ClientTls>) -> Result<Document> {
     let address = server.to_socket_addrs()?.next().context("the name has no address")?;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    match tls {
+        None => hello(&mut stream),
+        Some(tls) => hello(&mut weir_drive::tls::blocking::connect(tls, server, stream)?),
+    }
+}
+
+fn hello(stream: &mut (impl Read + Write)) -> Result<Document> {
     let body = doc! { "hello": 1, "$db": "admin" }.to_vec()?;
     let mut message = Vec::new();
     let length = i32::try_from(16 + 4 + 1 + body.len())?;
@@ -186,6 +225,7 @@ fn hello(server: &str) -> Result<Document> {
     message.push(0);
     message.extend_from_slice(&body);
     stream.write_all(&message)?;
+    stream.flush()?;
     let mut head = [0; 21];
     stream.read_exact(&mut head)?;
     let [a, b, c, d, ..] = head;
@@ -203,7 +243,8 @@ mod tests {
     use super::*;
 
     fn wish(uri: &str, listen: &str) -> Result<Wish> {
-        Wish::new(uri, listen.parse().unwrap(), None, SocketAddr::from(([127, 0, 0, 1], 9901)))
+        let admin = SocketAddr::from(([127, 0, 0, 1], 9901));
+        Wish::new(uri, listen.parse().unwrap(), admin, Means::default())
     }
 
     #[test]

@@ -15,9 +15,10 @@ const SRV: u16 = 33;
 const MOST_JUMPS: usize = 16;
 
 /// Replaces the name of a `mongodb+srv://` string by the servers and options that it stands for.
-pub fn resolve(uri: &mut Uri) -> Result<()> {
+/// Asks `resolver`, or the system's name servers.
+pub fn resolve(uri: &mut Uri, resolver: Option<SocketAddr>) -> Result<()> {
     let name = uri.servers.first().cloned().unwrap_or_default();
-    let servers = name_servers();
+    let servers = resolver.map_or_else(name_servers, |resolver| vec![resolver]);
     uri.servers = Vec::new();
     for record in ask(&servers, &format!("_mongodb._tcp.{name}"), SRV)? {
         let Record::Server { host, port } = record else { continue };

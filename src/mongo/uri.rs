@@ -117,9 +117,9 @@ impl Uri {
     }
 
     /// The string to give the application: these hosts instead of the servers, without credentials.
-    pub fn fronted(&self, hosts: &str, replica_set: Option<&str>) -> String {
+    pub fn fronted(&self, hosts: &str, replica_set: Option<&str>, direct: bool) -> String {
         let ours = replica_set.map(|set| ("replicaSet".to_owned(), set.to_owned()));
-        let direct = self.direct.then(|| ("directConnection".to_owned(), "true".to_owned()));
+        let direct = direct.then(|| ("directConnection".to_owned(), "true".to_owned()));
         let options: Vec<String> = ours
             .iter()
             .chain(&direct)
@@ -257,8 +257,10 @@ mod tests {
     #[test]
     fn the_applications_string_keeps_what_is_its_own() {
         let uri = "mongodb://app:hunter2@a,b/shop?replicaSet=rs&tls=true&authSource=admin&W=majority&authMechanismProperties=X:y";
-        let fronted = Uri::parse(uri).unwrap().fronted("weir:1,weir:2", Some("rs"));
+        let fronted = Uri::parse(uri).unwrap().fronted("weir:1,weir:2", Some("rs"), false);
         assert_eq!(fronted, "mongodb://weir:1,weir:2/shop?replicaSet=rs&authSource=admin&w=majority");
-        assert_eq!(Uri::parse("mongodb://a").unwrap().fronted("weir:1", None), "mongodb://weir:1/");
+        let fronted = |direct| Uri::parse("mongodb://a").unwrap().fronted("weir:1", None, direct);
+        assert_eq!(fronted(false), "mongodb://weir:1/");
+        assert_eq!(fronted(true), "mongodb://weir:1/?directConnection=true");
     }
 }

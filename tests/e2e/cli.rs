@@ -1,9 +1,8 @@
 //! The command line, as a person types it.
 
 use crate::support::{
-    net,
-    parts::{self, json, mongod, python},
-    process::{Process, output},
+    net, parts,
+    process::output,
     weir::{Weir, binary},
 };
 use serde_json::Value;
@@ -13,9 +12,6 @@ crate::tests!("cli":
     version_and_help,
     check_says_everything_at_once,
     check_warns_of_grpc_over_http1,
-    mongo_fronts_without_a_file,
-    mongo_fronts_a_replica_set,
-    mongo_prints_the_file_it_stands_for,
     stats_shows_what_happened,
     demo_moves_every_table,
 );
@@ -66,71 +62,6 @@ fn check_warns_of_grpc_over_http1() {
         assert!(checked.status.success(), "{config}{said}");
         assert_eq!(said.contains("give it `protocol: http2`"), warned, "{config}{said}");
     }
-}
-
-fn mongo_fronts_without_a_file() {
-    let (listen, admin) = (net::free_port(), net::free_port());
-    let mut front = binary();
-    front.args(["mongo", &format!("mongodb://127.0.0.1:{}", mongod())]);
-    front.args(["--listen", &format!("127.0.0.1:{listen}"), "--admin", &format!("127.0.0.1:{admin}")]);
-    let mut front = Process::start("weir mongo", front.stdout(Stdio::piped()).stderr(Stdio::null()));
-    let mut said = String::new();
-    while !said.contains("mongodb://127.0.0.1:") || !said.contains(&listen.to_string()) {
-        said += &front.line();
-        said.push('\n');
-    }
-    // A standalone server needs no option in the URI; the application runs on what was printed.
-    let uri = said
-        .split_whitespace()
-        .find(|word| word.starts_with(&format!("mongodb://127.0.0.1:{listen}")))
-        .expect("a URI");
-    assert!(!uri.contains("directConnection"), "{said}");
-    net::wait_for(admin);
-    json(python("mongo.py").arg(uri).arg("cli"));
-    let table = output(binary().args(["stats", "--admin", &format!("127.0.0.1:{admin}")]));
-    assert!(table.lines().any(|line| line.contains("insert") && line.contains("cli.people")), "{table}");
-    front.signal("TERM");
-    assert_eq!(front.wait(), Some(0));
-}
-
-fn mongo_fronts_a_replica_set() {
-    let set = parts::replica_set().read().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let (listen, admin) = (net::free_range(12), net::free_port());
-    let uri = format!(
-        "mongodb://app:hunter2@127.0.0.1:{},127.0.0.1:{}/?retryWrites=true",
-        set.ports[2], set.ports[0]
-    );
-    let mut front = binary();
-    front.args(["mongo", &uri, "--listen", &format!("127.0.0.1:{listen}")]);
-    front.args(["--admin", &format!("127.0.0.1:{admin}")]);
-    let mut front = Process::start("weir mongo", front.stdout(Stdio::piped()).stderr(Stdio::null()));
-    let mut said = String::new();
-    while !said.contains("for the application") {
-        said += &front.line();
-        said.push('\n');
-    }
-    let given = said.split_whitespace().find(|word| word.starts_with("mongodb://")).expect("a URI");
-    let hosts = [listen, listen + 1, listen + 2].map(|port| format!("127.0.0.1:{port}")).join(",");
-    assert_eq!(given, format!("mongodb://{hosts}/?replicaSet={}&retryWrites=true", parts::SET), "{said}");
-    assert!(!said.contains("hunter2"), "{said}");
-    let printed = json(python("mongo_members.py").arg(given).arg("cli_members").arg("all"));
-    assert_eq!(printed["known"], serde_json::json!(hosts.split(',').collect::<Vec<_>>()));
-    front.signal("TERM");
-    assert_eq!(front.wait(), Some(0));
-}
-
-fn mongo_prints_the_file_it_stands_for() {
-    let printed = output(binary().args([
-        "mongo",
-        "mongodb://app:secret@127.0.0.1:27017/?directConnection=true",
-        "--print-config",
-    ]));
-    assert!(!printed.contains("secret") && !printed.contains("app:"), "{printed}");
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("weir.yaml");
-    std::fs::write(&file, &printed).expect("ours");
-    output(binary().arg("check").arg(&file));
-    assert!(printed.contains("127.0.0.1:27017") && printed.contains("127.0.0.1:27018"), "{printed}");
 }
 
 fn stats_shows_what_happened() {

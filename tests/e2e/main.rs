@@ -23,6 +23,7 @@ mod guards;
 mod http;
 mod lifecycle;
 mod mongo;
+mod mongo_front;
 mod mongo_measure;
 mod mongo_members;
 mod mongo_rules;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         config::tests,
         docs::tests,
         mongo::tests,
+        mongo_front::tests,
         mongo_measure::tests,
         mongo_members::tests,
         mongo_rules::tests,

@@ -133,7 +133,8 @@ impl ReplicaSet {
     }
 }
 
-fn mongod_at(port: u16, data: &Path) -> Command {
+/// How a mongod with this port and folder is started.
+pub fn mongod_at(port: u16, data: &Path) -> Command {
     let mut mongod = command(part("mongod/fiftyone/db/bin/mongod"));
     mongod.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--port"]);
     mongod.arg(port.to_string()).arg("--dbpath").arg(data);

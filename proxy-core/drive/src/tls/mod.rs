@@ -1,5 +1,6 @@
-//! TLS 1.2 and 1.3 by rustls on aws-lc-rs: [`server`] terminates, [`client`] originates.
+//! TLS 1.2 and 1.3 by rustls on aws-lc-rs: [`server`] terminates, [`client`] originates, [`blocking`] originates for the command line.
 
+pub mod blocking;
 pub mod client;
 pub mod server;
 

@@ -65,7 +65,7 @@ impl Status for Made {
             worker_connections: vec![2, 1],
             listeners: vec![ListenerStatus {
                 config: Arc::clone(&self.config.listeners[0]),
-                address: self.config.listeners[0].bind,
+                address: self.config.listeners[0].bind.clone(),
                 connections: 3,
             }],
             clusters: vec![ClusterStatus {

@@ -6,7 +6,6 @@ use crate::h1;
 use crate::h2;
 use crate::plain::Vocabulary;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use weir_codecs::http1::Limits;
 use weir_decide::exchange::NameId;
 use weir_decide::policy::RetryPolicy;
 use weir_decide::route::RouteTable;
-use weir_drive::{Cluster, Pool, Worker};
+use weir_drive::{Address, Cluster, Pool, Worker};
 use weir_measure::{Counter, Measure, Place, names};
 
 /// A listener on one worker.
@@ -96,14 +95,18 @@ impl Numbers {
 /// The client.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// Its address in text, without the port.
+    /// Its address in text, without the port; `unix:` where it has none.
     pub address: Box<str>,
     /// Whether it speaks TLS with us.
     pub secure: bool,
 }
 
 impl Peer {
-    pub fn new(address: SocketAddr, secure: bool) -> Peer {
-        Peer { address: address.ip().to_canonical().to_string().into(), secure }
+    pub fn new(address: Address, secure: bool) -> Peer {
+        let address = match address {
+            Address::Ip(address) => address.ip().to_canonical().to_string(),
+            Address::Unix => address.to_string(),
+        };
+        Peer { address: address.into(), secure }
     }
 }

@@ -36,10 +36,12 @@
 //! );
 //! ```
 
+mod address;
 mod canonical;
 mod diagnostic;
 mod diff;
 mod model;
+mod network;
 mod node;
 mod read;
 mod reference;
@@ -58,6 +60,7 @@ pub use model::{
     Balance, CircuitBreaker, ClientTls, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat,
     LogLevel, OutlierEjection, RetryBudget, ServerTls, Settings, Source, Upstream,
 };
+pub use network::{Bind, Cidr, UNIX, unix_path};
 pub use node::{Entry, Node, Scalar, Value};
 pub use reference::{reference, reference_of, replace_block};
 pub use schema::schema;

@@ -2,6 +2,7 @@
 //! knows (a port that is taken, a certificate that does not parse, a name that does not resolve).
 
 use crate::diagnostic::{Diagnostic, Position};
+use crate::network::Bind;
 use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
@@ -105,7 +106,9 @@ pub struct Listener {
     /// Where its key stands in the file.
     pub at: Position,
     /// The address it listens on. Port 0: any free port.
-    pub bind: SocketAddr,
+    pub bind: Bind,
+    /// The mode of the file of a Unix socket.
+    pub unix_mode: u32,
     /// TLS towards clients; `None`: plain text.
     pub tls: Option<ServerTls>,
     /// The most connections at a time; further ones are closed at once and counted.
@@ -179,7 +182,7 @@ pub enum Source {
 /// One listed endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointSpec {
-    /// `host:port`; an IPv6 address is in brackets.
+    /// `host:port`; an IPv6 address is in brackets. Or `unix:` and an absolute path.
     pub address: Arc<str>,
     /// Its share of the load, relative to the others', from 1.
     pub weight: u32,

@@ -6,13 +6,13 @@ use crate::model::{
     Balance, CircuitBreaker, ClientTls, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat,
     LogLevel, OutlierEjection, RetryBudget, ServerTls, Source, Upstream, split_host_port,
 };
+use crate::network::{Bind, unix_path};
 use crate::node::{Entry, Node};
 use crate::table::Kind;
 use crate::tables::{CIRCUIT_BREAKER, CLUSTER, FILE, LISTENER};
 use crate::walk::{Fields, Walk};
 use crate::{Section, Settings};
 use hashbrown::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,11 +87,11 @@ fn listeners(walk: &mut Walk<'_>, file: &Fields<'_>, sections: &[&dyn Section]) 
         walk.warn(node, "there is no listener: nothing will be served");
     }
     let mut listeners = Vec::with_capacity(entries.len());
-    let mut taken: HashMap<SocketAddr, Arc<str>> = HashMap::default();
+    let mut taken: HashMap<Bind, Arc<str>> = HashMap::default();
     for entry in entries {
         let Some(listener) = listener(walk, entry, sections) else { continue };
-        if listener.bind.port() != 0
-            && let Some(other) = taken.insert(listener.bind, listener.name.clone())
+        if listener.bind.ip().is_none_or(|address| address.port() != 0)
+            && let Some(other) = taken.insert(listener.bind.clone(), listener.name.clone())
         {
             let node = entry.value().child("bind").unwrap_or(entry.value());
             walk.error(node, format!("`listeners.{other}` listens on this address too"));
@@ -107,7 +107,8 @@ fn listener(walk: &mut Walk<'_>, entry: &Entry, sections: &[&dyn Section]) -> Op
     let fields = walk.fields_with(entry.value(), &LISTENER, &keys)?;
     let section = section(walk, entry, sections);
     let tls = fields.table(walk, "tls").map(|tls| server_tls(walk, &tls));
-    let bind = fields.bind(walk, "bind");
+    let bind = fields.listen(walk, "bind");
+    let unix_mode = unix_mode(walk, &fields, bind.as_ref());
     let max_connections = fields.number(walk, "max_connections").unwrap_or_default();
     let idle_timeout = fields.duration(walk, "idle_timeout").filter(|timeout| *timeout > Duration::ZERO);
     let (protocol, settings) = section?;
@@ -119,6 +120,7 @@ fn listener(walk: &mut Walk<'_>, entry: &Entry, sections: &[&dyn Section]) -> Op
         name: entry.key().into(),
         at: entry.key_position(),
         bind: bind?,
+        unix_mode,
         tls: match tls {
             None => None,
             Some(tls) => Some(tls?),
@@ -130,6 +132,20 @@ fn listener(walk: &mut Walk<'_>, entry: &Entry, sections: &[&dyn Section]) -> Op
         text: text.into(),
         print,
     })
+}
+
+fn unix_mode(walk: &mut Walk<'_>, fields: &Fields<'_>, bind: Option<&Bind>) -> u32 {
+    let text = fields.text(walk, "unix_mode").unwrap_or_default();
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
+    let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
+    if let Some(node) = fields.child("unix_mode").filter(|node| !node.is_broken()) {
+        if mode.is_none() {
+            walk.error(node, "expected the mode of a file, such as `0660`");
+        } else if bind.is_some_and(|bind| bind.path().is_none()) {
+            walk.error(node, "`unix_mode` is of no use where `bind` is no Unix socket");
+        }
+    }
+    mode.unwrap_or_default()
 }
 
 /// The one section of a listener, read by its filter.
@@ -171,6 +187,16 @@ fn cluster(walk: &mut Walk<'_>, entry: &Entry, standard: CircuitBreaker) -> Opti
     let fields = walk.fields(entry.value(), &CLUSTER)?;
     let source = source(walk, &fields);
     let tls = fields.table(walk, "tls").map(|tls| client_tls(walk, &tls));
+    if let (Some(tls), Some(Source::Endpoints(list))) = (&tls, &source)
+        && tls.sni.is_none()
+        && let Some(socket) = list.iter().find(|endpoint| unix_path(&endpoint.address).is_some())
+        && let Some(node) = fields.child("tls")
+    {
+        walk.error(
+            node,
+            format!("`{}` has no name that its certificate could be for: give `sni`", socket.address),
+        );
+    }
     let protocol = fields.word(walk, "protocol").unwrap_or(Upstream::Http1);
     let balance = fields.word(walk, "balance").unwrap_or(Balance::RoundRobin);
     let circuit_breaker =
@@ -227,7 +253,7 @@ fn source(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Source> {
 fn endpoint(walk: &mut Walk<'_>, node: &Node) -> Option<EndpointSpec> {
     use crate::tables::ENDPOINT;
     if node.entries().is_none() {
-        return Some(EndpointSpec { address: walk.host_port(node)?, weight: 1 });
+        return Some(EndpointSpec { address: walk.endpoint(node)?, weight: 1 });
     }
     let fields = walk.fields(node, &ENDPOINT)?;
     let address = fields.text(walk, "address");

@@ -1,8 +1,10 @@
 //! What a piece of text means as a value of a kind. Pure: text in, a value or what is wrong with it out. The defaults of the
 //! field tables go through here too.
 
+use crate::address::{bind, endpoint, host, host_port, listen, network};
+use crate::network::{Bind, Cidr};
 use crate::table::{Choice, Kind, Word};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ pub(crate) enum Parsed {
     Number(u64),
     Duration(Duration),
     Bind(SocketAddr),
+    Listen(Bind),
+    Network(Cidr),
     Word(usize),
 }
 
@@ -53,6 +57,20 @@ impl Parsed {
         }
     }
 
+    pub(crate) fn listen(self) -> Option<Bind> {
+        match self {
+            Parsed::Listen(bind) => Some(bind),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn network(self) -> Option<Cidr> {
+        match self {
+            Parsed::Network(cidr) => Some(cidr),
+            _ => None,
+        }
+    }
+
     pub(crate) fn word<T: Word>(self) -> Option<T> {
         match self {
             Parsed::Word(index) => T::WORDS.get(index).map(|(_, variant)| *variant),
@@ -70,11 +88,11 @@ pub(crate) struct Problem {
     pub hint: Option<String>,
 }
 
-fn problem(expected: impl Into<String>) -> Problem {
+pub(crate) fn problem(expected: impl Into<String>) -> Problem {
     Problem { expected: expected.into(), hint: None }
 }
 
-fn suggest(expected: impl Into<String>, word: impl std::fmt::Display) -> Problem {
+pub(crate) fn suggest(expected: impl Into<String>, word: impl std::fmt::Display) -> Problem {
     Problem { expected: expected.into(), hint: Some(format!("did you mean `{word}`?")) }
 }
 
@@ -95,7 +113,10 @@ pub(crate) fn read(kind: &Kind, text: &str, plain: bool) -> Result<Parsed, Probl
         Kind::Duration { min, max } => duration(text, min, max).map(Parsed::Duration),
         Kind::Size { min, max } => size(text, min, max).map(Parsed::Number),
         Kind::Bind => bind(text).map(Parsed::Bind),
+        Kind::Listen => listen(text).map(Parsed::Listen),
         Kind::HostPort => host_port(text).map(|_| shared(text)),
+        Kind::Endpoint => endpoint(text).map(|()| shared(text)),
+        Kind::Network => network(text).map(Parsed::Network),
         Kind::Host => host(text).map(|()| shared(text)),
         Kind::Method if is_token(text) => Ok(shared(text)),
         Kind::Method => Err(problem(expectation(kind))),
@@ -125,6 +146,15 @@ pub(crate) fn expectation(kind: &Kind) -> String {
         Kind::Bind => {
             "an IP address and a port to listen on, such as `127.0.0.1:8080` or `[::1]:8080`".into()
         }
+        Kind::Listen => {
+            "an IP address and a port to listen on, such as `127.0.0.1:8080` or `[::1]:8080`, or a Unix socket, such as \
+             `unix:/run/weir/db.sock`"
+                .into()
+        }
+        Kind::Endpoint => "a host and a port, such as `db.internal:27017`, `10.0.0.1:80` or `[::1]:80`, or a Unix socket, \
+                           such as `unix:/run/db.sock`"
+            .into(),
+        Kind::Network => "an IP address or a network, such as `10.0.0.1`, `10.0.0.0/8` or `2001:db8::/32`".into(),
         Kind::HostPort => {
             "a host and a port, such as `db.internal:27017`, `10.0.0.1:80` or `[::1]:80`".into()
         }
@@ -295,90 +325,6 @@ fn size(text: &str, min: u64, max: u64) -> Result<u64, Problem> {
         Some(_) => Err(suggest(expected(), format_args!("{number}{unit}"))),
         None => Err(problem(expected())),
     }
-}
-
-fn bind(text: &str) -> Result<SocketAddr, Problem> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok(address);
-    }
-    let expected = expectation(&Kind::Bind);
-    let port = |text: &str| text.parse::<u16>().ok();
-    if let Some(port) = port(text) {
-        return Err(suggest(expected, format_args!("127.0.0.1:{port}")));
-    }
-    Err(match text.rsplit_once(':') {
-        Some((host, p)) if port(p).is_some() => match host {
-            "" | "*" => suggest(expected, format_args!("0.0.0.0:{p}")),
-            "localhost" => suggest(expected, format_args!("127.0.0.1:{p}")),
-            _ => Problem { expected, hint: Some("names are not resolved here".into()) },
-        },
-        _ => match text.parse::<IpAddr>() {
-            Ok(_) => Problem { expected, hint: Some("the port is missing".into()) },
-            Err(_) => problem(expected),
-        },
-    })
-}
-
-/// Splits `host:port`; the host of an IPv6 address keeps its brackets.
-pub(crate) fn host_port(text: &str) -> Result<(&str, u16), Problem> {
-    let expected = expectation(&Kind::HostPort);
-    if let Some((scheme, rest)) = text.split_once("://") {
-        let rest = rest.split('/').next().unwrap_or_default();
-        let hint = match host_port(rest) {
-            Ok((host, port)) => format!("leave `{scheme}://` out: did you mean `{host}:{port}`?"),
-            Err(_) => format!("leave `{scheme}://` out"),
-        };
-        return Err(Problem { expected, hint: Some(hint) });
-    }
-    let missing = Problem { expected: expected.clone(), hint: Some("the port is missing".into()) };
-    let (name, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let Some((inner, after)) = rest.split_once(']') else { return Err(problem(expected)) };
-            if inner.parse::<std::net::Ipv6Addr>().is_err() {
-                return Err(problem(expected));
-            }
-            let Some(port) = after.strip_prefix(':') else { return Err(missing) };
-            (text.get(..inner.len() + 2).unwrap_or_default(), port)
-        }
-        None => {
-            if text.parse::<std::net::Ipv6Addr>().is_ok() {
-                let hint = Some("an IPv6 address goes in brackets: `[address]:port`".to_string());
-                return Err(Problem { expected, hint });
-            }
-            let Some((name, port)) = text.rsplit_once(':') else {
-                return Err(if host(text).is_ok() { missing } else { problem(expected) });
-            };
-            if host(name).is_err() {
-                return Err(problem(expected));
-            }
-            (name, port)
-        }
-    };
-    let digits = port.bytes().all(|b| b.is_ascii_digit());
-    match port.parse::<u16>() {
-        Ok(number) if number > 0 && digits && !port.starts_with('0') => Ok((name, number)),
-        _ => Err(Problem { expected, hint: Some("a port is a number from 1 to 65535".into()) }),
-    }
-}
-
-/// RFC 1123 section 2.1 labels, underscores let pass (they are in wide use inside of networks); or an IP address.
-fn host(text: &str) -> Result<(), Problem> {
-    if text.parse::<IpAddr>().is_ok() {
-        return Ok(());
-    }
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let name = text.strip_suffix('.').unwrap_or(text);
-    // What is all digits and dots is an IPv4 address with a mistake in it, not a name.
-    let numeric = name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    if name.len() <= 253 && !numeric && name.split('.').all(label) {
-        return Ok(());
-    }
-    Err(problem(expectation(&Kind::Host)))
 }
 
 /// A token of RFC 9110 section 5.6.2, at most 64 bytes.

@@ -147,6 +147,9 @@ fn kind(of: &Kind, defs: &mut Map<String, Value>) -> Value {
             out
         }
         Kind::Bind => pattern(r"^(\[[0-9A-Fa-f:.%]+\]|[0-9.]+):[0-9]{1,5}$"),
+        Kind::Listen => pattern(r"^((\[[0-9A-Fa-f:.%]+\]|[0-9.]+):[0-9]{1,5}|unix:/.*[^/])$"),
+        Kind::Endpoint => pattern(r"^((\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z_.-]+):[0-9]{1,5}|unix:/.*[^/])$"),
+        Kind::Network => pattern(r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"),
         Kind::HostPort => pattern(r"^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z_.-]+):[0-9]{1,5}$"),
         Kind::Host => pattern(r"^[0-9A-Za-z_.:-]+$"),
         Kind::Method => pattern(r"^[0-9A-Za-z!#$%&'*+.^_`|~-]{1,64}$"),

@@ -113,6 +113,12 @@ pub enum Kind {
     },
     /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
     Bind,
+    /// Where a listener listens: as [`Kind::Bind`], or a Unix socket: `unix:/run/weir/db.sock`.
+    Listen,
+    /// Where an endpoint is: as [`Kind::HostPort`], or a Unix socket: `unix:/run/db.sock`.
+    Endpoint,
+    /// An IP address or a network: `10.0.0.0/8`, `2001:db8::/32`, `10.0.0.1`.
+    Network,
     /// Where to connect to: `host:port`, `10.0.0.1:80`, `[::1]:80`.
     HostPort,
     /// A host name or an IP address, without a port.

@@ -112,7 +112,18 @@ pub static LISTENER: Table = Table {
     name: "listener",
     doc: "A listening socket. Beside these keys it has exactly one of those of the protocols.",
     fields: &[
-        Field::required("bind", Kind::Bind, "The address. Port 0: any free port."),
+        Field::required(
+            "bind",
+            Kind::Listen,
+            "The address. Port 0: any free port. `unix:/path`: a Unix socket; a socket that nobody listens on any more is \
+             replaced, one that somebody does is an error, and it is removed when Weir ends.",
+        ),
+        Field::with_default(
+            "unix_mode",
+            Kind::Text { max: 4 },
+            "0660",
+            "Who may connect to a Unix socket: the mode of its file, octal.",
+        ),
         Field::optional(
             "tls",
             Kind::Table(&SERVER_TLS),
@@ -156,11 +167,11 @@ pub static CLUSTER: Table = Table {
         Field::optional(
             "endpoints",
             Kind::List {
-                item: &Kind::Either(&Kind::HostPort, &Kind::Table(&ENDPOINT)),
+                item: &Kind::Either(&Kind::Endpoint, &Kind::Table(&ENDPOINT)),
                 min: 1,
                 max: 100_000,
             },
-            "The servers. A name is one endpoint; it is resolved at start and refreshed.",
+            "The servers. A name is one endpoint; it is resolved at start and refreshed. `unix:/path` is a Unix socket.",
         ),
         Field::optional("dns", Kind::HostPort, "A name every address of which is an endpoint."),
         Field::optional(
@@ -213,7 +224,7 @@ pub(crate) static ENDPOINT: Table = Table {
     name: "endpoint",
     doc: "One server, where an address alone does not do.",
     fields: &[
-        Field::required("address", Kind::HostPort, "Where it is."),
+        Field::required("address", Kind::Endpoint, "Where it is."),
         Field::with_default(
             "weight",
             Kind::Integer { min: 1, max: 1000 },

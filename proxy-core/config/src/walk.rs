@@ -3,6 +3,7 @@
 
 use crate::diagnostic::{Diagnostic, Errors, Position};
 use crate::model::Config;
+use crate::network::{Bind, Cidr};
 use crate::node::{Entry, Node, Scalar, Value, path_of, push_key};
 use crate::scalar::{self, Parsed, Problem};
 use crate::table::{Field, Kind, Presence, Rule, Table, Word};
@@ -342,6 +343,16 @@ impl<'a> Walk<'a> {
         self.text(node, &Kind::HostPort)
     }
 
+    /// Where an endpoint is: a host and a port, or `unix:` and a path.
+    pub fn endpoint(&mut self, node: &Node) -> Option<Arc<str>> {
+        self.text(node, &Kind::Endpoint)
+    }
+
+    /// An IP address or a network.
+    pub fn network(&mut self, node: &Node) -> Option<Cidr> {
+        self.parsed(node, &Kind::Network)?.network()
+    }
+
     /// A path; a relative one is relative to the configuration file.
     pub fn path(&mut self, node: &Node) -> Option<PathBuf> {
         let text = self.text(node, &Kind::Path)?;
@@ -445,6 +456,11 @@ impl<'n> Fields<'n> {
     /// An address to listen on.
     pub fn bind(&self, walk: &mut Walk<'_>, key: &str) -> Option<SocketAddr> {
         self.read(walk, key, Parsed::bind)
+    }
+
+    /// Where a listener listens.
+    pub fn listen(&self, walk: &mut Walk<'_>, key: &str) -> Option<Bind> {
+        self.read(walk, key, Parsed::listen)
     }
 
     /// A word of a closed list.

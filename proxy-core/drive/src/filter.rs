@@ -1,11 +1,11 @@
 //! What a protocol is to the core: it reads its section of a listener, and serves the connections that the listener
 //! accepts. `Filter` is one per process and protocol, `Service` one per worker and listener.
 
+use crate::address::Address;
 use crate::drain::Drain;
 use crate::io::Io;
 use crate::listener::Held;
 use crate::worker::Worker;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -96,9 +96,9 @@ pub struct Accepted {
     /// The bytes.
     pub io: Io,
     /// The client's address.
-    pub peer: SocketAddr,
+    pub peer: Address,
     /// The address that the client connected to.
-    pub local: SocketAddr,
+    pub local: Address,
     /// What TLS agreed upon, if anything.
     pub alpn: Option<Alpn>,
     /// The server name that the TLS client asked for.

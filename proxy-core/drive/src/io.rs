@@ -1,13 +1,13 @@
-//! A connection's byte stream: TCP, or TLS over it. One enum, so that the loops are compiled once and every call is a
+//! A connection's byte stream: a socket (TCP or Unix), or TLS over one. One enum, so that the loops are compiled once and every call is a
 //! predictable branch instead of a virtual call.
 
+use crate::socket::Socket;
 use bytes::BytesMut;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// A connection's byte stream. Vectored writes everywhere; the loops count bytes themselves.
 ///
@@ -17,36 +17,48 @@ use tokio::net::TcpStream;
 pub enum Io {
     /// Plain TCP.
     Tcp(TcpStream),
+    /// A plain Unix socket.
+    Unix(UnixStream),
     /// TLS that Weir terminates.
-    Server(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    Server(Box<tokio_rustls::server::TlsStream<Socket>>),
     /// TLS that Weir originates.
-    Client(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    Client(Box<tokio_rustls::client::TlsStream<Socket>>),
+}
+
+impl From<Socket> for Io {
+    fn from(socket: Socket) -> Io {
+        match socket {
+            Socket::Tcp(tcp) => Io::Tcp(tcp),
+            Socket::Unix(unix) => Io::Unix(unix),
+        }
+    }
 }
 
 impl Io {
-    /// The socket beneath.
-    pub fn tcp(&self) -> &TcpStream {
-        match self {
-            Io::Tcp(tcp) => tcp,
+    /// The TCP socket beneath, if it is one.
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        let socket = match self {
+            Io::Tcp(tcp) => return Some(tcp),
+            Io::Unix(_) => return None,
             Io::Server(tls) => tls.get_ref().0,
             Io::Client(tls) => tls.get_ref().0,
+        };
+        match socket {
+            Socket::Tcp(tcp) => Some(tcp),
+            Socket::Unix(_) => None,
         }
     }
 
     /// Whether it is encrypted.
     pub fn is_tls(&self) -> bool {
-        !matches!(self, Io::Tcp(_))
-    }
-
-    /// The peer's address.
-    pub fn peer(&self) -> io::Result<SocketAddr> {
-        self.tcp().peer_addr()
+        !matches!(self, Io::Tcp(_) | Io::Unix(_))
     }
 
     /// Reads into the spare room of `buffer`, which has to have some. `Ok(0)` is the end of the stream.
     pub fn poll_read_buf(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
         match self {
             Io::Tcp(tcp) => pin!(tcp.read_buf(buffer)).poll(cx),
+            Io::Unix(unix) => pin!(unix.read_buf(buffer)).poll(cx),
             Io::Server(tls) => pin!(tls.read_buf(buffer)).poll(cx),
             Io::Client(tls) => pin!(tls.read_buf(buffer)).poll(cx),
         }
@@ -57,19 +69,20 @@ impl Io {
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Io::Tcp(tcp) => tcp.poll_read_ready(cx),
+            Io::Unix(unix) => unix.poll_read_ready(cx),
             Io::Server(tls) => {
-                let (tcp, session) = tls.get_mut();
+                let (socket, session) = tls.get_mut();
                 if buffered(session.process_new_packets()) {
                     return Poll::Ready(Ok(()));
                 }
-                tcp.poll_read_ready(cx)
+                socket.poll_read_ready(cx)
             }
             Io::Client(tls) => {
-                let (tcp, session) = tls.get_mut();
+                let (socket, session) = tls.get_mut();
                 if buffered(session.process_new_packets()) {
                     return Poll::Ready(Ok(()));
                 }
-                tcp.poll_read_ready(cx)
+                socket.poll_read_ready(cx)
             }
         }
     }
@@ -100,6 +113,7 @@ macro_rules! each {
     ($self:ident, $io:ident => $do:expr) => {
         match $self.get_mut() {
             Io::Tcp($io) => $do,
+            Io::Unix($io) => $do,
             Io::Server($io) => $do,
             Io::Client($io) => $do,
         }

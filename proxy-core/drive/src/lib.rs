@@ -34,6 +34,7 @@
 #[cfg(test)]
 extern crate self as weir_drive;
 
+pub mod address;
 pub mod buffers;
 pub mod cluster;
 pub mod context;
@@ -48,6 +49,7 @@ pub mod pool;
 pub mod process;
 pub mod relay;
 pub mod server;
+pub mod socket;
 pub mod time;
 pub mod tls;
 pub mod worker;
@@ -55,6 +57,7 @@ pub mod worker;
 #[cfg(test)]
 mod allocations;
 
+pub use address::Address;
 pub use buffers::Buffers;
 pub use cluster::{Cluster, Connected, Offer, Slot};
 pub use context::Context;
@@ -66,4 +69,5 @@ pub use pool::{Pool, Reusable, Sweep};
 pub use relay::Tcp;
 pub use server::doors::{Front, Fronted};
 pub use server::{Drained, Server, StartError, Status};
+pub use socket::Socket;
 pub use worker::Worker;

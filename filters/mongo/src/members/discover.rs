@@ -57,7 +57,7 @@ impl Discovery {
         };
         let fronted = Rc::new(Cell::new(false));
         let gauge = worker.measure().measure().gauge(&names::MONGO_MEMBERS, &[&listener.name]);
-        let host = host(members.fronting.advertise.as_deref(), listener.bind);
+        let host = host(members.fronting.advertise.as_deref(), listener.bind.ip());
         let round = Round {
             worker: Rc::clone(worker),
             listener: Arc::clone(listener),
@@ -89,8 +89,9 @@ impl Drop for Discovery {
 }
 
 /// What drivers call the host: an IPv6 address is in brackets.
-fn host(advertise: Option<&str>, bind: SocketAddr) -> Arc<str> {
-    let host = advertise.map_or_else(|| bind.ip().to_string(), str::to_owned);
+fn host(advertise: Option<&str>, bind: Option<SocketAddr>) -> Arc<str> {
+    let bound = || bind.map(|bind| bind.ip().to_string());
+    let host = advertise.map(str::to_owned).or_else(bound).unwrap_or_default();
     match host.parse::<std::net::Ipv6Addr>() {
         Ok(_) => format!("[{host}]").into(),
         Err(_) => host.into(),
@@ -251,7 +252,8 @@ impl Round {
 
     /// Has the doors opened; says which ports could not be had.
     async fn front(&self, map: &Map, endpoints: &[Arc<str>]) -> Option<Vec<(u16, std::io::Error)>> {
-        let own = self.listener.bind;
+        // A Unix socket has no ports: `check` does not let it come to this.
+        let own = self.listener.bind.ip()?;
         let ports = map.members.iter().map(|(port, _)| *port).filter(|port| *port != own.port());
         let front = Front {
             listener: Arc::clone(&self.listener.name),
@@ -391,7 +393,7 @@ mod tests {
 
     #[test]
     fn hosts_are_written_so_that_a_port_can_follow() {
-        let bind = "[::1]:1".parse().unwrap();
+        let bind = Some("[::1]:1".parse().unwrap());
         assert_eq!(&*host(None, bind), "[::1]");
         assert_eq!(&*host(Some("db.internal"), bind), "db.internal");
         assert_eq!(&*host(Some("10.0.0.1"), bind), "10.0.0.1");

@@ -123,7 +123,12 @@ pub(crate) fn check(
     config: &Config,
 ) -> Result<Option<String>, BuildError> {
     if let Some(fronting) = &settings.said.fronting {
-        if fronting.advertise.is_none() && listener.bind.ip().is_unspecified() {
+        let Some(bind) = listener.bind.ip() else {
+            let message =
+                "`member_ports` is of no use where `bind` is a Unix socket: members are told apart by ports";
+            return Err(BuildError::new(listener, message));
+        };
+        if fronting.advertise.is_none() && bind.ip().is_unspecified() {
             let message =
                 "`member_ports` needs `advertise` where `bind` is no address that drivers can be told";
             return Err(BuildError::new(listener, message));

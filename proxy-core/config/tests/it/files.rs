@@ -109,7 +109,7 @@ fn every_key_arrives() {
     assert_eq!(tls.certificate, Path::new("etc/edge.pem"));
     assert_eq!(tls.key, Path::new("/keys/edge.key"));
     assert_eq!((edge.max_connections, edge.idle_timeout), (12, None));
-    assert_eq!(edge.bind.port(), 8443);
+    assert_eq!(edge.bind.ip().unwrap().port(), 8443);
     let web = edge.settings.downcast_ref::<WebSettings>().unwrap();
     let [first, second] = web.routes.as_slice() else { panic!("two routes") };
     assert_eq!(first.methods.iter().map(|m| &**m).collect::<Vec<_>>(), ["GET"]);

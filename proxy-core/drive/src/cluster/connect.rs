@@ -4,13 +4,14 @@ use super::Cluster;
 use super::shared::Shared;
 use crate::filter::Alpn;
 use crate::io::Io;
+use crate::socket::Socket;
 use crate::time;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout_at;
 use weir_decide::cluster::{Permit, Pick};
 use weir_decide::exchange::{Fault, Now, Phase, Reason, Side};
@@ -152,22 +153,27 @@ impl Cluster {
     }
 
     async fn make(&self, pick: &Pick, offer: Offer) -> Result<(Io, Option<Alpn>), Failure> {
+        if let Some(path) = weir_config::unix_path(pick.address()) {
+            let socket = UnixStream::connect(path).await;
+            let socket = socket.map_err(|error| Failure::new(Reason::ConnectFailed, error))?;
+            return self.secure(pick, Socket::Unix(socket), offer).await;
+        }
         let addresses = self.addresses.borrow_mut().of(&self.shared.book, pick.address());
         let mut last = Failure::new(Reason::ConnectFailed, "its name has not been resolved");
         for address in addresses.iter() {
             match connect_tcp(*address).await {
-                Ok(tcp) => return self.secure(pick, tcp, offer).await,
+                Ok(tcp) => return self.secure(pick, Socket::Tcp(tcp), offer).await,
                 Err(error) => last = Failure::new(Reason::ConnectFailed, error),
             }
         }
         Err(last)
     }
 
-    async fn secure(&self, pick: &Pick, tcp: TcpStream, offer: Offer) -> Result<(Io, Option<Alpn>), Failure> {
-        let Some(tls) = self.tls.borrow().clone() else { return Ok((Io::Tcp(tcp), None)) };
+    async fn secure(&self, pick: &Pick, socket: Socket, offer: Offer) -> Result<(Io, Option<Alpn>), Failure> {
+        let Some(tls) = self.tls.borrow().clone() else { return Ok((socket.into(), None)) };
         let name = tls.name(&self.config().source, pick.address());
         let name = name.map_err(|error| Failure::new(Reason::TlsFailed, error))?;
-        let stream = tls.connector(offer).connect(name, tcp).await;
+        let stream = tls.connector(offer).connect(name, socket).await;
         let stream = stream.map_err(|error| Failure::new(Reason::TlsFailed, error))?;
         let alpn = stream.get_ref().1.alpn_protocol().and_then(Alpn::parse);
         Ok((Io::Client(Box::new(stream)), alpn))

@@ -63,6 +63,11 @@ impl Addresses {
     }
 }
 
+/// Whether an endpoint's address is a name (and a port), which has to be resolved.
+pub(crate) fn is_name(address: &str) -> bool {
+    weir_config::unix_path(address).is_none() && address.parse::<SocketAddr>().is_err()
+}
+
 /// Asks the resolver thread to look after a cluster's names from now on.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolver(mpsc::UnboundedSender<Request>);
@@ -148,7 +153,7 @@ async fn look_up_endpoints(shared: &Arc<Shared>) -> bool {
     let list = shared.listed();
     let before = shared.book.read();
     let mut asked = tokio::task::JoinSet::new();
-    for spec in list.iter().filter(|spec| spec.address.parse::<SocketAddr>().is_err()) {
+    for spec in list.iter().filter(|spec| is_name(&spec.address)) {
         let (shared, address) = (Arc::clone(shared), Arc::clone(&spec.address));
         let (host, port) = spec.host_port();
         let host = host.to_owned();

@@ -1,7 +1,7 @@
 //! What all workers share of a cluster, beside what `weir-decide` holds: its present configuration, the addresses behind its
 //! names, who waits for a connection, and where the oldest idle one is.
 
-use super::resolve::Book;
+use super::resolve::{Book, is_name};
 use crate::numbers::ClusterNumbers;
 use crate::process::lock;
 use crate::time;
@@ -96,9 +96,8 @@ impl Shared {
 
     /// Whether it has names that the resolver looks after.
     pub(crate) fn has_names(&self) -> bool {
-        let is_name = |spec: &decide::EndpointSpec| spec.address.parse::<std::net::SocketAddr>().is_err();
         matches!(self.current().config.source, config::Source::Dns { .. })
-            || self.listed().iter().any(is_name)
+            || self.listed().iter().any(|spec| is_name(&spec.address))
     }
 
     /// Endpoints that are listed take effect at once; those behind a name when it is resolved.

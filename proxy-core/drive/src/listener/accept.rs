@@ -1,12 +1,12 @@
 //! Accepting from one socket.
 
 use super::Listening;
+use super::sockets::Listener;
+use crate::address::Address;
 use crate::worker::Worker;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 /// After an error such as "no descriptors left", accepting rests this long, then twice as long, and so on.
@@ -17,8 +17,8 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 pub(super) async fn accept(
     listening: Rc<Listening>,
     worker: Rc<Worker>,
-    listener: TcpListener,
-    bound: SocketAddr,
+    listener: Listener,
+    bound: Address,
     mut stopped: oneshot::Receiver<()>,
 ) {
     let mut rest = REST;
@@ -29,9 +29,9 @@ pub(super) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, peer)) => {
+            Ok((socket, peer)) => {
                 rest = REST;
-                listening.place(&worker, tcp, peer, bound);
+                listening.place(&worker, socket, peer, bound);
             }
             Err(error) if is_the_connections(&error) => {}
             Err(error) => {
@@ -46,10 +46,10 @@ pub(super) async fn accept(
         }
     }
     // The system is asked, not the reactor: it may not have heard yet of what came last.
-    let Ok(listener) = listener.into_std() else { return };
-    while let Ok((tcp, peer)) = listener.accept() {
-        let Ok(tcp) = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp)) else { continue };
-        listening.place(&worker, tcp, peer, bound);
+    let Ok(listener) = listener.direct() else { return };
+    while let Ok((socket, peer)) = listener.accept() {
+        let Ok(socket) = socket.attach() else { continue };
+        listening.place(&worker, socket, peer, bound);
     }
 }
 

@@ -4,6 +4,7 @@
 //! The sockets belong to the process and are bound before any worker sees them: the first one exclusively, so that a second
 //! Weir on the same port is an error; then it and the others get SO_REUSEPORT, and the kernel spreads connections over them by
 //! a hash, which wakes one worker per connection and needs no lock. What the hash does unevenly, the hand-over puts right.
+//! A Unix socket cannot be shared like that: one worker accepts from it, and hands over in the same way.
 //! One shared socket would wake every worker for each connection (tokio has no EPOLLEXCLUSIVE), and an accepting
 //! thread would cost each connection a wake-up of another thread.
 //!
@@ -19,6 +20,7 @@ mod limits;
 mod place;
 mod secure;
 mod sockets;
+pub(crate) mod unix;
 
 pub use limits::Held;
 pub(crate) use limits::Shared;
@@ -26,6 +28,7 @@ pub(crate) use place::Handed;
 pub use place::MAX_HANDED;
 pub(crate) use sockets::Sockets;
 
+use crate::address::Address;
 use crate::drain::Drain;
 use crate::filter::Service;
 use crate::worker::Worker;
@@ -103,7 +106,8 @@ impl Listening {
     /// Begins to accept from `sockets`.
     fn begin(self: &Rc<Self>, worker: &Rc<Worker>, sockets: &Arc<Sockets>) -> Option<Accepting> {
         let listener = match sockets.take(worker.index()) {
-            Ok(listener) => listener,
+            Ok(Some(listener)) => listener,
+            Ok(None) => return None,
             Err(error) => {
                 self.shared.numbers.accept_errors.inc();
                 tracing::error!(listener = %self.shared.name, worker = worker.index(), %error, "a socket cannot be used");
@@ -111,7 +115,7 @@ impl Listening {
             }
         };
         let (stop, stopped) = oneshot::channel();
-        let bound = sockets.local;
+        let bound = sockets.local.ip().map_or(Address::Unix, Address::Ip);
         let accepting = accept::accept(Rc::clone(self), Rc::clone(worker), listener, bound, stopped);
         let task = tokio::task::spawn_local(accepting);
         Some(Accepting { sockets: Arc::clone(sockets), _stop: stop, task })

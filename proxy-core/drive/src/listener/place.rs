@@ -3,16 +3,15 @@
 use super::Listening;
 use super::limits::{Counted, Held, Shared, enter};
 use super::secure::{agreed, handshake};
+use crate::address::Address;
 use crate::drain::Drain;
 use crate::filter::Accepted;
-use crate::io::Io;
 use crate::process::Control;
+use crate::socket::{Detached, Socket};
 use crate::worker::Worker;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use tokio::net::TcpStream;
 
 /// The most connections on their way to one worker from others; whoever accepts more serves them itself.
 pub const MAX_HANDED: u32 = 256;
@@ -21,17 +20,17 @@ pub const MAX_HANDED: u32 = 256;
 #[derive(Debug)]
 pub(crate) struct Handed {
     pub(crate) listener: Arc<Shared>,
-    tcp: std::net::TcpStream,
-    peer: SocketAddr,
-    local: SocketAddr,
+    socket: Detached,
+    peer: Address,
+    local: Address,
     counted: Counted,
 }
 
 impl Listening {
     /// Serves a connection that another worker accepted.
     pub(crate) fn adopt(self: &Rc<Self>, worker: &Rc<Worker>, handed: Handed) {
-        match TcpStream::from_std(handed.tcp) {
-            Ok(tcp) => self.serve(worker, tcp, (handed.peer, handed.local), handed.counted),
+        match handed.socket.attach() {
+            Ok(socket) => self.serve(worker, socket, (handed.peer, handed.local), handed.counted),
             Err(error) => {
                 self.shared.numbers.accept_errors.inc();
                 tracing::warn!(listener = %self.shared.name, %error, "a connection could not be taken over");
@@ -40,15 +39,8 @@ impl Listening {
     }
 
     /// Serves here, or has a less loaded worker do it.
-    pub(super) fn place(
-        self: &Rc<Self>,
-        worker: &Rc<Worker>,
-        tcp: TcpStream,
-        peer: SocketAddr,
-        bound: SocketAddr,
-    ) {
-        // Asked of the system only where the socket is bound to more than one address.
-        let local = if bound.ip().is_unspecified() { tcp.local_addr().unwrap_or(bound) } else { bound };
+    pub(super) fn place(self: &Rc<Self>, worker: &Rc<Worker>, socket: Socket, peer: Address, bound: Address) {
+        let local = local(&socket, bound);
         self.shared.numbers.accepted.inc();
         let process = worker.process();
         let target = process.least_loaded(worker.index());
@@ -57,8 +49,8 @@ impl Listening {
             && let Some(other) = process.peer(target)
             && enter(&other.handed, &AtomicU32::new(MAX_HANDED))
         {
-            let tcp = match tcp.into_std() {
-                Ok(tcp) => tcp,
+            let socket = match socket.detach() {
+                Ok(socket) => socket,
                 Err(error) => {
                     other.handed.fetch_sub(1, Ordering::AcqRel);
                     tracing::warn!(listener = %self.shared.name, %error, "a connection could not be handed over");
@@ -67,20 +59,20 @@ impl Listening {
             };
             counted.move_to(target);
             process.numbers.handed_over.inc();
-            let handed = Handed { listener: Arc::clone(&self.shared), tcp, peer, local, counted };
+            let handed = Handed { listener: Arc::clone(&self.shared), socket, peer, local, counted };
             if other.control.send(Control::Connection(handed)).is_err() {
                 tracing::error!(listener = %self.shared.name, worker = target, "a worker is gone");
             }
             return;
         }
-        self.serve(worker, tcp, (peer, local), counted);
+        self.serve(worker, socket, (peer, local), counted);
     }
 
     fn serve(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
-        tcp: TcpStream,
-        (peer, local): (SocketAddr, SocketAddr),
+        socket: Socket,
+        (peer, local): (Address, Address),
         counted: Counted,
     ) {
         let held = Held(Rc::new(counted));
@@ -90,7 +82,7 @@ impl Listening {
         let guard = Guard { shared: Arc::clone(&shared), drain: Rc::clone(&drain), _held: held.clone() };
         let drained = Rc::clone(&drain);
         let Some(tls) = current.tls.clone() else {
-            let io = Io::Tcp(tcp);
+            let io = socket.into();
             let serving = service.serve(Accepted { io, peer, local, alpn: None, sni: None, drain, held });
             let task = worker.spawn(async move {
                 serving.await;
@@ -101,13 +93,23 @@ impl Listening {
         };
         let task = worker.spawn(async move {
             // Boxed, so that its size is only needed for as long as the handshake lasts.
-            if let Some(io) = Box::pin(handshake(&shared, tls, tcp, peer)).await {
+            if let Some(io) = Box::pin(handshake(&shared, tls, socket, peer)).await {
                 let (alpn, sni) = agreed(&io);
                 service.serve(Accepted { io, peer, local, alpn, sni, drain, held }).await;
             }
             drop(guard);
         });
         drained.enter(task.abort_handle());
+    }
+}
+
+/// Where a client has connected to. The system is asked only where the socket is bound to more than one address.
+fn local(socket: &Socket, bound: Address) -> Address {
+    match (socket, bound) {
+        (Socket::Tcp(tcp), Address::Ip(address)) if address.ip().is_unspecified() => {
+            tcp.local_addr().map_or(bound, Address::Ip)
+        }
+        _ => bound,
     }
 }
 

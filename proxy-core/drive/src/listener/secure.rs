@@ -1,21 +1,21 @@
 //! TLS towards clients, before the service sees them.
 
 use super::limits::Shared;
+use crate::address::Address;
 use crate::filter::Alpn;
 use crate::io::Io;
+use crate::socket::Socket;
 use crate::tls::server::HANDSHAKE_TIMEOUT;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 pub(super) async fn handshake(
     shared: &Shared,
     tls: Arc<rustls::ServerConfig>,
-    tcp: TcpStream,
-    peer: SocketAddr,
+    socket: Socket,
+    peer: Address,
 ) -> Option<Io> {
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(tcp)).await {
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(socket)).await {
         Ok(Ok(stream)) => {
             shared.numbers.tls_ok.inc();
             Some(Io::Server(Box::new(stream)))

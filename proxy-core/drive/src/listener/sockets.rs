@@ -1,10 +1,15 @@
-//! Listening sockets: bound by the process, one per worker and address.
+//! Listening sockets: bound by the process, one per worker and address; a Unix socket is one, of one worker.
 
+use super::unix::{self, SocketFile};
+use crate::address::Address;
 use crate::process::lock;
+use crate::socket::{Detached, Socket};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Mutex;
-use tokio::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::net::{TcpListener, UnixListener};
+use weir_config::Bind;
 
 /// How many connections may wait to be accepted (the system may allow fewer: `net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
@@ -13,24 +18,49 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub(crate) struct Sockets {
     /// The address that was bound: a port 0 is a real one here.
-    pub(crate) local: SocketAddr,
+    pub(crate) local: Bind,
     /// The process's own: they keep the queues alive whatever becomes of a worker.
-    listening: Mutex<Vec<std::net::TcpListener>>,
+    listening: Mutex<Vec<socket2::Socket>>,
     /// A descriptor of each for its worker to take: made here, so that nothing can fail any more once a worker begins to
-    /// take over a configuration.
-    spare: Vec<Mutex<Option<std::net::TcpListener>>>,
+    /// take over a configuration. `None`: that worker does not accept from here.
+    spare: Vec<Mutex<Option<socket2::Socket>>>,
+    unix: Option<Unix>,
+}
+
+/// What there is beside of a Unix socket.
+#[derive(Debug)]
+struct Unix {
+    /// The worker that accepts. There is no SO_REUSEPORT to spread connections over several; it hands over as ever.
+    worker: usize,
+    /// Removed when the last who listens there has let go.
+    file: Mutex<Option<Arc<SocketFile>>>,
 }
 
 impl Sockets {
-    /// Binds `address` for `workers` workers.
-    pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<Sockets> {
+    /// Binds `address` for `workers` workers. `mode` is that of the file of a Unix socket.
+    pub(crate) fn bind(address: &Bind, mode: u32, workers: usize) -> io::Result<Sockets> {
+        match address {
+            Bind::Ip(address) => Sockets::bind_ip(*address, workers),
+            Bind::Unix(path) => {
+                let (socket, file) = unix::bind(path, mode)?;
+                socket.listen(BACKLOG)?;
+                // Not the same for all.
+                static NEXT: AtomicUsize = AtomicUsize::new(0);
+                let worker = NEXT.fetch_add(1, Ordering::Relaxed) % workers.max(1);
+                let unix = Unix { worker, file: Mutex::new(Some(Arc::new(file))) };
+                Sockets::of(address.clone(), vec![socket], workers, Some(unix))
+            }
+        }
+    }
+
+    fn bind_ip(address: SocketAddr, workers: usize) -> io::Result<Sockets> {
         let first = socket(address)?;
         first.bind(&address.into())?;
         let local = first.local_addr()?.as_socket().unwrap_or(address);
         let mut bound = vec![first];
         if workers > 1 {
-            for socket in &bound {
-                socket.set_reuse_port(true)?;
+            for first in &bound {
+                first.set_reuse_port(true)?;
             }
             for _ in 1..workers {
                 let another = socket(address)?;
@@ -42,30 +72,51 @@ impl Sockets {
         for socket in &bound {
             socket.listen(BACKLOG)?;
         }
-        Sockets::of(local, bound.into_iter().map(Into::into).collect())
+        Sockets::of(Bind::Ip(local), bound, workers, None)
     }
 
     /// The same sockets for another listener. Until these or those are closed, both accept.
     pub(crate) fn for_another(&self) -> io::Result<Sockets> {
-        let listening: io::Result<_> =
-            lock(&self.listening).iter().map(std::net::TcpListener::try_clone).collect();
-        Sockets::of(self.local, listening?)
+        let listening: io::Result<_> = lock(&self.listening).iter().map(socket2::Socket::try_clone).collect();
+        let unix = self.unix.as_ref();
+        let unix = unix.map(|unix| Unix { worker: unix.worker, file: Mutex::new(lock(&unix.file).clone()) });
+        Sockets::of(self.local.clone(), listening?, self.spare.len(), unix)
     }
 
-    fn of(local: SocketAddr, listening: Vec<std::net::TcpListener>) -> io::Result<Sockets> {
-        let spare: io::Result<_> =
-            listening.iter().map(|socket| Ok(Mutex::new(Some(socket.try_clone()?)))).collect();
-        Ok(Sockets { local, listening: Mutex::new(listening), spare: spare? })
+    fn of(
+        local: Bind,
+        listening: Vec<socket2::Socket>,
+        workers: usize,
+        unix: Option<Unix>,
+    ) -> io::Result<Sockets> {
+        let mut each = listening.iter();
+        let spare = (0..workers).map(|worker| {
+            let its = unix.as_ref().is_none_or(|unix| unix.worker == worker);
+            let socket = if its { each.next() } else { None };
+            Ok(Mutex::new(socket.map(socket2::Socket::try_clone).transpose()?))
+        });
+        let spare = spare.collect::<io::Result<_>>()?;
+        Ok(Sockets { local, listening: Mutex::new(listening), spare, unix })
     }
 
     /// The process lets go; the workers do when they have accepted what is queued.
     pub(crate) fn close(&self) {
+        if let Some(unix) = &self.unix {
+            drop(lock(&unix.file).take());
+        }
         lock(&self.listening).clear();
     }
 
-    pub(super) fn take(&self, worker: usize) -> io::Result<TcpListener> {
-        let spare = self.spare.get(worker).and_then(|spare| lock(spare).take());
-        TcpListener::from_std(spare.ok_or(io::ErrorKind::NotFound)?)
+    /// The socket of `worker`; `None` when another one accepts for it.
+    pub(super) fn take(&self, worker: usize) -> io::Result<Option<Listener>> {
+        let Some(spare) = self.spare.get(worker).and_then(|spare| lock(spare).take()) else {
+            let is_anothers = self.unix.as_ref().is_some_and(|unix| unix.worker != worker);
+            return if is_anothers { Ok(None) } else { Err(io::ErrorKind::NotFound.into()) };
+        };
+        Ok(Some(match &self.unix {
+            None => Listener::Tcp(TcpListener::from_std(spare.into())?),
+            Some(_) => Listener::Unix(UnixListener::from_std(spare.into())?),
+        }))
     }
 }
 
@@ -81,4 +132,60 @@ fn socket(address: SocketAddr) -> io::Result<socket2::Socket> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&crate::cluster::keepalive())?;
     Ok(socket)
+}
+
+/// A worker's listening socket.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// The same, asked directly.
+#[derive(Debug)]
+pub(super) enum Direct {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Listener {
+    /// The next connection, and whose it is.
+    pub(super) async fn accept(&self) -> io::Result<(Socket, Address)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (tcp, peer) = listener.accept().await?;
+                Ok((Socket::Tcp(tcp), Address::Ip(peer)))
+            }
+            Listener::Unix(listener) => {
+                let (unix, _) = listener.accept().await?;
+                Ok((Socket::Unix(unix), Address::Unix))
+            }
+        }
+    }
+
+    /// Takes it from the reactor.
+    pub(super) fn direct(self) -> io::Result<Direct> {
+        Ok(match self {
+            Listener::Tcp(listener) => Direct::Tcp(listener.into_std()?),
+            Listener::Unix(listener) => Direct::Unix(listener.into_std()?),
+        })
+    }
+}
+
+impl Direct {
+    /// A connection that is queued, if there is one.
+    pub(super) fn accept(&self) -> io::Result<(Detached, Address)> {
+        Ok(match self {
+            Direct::Tcp(listener) => {
+                let (tcp, peer) = listener.accept()?;
+                tcp.set_nonblocking(true)?;
+                (Detached::Tcp(tcp), Address::Ip(peer))
+            }
+            Direct::Unix(listener) => {
+                let (unix, _) = listener.accept()?;
+                unix.set_nonblocking(true)?;
+                (Detached::Unix(unix), Address::Unix)
+            }
+        })
+    }
 }

@@ -6,13 +6,13 @@ use super::queue::{Incoming, Outgoing, Read};
 use super::replies::Outbound;
 use super::requests::Inbound;
 use super::{MAX_PENDING, Made};
+use crate::address::Address;
 use crate::cluster::{Connected, Slot};
 use crate::context::Context;
 use crate::idle::Idle;
 use crate::io::Io;
 use crate::relay::Half;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{self, Poll};
 use weir_decide::cluster::{Pick, Tries};
@@ -31,7 +31,7 @@ pub(crate) enum Event {
 pub(crate) struct Exchange<P: Protocol> {
     pub(super) protocol: Rc<P>,
     pub(super) context: Rc<Context>,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Address,
     pub(super) session: P::Session,
     pub(super) requests: P::Request,
     pub(super) replies: P::Reply,
@@ -92,10 +92,12 @@ impl<P: Protocol> Exchange<P> {
         protocol: Rc<P>,
         context: Rc<Context>,
         client: Io,
-        (peer, local): (SocketAddr, SocketAddr),
+        (peer, local): (Address, Address),
     ) -> Exchange<P> {
         let (mut session, requests, replies) = protocol.session();
-        protocol.connected(&mut session, local);
+        if let Some(local) = local.ip() {
+            protocol.connected(&mut session, local);
+        }
         let now = context.worker.now();
         Exchange {
             idle: Idle::new(context.idle_timeout, now),

@@ -10,6 +10,7 @@ use crate::process::lock;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use weir_config::Bind;
 
 /// What a listener is to have from now on, beside what the configuration says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +55,9 @@ impl Server {
     pub fn doors(&self, name: &str) -> Vec<SocketAddr> {
         let plan = Arc::clone(&lock(&self.state).plan);
         let planned = plan.listeners.iter().find(|planned| &*planned.config.name == name);
-        planned.map(|planned| planned.doors.iter().map(|door| door.local).collect()).unwrap_or_default()
+        planned
+            .map(|planned| planned.doors.iter().filter_map(|door| door.local.ip()).collect())
+            .unwrap_or_default()
     }
 
     async fn front(&self, front: &Front) -> Result<Option<Fronted>, StartError> {
@@ -97,7 +100,7 @@ fn with_doors(
     for address in &front.doors {
         match known.iter().find(|door| door.local == *address) {
             Some(door) => planned.doors.push(Arc::clone(door)),
-            None => match Sockets::bind(*address, workers) {
+            None => match Sockets::bind(&Bind::Ip(*address), 0, workers) {
                 Ok(sockets) => planned.doors.push(Arc::new(sockets)),
                 Err(error) => failed.push((*address, error)),
             },

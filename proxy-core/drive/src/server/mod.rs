@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use weir_config::{Config, Diff};
+use weir_config::{Bind, Config, Diff};
 use weir_decide::cluster::ClusterStats;
 use weir_measure::{Collect, Measure, Samples, cluster_samples};
 
@@ -36,7 +36,7 @@ pub enum StartError {
         /// Which listener.
         listener: Arc<str>,
         /// Which address.
-        address: SocketAddr,
+        address: Bind,
         /// Why.
         error: io::Error,
     },
@@ -144,7 +144,7 @@ pub struct ListenerStatus {
     /// Its configuration.
     pub config: Arc<weir_config::Listener>,
     /// The address it really listens on, where the configuration says port 0.
-    pub address: SocketAddr,
+    pub address: Bind,
     /// Connections open.
     pub connections: u32,
 }
@@ -233,6 +233,7 @@ impl Server {
         }
         lock(&self.state).plan = Arc::clone(&plan);
         close_all_but(&before, &plan);
+        set_modes(&plan);
         Ok(Config::diff(&before.config, &config))
     }
 
@@ -319,9 +320,7 @@ impl Server {
     }
 
     async fn close_listeners(&self) {
-        for planned in &lock(&self.state).plan.listeners {
-            planned.all_sockets().for_each(|sockets| sockets.close());
-        }
+        self.close_sockets();
         let mut answers = Vec::new();
         for line in &self.process.workers {
             let (answer, answered) = oneshot::channel();
@@ -331,6 +330,13 @@ impl Server {
         }
         for answered in answers {
             answered.await.ok();
+        }
+    }
+
+    /// The process lets go of all sockets, and the files of Unix sockets go.
+    fn close_sockets(&self) {
+        for planned in &lock(&self.state).plan.listeners {
+            planned.all_sockets().for_each(|sockets| sockets.close());
         }
     }
 
@@ -363,10 +369,13 @@ impl Server {
         Arc::clone(&lock(&self.state).plan.config)
     }
 
-    /// The address that the listener `name` really listens on.
+    /// The IP address that the listener `name` really listens on.
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
         let plan = Arc::clone(&lock(&self.state).plan);
-        plan.listeners.iter().find(|planned| &*planned.config.name == name).map(|found| found.sockets.local)
+        plan.listeners
+            .iter()
+            .find(|planned| &*planned.config.name == name)
+            .and_then(|found| found.sockets.local.ip())
     }
 
     /// Whether it is going away.
@@ -382,7 +391,7 @@ impl Server {
         };
         let listener = |planned: &plan::Planned| ListenerStatus {
             config: Arc::clone(&planned.config),
-            address: planned.sockets.local,
+            address: planned.sockets.local.clone(),
             connections: planned.shared.open.load(Ordering::Relaxed),
         };
         let workers = self.process.workers.iter();
@@ -414,6 +423,17 @@ fn close_all_but(before: &Plan, plan: &Plan) {
     }
 }
 
+/// Has the files of Unix sockets that were there before say what the configuration says by now.
+fn set_modes(plan: &Plan) {
+    for listener in &plan.config.listeners {
+        if let Some(path) = listener.bind.path()
+            && let Err(error) = crate::listener::unix::set_mode(path, listener.unix_mode)
+        {
+            tracing::warn!(listener = %listener.name, %error, "the mode of its socket could not be changed");
+        }
+    }
+}
+
 /// Raises the soft limit of open files to the hard one: the soft one is often 1024, two descriptors of which a proxied
 /// connection needs.
 fn raise_open_files() {
@@ -428,6 +448,7 @@ fn raise_open_files() {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.close_sockets();
         self.stop();
     }
 }

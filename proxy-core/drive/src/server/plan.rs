@@ -95,7 +95,7 @@ pub(crate) fn plan(
         let known = known.get(&*listener.name).copied();
         let bind = || match freed.iter().find(|freed| freed.sockets.local == listener.bind) {
             Some(freed) => freed.sockets.for_another(),
-            None => listener::Sockets::bind(listener.bind, workers),
+            None => listener::Sockets::bind(&listener.bind, listener.unix_mode, workers),
         };
         listener_of(listener, known, bind, filters, measure)
     });
@@ -118,7 +118,7 @@ fn listener_of(
         known => {
             let sockets = bind().map_err(|error| StartError::Bind {
                 listener: Arc::clone(&config.name),
-                address: config.bind,
+                address: config.bind.clone(),
                 error,
             })?;
             let shared = known.map(|known| Arc::clone(&known.shared));
@@ -133,8 +133,9 @@ fn listener_of(
             (Arc::new(sockets), shared)
         }
     };
+    let host = |bind: &weir_config::Bind| bind.ip().map(|address| address.ip());
     let doors = known.filter(|known| {
-        known.config.protocol == config.protocol && known.config.bind.ip() == config.bind.ip()
+        known.config.protocol == config.protocol && host(&known.config.bind) == host(&config.bind)
     });
     let doors = doors.map(|known| known.doors.clone()).unwrap_or_default();
     Ok(Planned { config: Arc::clone(config), filter, shared, sockets, doors, tls })

@@ -11,3 +11,4 @@ mod relay;
 mod syscalls;
 mod tls;
 mod toy;
+mod unix;

@@ -315,7 +315,7 @@ impl Filter for Moody {
 impl Service for Moody {
     fn serve(self: Rc<Self>, mut connection: Accepted) -> Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(async move {
-            let set = connection.io.tcp().nodelay().unwrap();
+            let set = connection.io.tcp().unwrap().nodelay().unwrap();
             connection.io.write_all(format!("nodelay: {set}").as_bytes()).await.ok();
         })
     }

@@ -1,0 +1,177 @@
+//! Addresses and networks as the file writes them: where a listener listens, and which clients it takes.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What an address of a Unix socket begins with.
+pub const UNIX: &str = "unix:";
+
+/// The longest path of a Unix socket: `sun_path` of unix(7) without the zero at its end.
+pub(crate) const MAX_UNIX_PATH: usize = 107;
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// TCP. Port 0: any free port.
+    Ip(SocketAddr),
+    /// A Unix socket with this absolute path.
+    Unix(Arc<Path>),
+}
+
+impl Bind {
+    /// The IP address and the port; `None` for a Unix socket.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Bind::Ip(address) => Some(*address),
+            Bind::Unix(_) => None,
+        }
+    }
+
+    /// The path of a Unix socket.
+    pub fn path(&self) -> Option<&Arc<Path>> {
+        match self {
+            Bind::Ip(_) => None,
+            Bind::Unix(path) => Some(path),
+        }
+    }
+}
+
+impl From<SocketAddr> for Bind {
+    fn from(address: SocketAddr) -> Bind {
+        Bind::Ip(address)
+    }
+}
+
+impl PartialEq<SocketAddr> for Bind {
+    fn eq(&self, other: &SocketAddr) -> bool {
+        self.ip() == Some(*other)
+    }
+}
+
+/// As the file writes it.
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bind::Ip(address) => address.fmt(f),
+            Bind::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+/// The path in `unix:/path`, when `text` is an address of that kind.
+pub fn unix_path(text: &str) -> Option<&str> {
+    text.strip_prefix(UNIX)
+}
+
+/// Whether a path can be that of a Unix socket: absolute, so that it means the same wherever Weir was started, not a folder,
+/// and short enough for unix(7).
+pub(crate) fn is_unix_path(path: &str) -> bool {
+    path.starts_with('/') && !path.ends_with('/') && path.len() <= MAX_UNIX_PATH && !path.contains('\0')
+}
+
+/// A network: all addresses that begin with the same bits (RFC 4632 section 3.1, RFC 4291 section 2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cidr {
+    /// Its lowest address. One of IPv4 that was written as IPv6 (RFC 4291 section 2.5.5.2) is one of IPv4 here.
+    pub address: IpAddr,
+    /// How many bits all of its addresses have in common.
+    pub prefix: u8,
+}
+
+impl Cidr {
+    /// Reads `10.0.0.0/8`, `2001:db8::/32`, or a single address. `Err(Some(..))`: what was meant, where bits beyond the prefix
+    /// are set.
+    pub(crate) fn parse(text: &str) -> Result<Cidr, Option<Cidr>> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| None)?;
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            None => bits,
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) && digits.len() <= 3 => {
+                digits.parse::<u8>().ok().filter(|prefix| *prefix <= bits).ok_or(None)?
+            }
+            Some(_) => return Err(None),
+        };
+        // All of `::ffff:0:0/96` is IPv4.
+        let (address, prefix) = match (address, address.to_canonical()) {
+            (IpAddr::V6(_), IpAddr::V4(mapped)) if prefix >= 96 => (IpAddr::V4(mapped), prefix - 96),
+            _ => (address, prefix),
+        };
+        let cidr = Cidr { address: lowest(address, prefix), prefix };
+        if cidr.address == address { Ok(cidr) } else { Err(Some(cidr)) }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// `address` without the bits beyond the prefix.
+fn lowest(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            IpAddr::V4((address.to_bits() & mask).into())
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            IpAddr::V6((address.to_bits() & mask).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks() {
+        for (text, shown) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("::1", "::1/128"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ] {
+            assert_eq!(Cidr::parse(text).map(|cidr| cidr.to_string()), Ok(shown.into()), "{text}");
+        }
+        for (text, meant) in [
+            ("10.0.0.1/8", Some("10.0.0.0/8")),
+            ("2001:db8::1/64", Some("2001:db8::/64")),
+            ("::ffff:10.0.0.1/104", Some("10.0.0.0/8")),
+            ("", None),
+            ("10.0.0.0/", None),
+            ("10.0.0.0/33", None),
+            ("10.0.0.0/+8", None),
+            ("10.0.0.0/256", None),
+            ("10.0.0/8", None),
+            ("::/129", None),
+            ("[::1]", None),
+            ("localhost", None),
+            ("/8", None),
+        ] {
+            let meant = meant.map(|meant| Cidr::parse(meant).unwrap());
+            assert_eq!(Cidr::parse(text), Err(meant), "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_of_unix_sockets() {
+        for path in ["/run/weir/db.sock", "/a"] {
+            assert!(is_unix_path(path), "{path}");
+        }
+        for path in ["", "/", "/run/", "weir.sock", "@abstract", &format!("/{}", "a".repeat(107))] {
+            assert!(!is_unix_path(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! A connected socket, TCP or Unix, before any TLS.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connected socket.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+/// A connected socket that belongs to no runtime: on its way from one worker to another.
+#[derive(Debug)]
+pub(crate) enum Detached {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Socket {
+    /// Whether reading may bring something, without reading.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Tcp(socket) => socket.poll_read_ready(cx),
+            Socket::Unix(socket) => socket.poll_read_ready(cx),
+        }
+    }
+
+    /// Takes it from this worker's runtime.
+    pub(crate) fn detach(self) -> io::Result<Detached> {
+        Ok(match self {
+            Socket::Tcp(socket) => Detached::Tcp(socket.into_std()?),
+            Socket::Unix(socket) => Detached::Unix(socket.into_std()?),
+        })
+    }
+}
+
+impl Detached {
+    /// Gives it to this worker's runtime.
+    pub(crate) fn attach(self) -> io::Result<Socket> {
+        Ok(match self {
+            Detached::Tcp(socket) => Socket::Tcp(TcpStream::from_std(socket)?),
+            Detached::Unix(socket) => Socket::Unix(UnixStream::from_std(socket)?),
+        })
+    }
+}
+
+macro_rules! each {
+    ($self:ident, $socket:ident => $do:expr) => {
+        match $self.get_mut() {
+            Socket::Tcp($socket) => $do,
+            Socket::Unix($socket) => $do,
+        }
+    };
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self, socket => Pin::new(socket).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, socket => Pin::new(socket).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, socket => Pin::new(socket).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, socket => Pin::new(socket).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, socket => Pin::new(socket).poll_shutdown(cx))
+    }
+}

@@ -29,9 +29,14 @@ pub fn check(file: &Path, json: bool) -> ExitCode {
                     }));
                     Vec::new()
                 }
-                Err(error) => {
-                    let (at, path) = place(&config, &error);
-                    vec![diagnostic(at, path, error.to_string())]
+                Err(wrong) => {
+                    let of = |error: &StartError| {
+                        let (at, path) = place(&config, error);
+                        diagnostic(at, path, error.to_string())
+                    };
+                    let mut errors: Vec<_> = wrong.iter().flat_map(StartError::each).map(of).collect();
+                    errors.sort_by_key(|error| error.at);
+                    errors
                 }
             };
             (errors, 0, warnings, counts)
@@ -70,6 +75,11 @@ fn place(config: &Config, error: &StartError) -> (Position, String) {
         let at = config.listener(name).map_or(Position::START, |listener| listener.at);
         (at, format!("listeners.{name}{key}"))
     };
+    if let StartError::ListenerTls { error, .. } | StartError::ClusterTls { error, .. } = error
+        && let Some(file) = error.file()
+    {
+        return (file.at, file.key.to_string());
+    }
     match error {
         StartError::ListenerTls { listener: name, .. } => listener(name, ".tls"),
         StartError::Bind { listener: name, .. } => listener(name, ".bind"),
@@ -79,7 +89,7 @@ fn place(config: &Config, error: &StartError) -> (Position, String) {
             let at = config.cluster(cluster).map_or(Position::START, |cluster| cluster.at);
             (at, format!("clusters.{cluster}.tls"))
         }
-        StartError::Thread(_) | StartError::WorkerLost(_) | StartError::Draining => {
+        StartError::Several(_) | StartError::Thread(_) | StartError::WorkerLost(_) | StartError::Draining => {
             (Position::START, String::new())
         }
     }

@@ -192,8 +192,10 @@ impl Process {
             self.server.status().listeners.iter().map(|l| Arc::clone(&l.config.name)).collect();
         match self.server.reload(Arc::clone(&config)).await {
             Err(error) => {
-                tracing::error!("{error}");
-                tracing::error!(why, errors = 1, "the new configuration is not taken");
+                for error in error.each() {
+                    tracing::error!("{error}");
+                }
+                tracing::error!(why, errors = error.each().len(), "the new configuration is not taken");
                 "rejected"
             }
             Ok(diff) => {

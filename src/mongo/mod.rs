@@ -11,7 +11,6 @@ use anyhow::{Context as _, Result, bail};
 use bson::{Document, doc};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::path::PathBuf;
 use std::time::Duration;
 use weir_drive::Server;
 
@@ -100,7 +99,7 @@ impl Wish {
     /// What the first server that answers says of itself; `Err`: none did.
     pub fn look(&self) -> Result<Document> {
         let tls = self.uri.tls.then(|| weir_config::ClientTls {
-            ca: self.uri.ca.as_ref().map(PathBuf::from),
+            ca: self.uri.ca.as_ref().map(weir_config::File::at_path),
             ..weir_config::ClientTls::default()
         });
         let mut last = anyhow::anyhow!("there is no server");

@@ -50,6 +50,7 @@ mod schema;
 mod substitute;
 mod table;
 mod tables;
+mod tls;
 mod tree;
 mod walk;
 mod yaml;
@@ -57,8 +58,8 @@ mod yaml;
 pub use diagnostic::{Diagnostic, Errors, Position};
 pub use diff::{Changes, Diff};
 pub use model::{
-    Balance, CircuitBreaker, ClientTls, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat,
-    LogLevel, OutlierEjection, RetryBudget, ServerTls, Settings, Source, Upstream,
+    Balance, CircuitBreaker, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat, LogLevel,
+    OutlierEjection, RetryBudget, Settings, Source, Upstream,
 };
 pub use network::{Bind, Cidr, UNIX, unix_path};
 pub use node::{Entry, Node, Scalar, Value};
@@ -67,6 +68,7 @@ pub use schema::schema;
 pub use substitute::{Environment, MAX_FILE, System};
 pub use table::{Choice, Field, Kind, Presence, Rule, Table, Word, problems};
 pub use tables::{CLUSTER, FILE, LISTENER};
+pub use tls::{ClientCertificates, ClientTls, File, Identity, NameMatch, Passthrough, ServerTls};
 pub use tree::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
 pub use walk::{Fields, Walk};
 

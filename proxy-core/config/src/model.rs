@@ -3,11 +3,11 @@
 
 use crate::diagnostic::{Diagnostic, Position};
 use crate::network::Bind;
+use crate::tls::{ClientTls, ServerTls};
 use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,15 +125,6 @@ pub struct Listener {
     pub(crate) print: u64,
 }
 
-/// TLS towards clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerTls {
-    /// A PEM file with the certificate and those between it and the root.
-    pub certificate: PathBuf,
-    /// A PEM file with the private key.
-    pub key: PathBuf,
-}
-
 /// A set of servers that can stand in for each other.
 #[derive(Debug)]
 pub struct Cluster {
@@ -199,17 +190,6 @@ impl EndpointSpec {
 pub(crate) fn split_host_port(address: &str) -> (&str, u16) {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
     (host.trim_start_matches('[').trim_end_matches(']'), port.parse().unwrap_or_default())
-}
-
-/// TLS towards endpoints: 1.2 and 1.3, the certificate always verified.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ClientTls {
-    /// The name that is sent, and that the certificate has to be for; `None`: the host of the endpoint.
-    pub sni: Option<Arc<str>>,
-    /// A PEM file with the roots to trust; `None`: those of the system.
-    pub ca: Option<PathBuf>,
-    /// The certificate and the key to show when asked for one.
-    pub identity: Option<ServerTls>,
 }
 
 crate::words! {

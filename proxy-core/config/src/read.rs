@@ -3,13 +3,14 @@
 use crate::canonical;
 use crate::diagnostic::Diagnostic;
 use crate::model::{
-    Balance, CircuitBreaker, ClientTls, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat,
-    LogLevel, OutlierEjection, RetryBudget, ServerTls, Source, Upstream, split_host_port,
+    Balance, CircuitBreaker, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat, LogLevel,
+    OutlierEjection, RetryBudget, Source, Upstream, split_host_port,
 };
 use crate::network::{Bind, unix_path};
 use crate::node::{Entry, Node};
 use crate::table::Kind;
 use crate::tables::{CIRCUIT_BREAKER, CLUSTER, FILE, LISTENER};
+use crate::tls;
 use crate::walk::{Fields, Walk};
 use crate::{Section, Settings};
 use hashbrown::HashMap;
@@ -106,7 +107,7 @@ fn listener(walk: &mut Walk<'_>, entry: &Entry, sections: &[&dyn Section]) -> Op
     let keys: Vec<&'static str> = sections.iter().map(|section| section.key()).collect();
     let fields = walk.fields_with(entry.value(), &LISTENER, &keys)?;
     let section = section(walk, entry, sections);
-    let tls = fields.table(walk, "tls").map(|tls| server_tls(walk, &tls));
+    let tls = fields.table(walk, "tls").map(|tls| tls::server(walk, &tls));
     let bind = fields.listen(walk, "bind");
     let unix_mode = unix_mode(walk, &fields, bind.as_ref());
     let max_connections = fields.number(walk, "max_connections").unwrap_or_default();
@@ -176,17 +177,11 @@ fn section(
     read
 }
 
-fn server_tls(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<ServerTls> {
-    let certificate = fields.path(walk, "certificate");
-    let key = fields.path(walk, "key");
-    Some(ServerTls { certificate: certificate?, key: key? })
-}
-
 fn cluster(walk: &mut Walk<'_>, entry: &Entry, standard: CircuitBreaker) -> Option<Arc<Cluster>> {
     let named = walk.name(entry);
     let fields = walk.fields(entry.value(), &CLUSTER)?;
     let source = source(walk, &fields);
-    let tls = fields.table(walk, "tls").map(|tls| client_tls(walk, &tls));
+    let tls = fields.table(walk, "tls").map(|tls| tls::client(walk, &tls));
     if let (Some(tls), Some(Source::Endpoints(list))) = (&tls, &source)
         && tls.sni.is_none()
         && let Some(socket) = list.iter().find(|endpoint| unix_path(&endpoint.address).is_some())
@@ -259,16 +254,6 @@ fn endpoint(walk: &mut Walk<'_>, node: &Node) -> Option<EndpointSpec> {
     let address = fields.text(walk, "address");
     let weight = fields.number(walk, "weight");
     Some(EndpointSpec { address: address?, weight: weight? })
-}
-
-fn client_tls(walk: &mut Walk<'_>, fields: &Fields<'_>) -> ClientTls {
-    let certificate = fields.path(walk, "certificate");
-    let key = fields.path(walk, "key");
-    ClientTls {
-        sni: fields.text(walk, "sni"),
-        ca: fields.path(walk, "ca"),
-        identity: certificate.zip(key).map(|(certificate, key)| ServerTls { certificate, key }),
-    }
 }
 
 /// `None`: as with `{}`.

@@ -68,6 +68,7 @@ fn section(
         let list = |keys: &[&str]| keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
         let _ = match rule {
             Rule::ExactlyOne(keys) => write!(out, "Exactly one of {}.\n\n", list(keys)),
+            Rule::AtLeastOne(keys) => write!(out, "At least one of {}.\n\n", list(keys)),
             Rule::AtMostOne(keys) => write!(out, "At most one of {}.\n\n", list(keys)),
             Rule::Together(keys) => write!(out, "Either all or none of {}.\n\n", list(keys)),
         };

@@ -81,6 +81,9 @@ fn exactly_one(keys: &[&str]) -> Value {
 fn rule(rule: &Rule) -> Value {
     match rule {
         Rule::ExactlyOne(keys) => exactly_one(keys),
+        Rule::AtLeastOne(keys) => {
+            json!({ "anyOf": keys.iter().map(|key| json!({ "required": [key] })).collect::<Vec<_>>() })
+        }
         Rule::AtMostOne(keys) => {
             let pairs: Vec<Value> = keys
                 .iter()

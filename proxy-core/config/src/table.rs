@@ -19,10 +19,21 @@ pub struct Table {
 pub enum Rule {
     /// Exactly one of the keys is there.
     ExactlyOne(&'static [&'static str]),
+    /// At least one of the keys is there.
+    AtLeastOne(&'static [&'static str]),
     /// At most one of the keys is there.
     AtMostOne(&'static [&'static str]),
     /// All of the keys or none.
     Together(&'static [&'static str]),
+}
+
+impl Rule {
+    /// The keys that it is about.
+    pub(crate) fn keys(&self) -> &'static [&'static str] {
+        let (Rule::ExactlyOne(keys) | Rule::AtLeastOne(keys) | Rule::AtMostOne(keys) | Rule::Together(keys)) =
+            self;
+        keys
+    }
 }
 
 /// One key of a table.
@@ -235,7 +246,7 @@ fn inspect(table: &'static Table, known: &mut Vec<&'static Table>, found: &mut V
         }
     }
     for rule in table.rules {
-        let (Rule::ExactlyOne(keys) | Rule::AtMostOne(keys) | Rule::Together(keys)) = rule;
+        let keys = rule.keys();
         for key in keys.iter().filter(|key| table.field(key).is_none()) {
             say(format!("a rule is about `{key}`, which is not there"));
         }

@@ -2,6 +2,7 @@
 
 use crate::model::{Balance, LogFormat, LogLevel, Upstream};
 use crate::table::{Field, Kind, Rule, Table};
+use crate::tls::{CLIENT_TLS, SERVER_TLS};
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -145,20 +146,6 @@ pub static LISTENER: Table = Table {
     rules: &[],
 };
 
-static SERVER_TLS: Table = Table {
-    name: "listener tls",
-    doc: "TLS towards clients.",
-    fields: &[
-        Field::required(
-            "certificate",
-            Kind::Path,
-            "A PEM file with the certificate, and those between it and the root.",
-        ),
-        Field::required("key", Kind::Path, "A PEM file with the private key."),
-    ],
-    rules: &[],
-};
-
 /// A cluster.
 pub static CLUSTER: Table = Table {
     name: "cluster",
@@ -233,30 +220,6 @@ pub(crate) static ENDPOINT: Table = Table {
         ),
     ],
     rules: &[],
-};
-
-static CLIENT_TLS: Table = Table {
-    name: "cluster tls",
-    doc: "TLS towards the endpoints.",
-    fields: &[
-        Field::optional(
-            "sni",
-            Kind::Host,
-            "The name that is sent, and that the certificate has to be for. Left out: the host of the endpoint.",
-        ),
-        Field::optional(
-            "ca",
-            Kind::Path,
-            "A PEM file with the roots to trust. Left out: those of the system.",
-        ),
-        Field::optional(
-            "certificate",
-            Kind::Path,
-            "A PEM file with the certificate to show when asked for one. Left out: none.",
-        ),
-        Field::optional("key", Kind::Path, "A PEM file with the private key of `certificate`."),
-    ],
-    rules: &[Rule::Together(&["certificate", "key"])],
 };
 
 /// The limits of a cluster.

@@ -7,6 +7,7 @@ use crate::network::{Bind, Cidr};
 use crate::node::{Entry, Node, Scalar, Value, path_of, push_key};
 use crate::scalar::{self, Parsed, Problem};
 use crate::table::{Field, Kind, Presence, Rule, Table, Word};
+use crate::tls::File;
 use crate::tree;
 use hashbrown::HashMap;
 use std::cell::Cell;
@@ -155,7 +156,7 @@ impl<'a> Walk<'a> {
         }
         for rule in table.rules {
             match rule {
-                Rule::ExactlyOne(keys) if missing(keys) => {
+                Rule::ExactlyOne(keys) | Rule::AtLeastOne(keys) if missing(keys) => {
                     self.error(node, format!("expected {}", scalar::one_of(keys.iter().copied())));
                 }
                 _ => self.rule(entries, rule),
@@ -181,7 +182,7 @@ impl<'a> Walk<'a> {
 
     /// A rule about the keys that are there.
     fn rule(&mut self, entries: &[Entry], rule: &Rule) {
-        let (Rule::ExactlyOne(keys) | Rule::AtMostOne(keys) | Rule::Together(keys)) = rule;
+        let keys = rule.keys();
         let there: Vec<&Entry> = entries.iter().filter(|entry| keys.contains(&entry.key())).collect();
         match (rule, there.as_slice()) {
             (Rule::ExactlyOne(_) | Rule::AtMostOne(_), [first, others @ ..]) => {
@@ -359,6 +360,12 @@ impl<'a> Walk<'a> {
         Some(self.base.join(&*text))
     }
 
+    /// A file that is named by its path.
+    pub fn file_of(&mut self, node: &Node) -> Option<File> {
+        let path = self.path(node)?;
+        Some(File { path, at: node.at, key: path_of(self.root, node.id).into() })
+    }
+
     /// An HTTP method.
     pub fn method(&mut self, node: &Node) -> Option<Arc<str>> {
         self.text(node, &Kind::Method)
@@ -471,6 +478,11 @@ impl<'n> Fields<'n> {
     /// A path; a relative one is relative to the configuration file.
     pub fn path(&self, walk: &mut Walk<'_>, key: &str) -> Option<PathBuf> {
         walk.path(self.find(key).0?)
+    }
+
+    /// A file that is named by its path.
+    pub fn file(&self, walk: &mut Walk<'_>, key: &str) -> Option<File> {
+        walk.file_of(self.find(key).0?)
     }
 
     /// A reference to a cluster of the file.

@@ -34,16 +34,30 @@ impl Context {
     /// The context of `listener`, whose operations go to `cluster`. A connection that cannot be made is tried twice more, at
     /// other endpoints where there are any.
     pub fn new(worker: &Rc<Worker>, listener: &Listener, cluster: &Rc<Cluster>) -> Rc<Context> {
+        Context::of(worker, listener, cluster, listener.protocol)
+    }
+
+    /// That of connections of `listener` that are passed on to `cluster` as they are: they count as the protocol `tcp`.
+    pub(crate) fn passed(worker: &Rc<Worker>, listener: &Listener, cluster: &Rc<Cluster>) -> Rc<Context> {
+        Context::of(worker, listener, cluster, "tcp")
+    }
+
+    fn of(
+        worker: &Rc<Worker>,
+        listener: &Listener,
+        cluster: &Rc<Cluster>,
+        protocol: &'static str,
+    ) -> Rc<Context> {
         let measure = worker.measure().measure();
         Rc::new(Context {
-            place: measure.place(&listener.name, cluster.name(), listener.protocol),
+            place: measure.place(&listener.name, cluster.name(), protocol),
             worker: Rc::clone(worker),
             cluster: Rc::clone(cluster),
             retry: RetryPolicy { max_retries: 2, ..RetryPolicy::on(RetryOn::CONNECT_FAILURE) },
             idle_timeout: listener.idle_timeout,
             listener: Arc::clone(&listener.name),
             messages: OnceCell::new(),
-            protocol: listener.protocol,
+            protocol,
         })
     }
 

@@ -15,12 +15,6 @@ pub struct ListenerNumbers {
     pub refused_process: Counter,
     /// Accepting failed: no descriptors, no memory.
     pub accept_errors: Counter,
-    /// TLS handshakes that came to an end in time.
-    pub tls_ok: Counter,
-    /// TLS handshakes that failed.
-    pub tls_failed: Counter,
-    /// TLS handshakes that took too long.
-    pub tls_timeout: Counter,
     /// Connections that a bug in Weir has cost.
     pub panics: Counter,
 }
@@ -29,16 +23,12 @@ impl ListenerNumbers {
     /// The handles for `listener`.
     pub fn new(measure: &Measure, listener: &str) -> ListenerNumbers {
         let refused = |reason| measure.counter(&names::LISTENER_REFUSED, &[listener, reason]);
-        let tls = |result| measure.counter(&names::LISTENER_TLS_HANDSHAKES, &[listener, result]);
         ListenerNumbers {
             accepted: measure.counter(&names::LISTENER_CONNECTIONS_TOTAL, &[listener]),
             open: measure.gauge(&names::LISTENER_CONNECTIONS, &[listener]),
             refused_listener: refused("max_connections"),
             refused_process: refused("process_max_connections"),
             accept_errors: measure.counter(&names::LISTENER_ACCEPT_ERRORS, &[listener]),
-            tls_ok: tls("ok"),
-            tls_failed: tls("failed"),
-            tls_timeout: tls("timeout"),
             panics: measure.counter(&names::LISTENER_PANICS, &[listener]),
         }
     }

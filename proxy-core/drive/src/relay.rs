@@ -93,9 +93,21 @@ impl Service for TcpService {
     }
 }
 
-/// Not an `async fn`: that would keep its arguments, whole, beside what it makes of them, for as long as the connection lives.
 pub(crate) fn serve(context: Rc<Context>, connection: Accepted) -> impl Future<Output = ()> {
+    serve_from(context, connection, None)
+}
+
+/// As [`serve`], where some bytes have come from the client already.
+///
+/// Not an `async fn`: that would keep its arguments, whole, beside what it makes of them, for as long as the connection lives.
+pub(crate) fn serve_from(
+    context: Rc<Context>,
+    connection: Accepted,
+    head: Option<BytesMut>,
+) -> impl Future<Output = ()> {
     let Accepted { io, held, .. } = connection;
+    // Boxed, so that its size is only needed for as long as connecting lasts.
+    let client = Box::new((io, head.filter(|head| !head.is_empty())));
     async move {
         let _held = held;
         let measure = context.worker.measure();
@@ -112,7 +124,9 @@ pub(crate) fn serve(context: Rc<Context>, connection: Accepted) -> impl Future<O
                 ..Record::new(context.place, name, NameId::NONE)
             },
             Ok((ticket, Connected { io: upstream, slot, .. })) => {
+                let (io, head) = *client;
                 let mut relay = Relay::new(io, upstream, &context, began);
+                relay.up.in_hand = head;
                 let ended = poll_fn(|cx| relay.poll(cx)).await;
                 let now = context.worker.now();
                 let outcome = judge(ended, now.since(began));

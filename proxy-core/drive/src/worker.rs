@@ -4,11 +4,12 @@ use crate::buffers::Buffers;
 use crate::cluster::Cluster;
 use crate::drain::Drain;
 use crate::filter::BuildError;
-use crate::listener::{Current, Handed, Listening, Sockets};
+use crate::listener::{Current, Handed, Listening, Sockets, Tls};
 use crate::process::{Control, Process};
 use crate::server::doors::{Front, Fronted};
 use crate::server::plan::{Plan, Planned};
 use crate::time;
+use crate::tls::passthrough::Routes;
 use hashbrown::HashMap;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -195,13 +196,15 @@ impl Worker {
         done: &mut Vec<(Rc<Listening>, Current)>,
     ) -> Result<Rc<Listening>, BuildError> {
         let known = self.listeners.borrow().get(&planned.config.name).cloned();
+        let routes = Routes::new(self, &planned.config)?;
+        let tls = planned.tls.clone().map(|server| Tls { server, routes });
         Ok(match known {
             None => {
                 let service = planned.filter.service(&planned.config, self)?;
                 let current = Current {
                     config: Arc::clone(&planned.config),
                     service,
-                    tls: planned.tls.clone(),
+                    tls,
                     drain: Rc::new(Drain::default()),
                 };
                 Listening::new(&planned.shared, current)
@@ -209,7 +212,7 @@ impl Worker {
             Some(known) => {
                 let before = known.current.borrow().clone();
                 let mut after = before.clone();
-                after.tls.clone_from(&planned.tls);
+                after.tls = tls;
                 if before.config.protocol != planned.config.protocol {
                     after.service = planned.filter.service(&planned.config, self)?;
                     after.drain = Rc::new(Drain::default());

@@ -122,8 +122,8 @@ families! {
         "Connections that were closed at once, because a limit is met.";
     LISTENER_ACCEPT_ERRORS = Counter "weir_listener_accept_errors_total" ["listener"]:
         "Times that accepting failed: no descriptors, no memory.";
-    LISTENER_TLS_HANDSHAKES = Counter "weir_listener_tls_handshakes_total" ["listener", "result"]:
-        "TLS handshakes with clients, by result: ok, failed, timeout.";
+    LISTENER_TLS_HANDSHAKES = Counter "weir_listener_tls_handshakes_total" ["listener", "result", "reason"] max 4096:
+        "TLS handshakes with clients, by result: ok, resumed, passed (left to the server), failed (why is in reason), timeout.";
     LISTENER_PANICS = Counter "weir_listener_panics_total" ["listener"]:
         "Connections that a bug in Weir has cost.";
     WORKER_CONNECTIONS = Gauge "weir_worker_connections_open" ["worker"]:
@@ -184,6 +184,8 @@ families! {
         "Events of ejection that did not reach the log in time.";
     CLUSTER_RESOLUTIONS = Counter "weir_cluster_dns_resolutions_total" ["cluster", "result"]:
         "Resolutions of names, by result: ok, failed.";
+    CLUSTER_TLS_HANDSHAKES = Counter "weir_cluster_tls_handshakes_total" ["cluster", "result"] max 4096:
+        "TLS handshakes with endpoints, by result: ok, resumed, failed.";
     ENDPOINT_ATTEMPTS = Counter "weir_endpoint_attempts_total" ["cluster", "endpoint", "outcome"] max 20480:
         "Attempts that have ended, by what they mean to the endpoint: success, rejected, failed, cancelled, refused.";
     ENDPOINT_ACTIVE = Gauge "weir_endpoint_requests_active" ["cluster", "endpoint"] max 4096:

@@ -5,7 +5,7 @@ use crate::sections::{Fixed, PipeSettings, SECRET, SECTIONS, WebSettings, good, 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use weir_config::{Balance, LogFormat, LogLevel, Source, Upstream};
+use weir_config::{Balance, LogFormat, LogLevel, NameMatch, Source, Upstream};
 
 pub fn fixtures(folder: &str) -> Vec<(PathBuf, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
@@ -106,8 +106,25 @@ fn every_key_arrives() {
 
     let edge = config.listener("edge").unwrap();
     let tls = edge.tls.as_ref().unwrap();
-    assert_eq!(tls.certificate, Path::new("etc/edge.pem"));
-    assert_eq!(tls.key, Path::new("/keys/edge.key"));
+    let paths: Vec<_> = tls.files().map(|file| (file.path.to_str().unwrap(), &*file.key)).collect();
+    assert_eq!(
+        paths,
+        [
+            ("etc/edge.pem", "listeners.edge.tls.certificate"),
+            ("/keys/edge.key", "listeners.edge.tls.key"),
+            ("etc/other.pem", "listeners.edge.tls.certificates[0].certificate"),
+            ("etc/other.key", "listeners.edge.tls.certificates[0].key"),
+            ("etc/clients.pem", "listeners.edge.tls.client_certificates.ca"),
+        ]
+    );
+    assert!(!tls.client_certificates.as_ref().unwrap().require);
+    let [pass, more] = tls.passthrough.as_slice() else { panic!("two rules") };
+    assert_eq!((&*pass.cluster, &*more.cluster), ("all", "all"));
+    assert_eq!(
+        pass.sni,
+        [NameMatch::Exact("x509.db.internal".into()), NameMatch::Below(".raw.internal".into())]
+    );
+    assert_eq!(more.sni, [NameMatch::Exact("a_b".into())]);
     assert_eq!((edge.max_connections, edge.idle_timeout), (12, None));
     assert_eq!(edge.bind.ip().unwrap().port(), 8443);
     let web = edge.settings.downcast_ref::<WebSettings>().unwrap();
@@ -126,8 +143,8 @@ fn every_key_arrives() {
     assert_eq!(listed, [(("10.0.0.1", 80), 1), (("::1", 81), 7), (("db.internal", 27017), 1)]);
     let tls = all.tls.as_ref().unwrap();
     assert_eq!(tls.sni.as_deref(), Some("db.example"));
-    assert_eq!(tls.ca.as_deref(), Some(Path::new("etc/ca.pem")));
-    assert_eq!(tls.identity.as_ref().unwrap().key, Path::new("etc/client.key"));
+    assert_eq!(tls.ca.as_ref().unwrap().path, Path::new("etc/ca.pem"));
+    assert_eq!(tls.identity.as_ref().unwrap().key.path, Path::new("etc/client.key"));
     assert_eq!((all.protocol, all.balance), (Upstream::Http2, Balance::LeastRequest));
     let breaker = &all.circuit_breaker;
     assert_eq!((breaker.max_connections, breaker.max_pending, breaker.max_requests), (1, 2, 3));

@@ -173,9 +173,13 @@ impl Cluster {
         let Some(tls) = self.tls.borrow().clone() else { return Ok((socket.into(), None)) };
         let name = tls.name(&self.config().source, pick.address());
         let name = name.map_err(|error| Failure::new(Reason::TlsFailed, error))?;
-        let stream = tls.connector(offer).connect(name, socket).await;
-        let stream = stream.map_err(|error| Failure::new(Reason::TlsFailed, error))?;
-        let alpn = stream.get_ref().1.alpn_protocol().and_then(Alpn::parse);
+        let stream = tls.connector(offer).connect(name, socket).await.map_err(|error| {
+            self.shared.handshakes.failed();
+            Failure::new(Reason::TlsFailed, error)
+        })?;
+        let session = stream.get_ref().1;
+        self.shared.handshakes.done(session.handshake_kind());
+        let alpn = session.alpn_protocol().and_then(Alpn::parse);
         Ok((Io::Client(Box::new(stream)), alpn))
     }
 

@@ -6,6 +6,7 @@ use crate::numbers::ClusterNumbers;
 use crate::process::lock;
 use crate::time;
 use crate::tls::client::ClientTls;
+use crate::tls::numbers::ClusterHandshakes;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) idle: Idle,
     measure: Arc<Measure>,
     numbers: OnceLock<ClusterNumbers>,
+    pub(crate) handshakes: ClusterHandshakes,
     current: Mutex<Current>,
     /// Endpoints that a filter found, beside those of the configuration.
     discovered: Mutex<Arc<[decide::EndpointSpec]>>,
@@ -41,6 +43,7 @@ impl Shared {
         let shared = Arc::new(Shared {
             measure: Arc::clone(measure),
             numbers: OnceLock::new(),
+            handshakes: ClusterHandshakes::new(measure, decide.name()),
             book: Book::default(),
             waiting: Waiting::default(),
             idle: Idle::new(workers),

@@ -2,6 +2,7 @@
 
 use crate::numbers::ListenerNumbers;
 use crate::process::Process;
+use crate::tls::numbers::Handshakes;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,6 +14,7 @@ pub(crate) struct Shared {
     pub(crate) open: AtomicU32,
     pub(crate) max: AtomicU32,
     pub(crate) numbers: ListenerNumbers,
+    pub(crate) handshakes: Handshakes,
 }
 
 /// Keeps a connection counted, in its listener, its worker and the process: until both the service's future has ended and

@@ -26,6 +26,7 @@ pub use limits::Held;
 pub(crate) use limits::Shared;
 pub(crate) use place::Handed;
 pub use place::MAX_HANDED;
+pub(crate) use secure::Tls;
 pub(crate) use sockets::Sockets;
 
 use crate::address::Address;
@@ -50,7 +51,7 @@ pub(crate) struct Listening {
 pub(crate) struct Current {
     pub(crate) config: Arc<weir_config::Listener>,
     pub(crate) service: Rc<dyn Service>,
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) tls: Option<Tls>,
     /// Of the connections of this service.
     pub(crate) drain: Rc<Drain>,
 }

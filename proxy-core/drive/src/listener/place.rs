@@ -2,11 +2,12 @@
 
 use super::Listening;
 use super::limits::{Counted, Held, Shared, enter};
-use super::secure::{agreed, handshake};
+use super::secure::{Secured, agreed, secure};
 use crate::address::Address;
 use crate::drain::Drain;
 use crate::filter::Accepted;
 use crate::process::Control;
+use crate::relay;
 use crate::socket::{Detached, Socket};
 use crate::worker::Worker;
 use std::rc::Rc;
@@ -93,9 +94,19 @@ impl Listening {
         };
         let task = worker.spawn(async move {
             // Boxed, so that its size is only needed for as long as the handshake lasts.
-            if let Some(io) = Box::pin(handshake(&shared, tls, socket, peer)).await {
-                let (alpn, sni) = agreed(&io);
-                service.serve(Accepted { io, peer, local, alpn, sni, drain, held }).await;
+            match Box::pin(secure(&shared, &tls, socket, peer)).await {
+                Some(Secured::Terminated(io)) => {
+                    drop(tls);
+                    let (alpn, sni) = agreed(&io);
+                    service.serve(Accepted { io, peer, local, alpn, sni, drain, held }).await;
+                }
+                Some(Secured::Passed { context, socket, head }) => {
+                    drop(tls);
+                    let io = socket.into();
+                    let passed = Accepted { io, peer, local, alpn: None, sni: None, drain, held };
+                    Box::pin(relay::serve_from(context, passed, Some(head))).await;
+                }
+                None => {}
             }
             drop(guard);
         });

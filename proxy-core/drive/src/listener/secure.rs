@@ -1,38 +1,137 @@
-//! TLS towards clients, before the service sees them.
+//! A new connection's TLS, before the service sees it: terminated within a time, or passed on as it is; counted.
 
-use super::limits::Shared;
+use super::Shared;
 use crate::address::Address;
+use crate::context::Context;
 use crate::filter::Alpn;
 use crate::io::Io;
 use crate::socket::Socket;
-use crate::tls::server::HANDSHAKE_TIMEOUT;
+use crate::tls::numbers::Failed;
+use crate::tls::passthrough::{Hello, NoHello, Routes, UNRECOGNIZED_NAME, hello};
+use crate::tls::server::{HANDSHAKE_TIMEOUT, ServerTls};
+use bytes::BytesMut;
+use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
-use tokio_rustls::TlsAcceptor;
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::{StartHandshake, TlsAcceptor};
 
-pub(super) async fn handshake(
-    shared: &Shared,
-    tls: Arc<rustls::ServerConfig>,
-    socket: Socket,
-    peer: Address,
-) -> Option<Io> {
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(socket)).await {
-        Ok(Ok(stream)) => {
-            shared.numbers.tls_ok.inc();
-            Some(Io::Server(Box::new(stream)))
+/// What a listener does with TLS, on one worker.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    pub(crate) server: Arc<ServerTls>,
+    /// What is passed on.
+    pub(crate) routes: Option<Rc<Routes>>,
+}
+
+/// What became of a connection.
+pub(super) enum Secured {
+    /// Weir terminates it.
+    Terminated(Io),
+    /// It is passed on.
+    Passed {
+        /// To this cluster.
+        context: Rc<Context>,
+        socket: Socket,
+        /// What has come of it so far.
+        head: BytesMut,
+    },
+}
+
+/// Does the handshake, or finds out that it is somebody else's; `None`: it failed, which has been counted.
+pub(super) async fn secure(shared: &Shared, tls: &Tls, socket: Socket, peer: Address) -> Option<Secured> {
+    let done = async {
+        match &tls.routes {
+            None => terminate(&tls.server, socket).await,
+            Some(routes) => sort(&tls.server, routes, socket).await,
         }
-        Ok(Err(error)) => {
-            shared.numbers.tls_failed.inc();
-            tracing::debug!(listener = %shared.name, %peer, %error, "a TLS handshake failed");
+    };
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, done).await {
+        Ok(Ok(secured)) => {
+            match &secured {
+                Secured::Terminated(io) => shared.handshakes.done(kind(io)),
+                Secured::Passed { .. } => shared.handshakes.passed(),
+            }
+            Some(secured)
+        }
+        Ok(Err(Failure { reason, error })) => {
+            shared.handshakes.failed(reason);
+            tracing::debug!(listener = %shared.name, %peer, reason = reason.label(), %error, "a TLS handshake failed");
             None
         }
         Err(_) => {
-            shared.numbers.tls_timeout.inc();
+            shared.handshakes.timeout();
             tracing::debug!(listener = %shared.name, %peer, "a TLS handshake took too long");
             None
         }
     }
 }
 
+/// Why a handshake failed, for the counter and for the log.
+struct Failure {
+    reason: Failed,
+    error: io::Error,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure { reason: Failed::of(&error), error }
+    }
+}
+
+async fn terminate(server: &ServerTls, socket: Socket) -> Result<Secured, Failure> {
+    // Without `passthrough` there is a certificate.
+    let config = server.config.as_ref().ok_or_else(|| io::Error::other("there is no certificate"))?;
+    let stream = TlsAcceptor::from(Arc::clone(config)).accept(socket).await?;
+    Ok(Secured::Terminated(Io::Server(Box::new(stream))))
+}
+
+/// Passes the connection on if it is for one of `routes`, else terminates it.
+async fn sort(server: &ServerTls, routes: &Routes, mut socket: Socket) -> Result<Secured, Failure> {
+    let Hello { accepted, bytes, seen } = match hello(&mut socket).await {
+        Ok(hello) => hello,
+        Err(NoHello::Io(error)) => return Err(error.into()),
+        Err(NoHello::TooLarge) => {
+            let error = io::Error::other("the hello is larger than 16 KiB");
+            return Err(Failure { reason: Failed::TooLarge, error });
+        }
+        Err(NoHello::Tls(error, mut alert)) => {
+            let mut bytes = Vec::new();
+            alert.write_all(&mut bytes)?;
+            // Whether it arrives or not, what failed is the handshake.
+            socket.write_all(&bytes).await.ok();
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error).into());
+        }
+    };
+    let name = accepted.client_hello().server_name().map(str::to_owned);
+    if let Some(context) = name.as_deref().and_then(|name| routes.find(name)) {
+        return Ok(Secured::Passed { context: Rc::clone(context), socket, head: bytes });
+    }
+    let Some(config) = &server.config else {
+        socket.write_all(&UNRECOGNIZED_NAME).await.ok();
+        let error =
+            format!("there is no certificate, and {} is not passed on", name.as_deref().unwrap_or("no name"));
+        return Err(Failure { reason: Failed::UnknownName, error: io::Error::other(error) });
+    };
+    let rest = bytes.get(seen..).unwrap_or_default();
+    let mut fed = Ok(0);
+    let accept =
+        StartHandshake::from_parts(accepted, socket).into_stream_with(Arc::clone(config), |session| {
+            let mut rest = rest;
+            while !rest.is_empty() && fed.is_ok() {
+                fed = session.read_tls(&mut rest);
+            }
+        });
+    fed?;
+    Ok(Secured::Terminated(Io::Server(Box::new(accept.await?))))
+}
+
+fn kind(io: &Io) -> Option<rustls::HandshakeKind> {
+    let Io::Server(stream) = io else { return None };
+    stream.get_ref().1.handshake_kind()
+}
+
+/// The application protocol that was agreed upon, and the name that the client asked for.
 pub(super) fn agreed(io: &Io) -> (Option<Alpn>, Option<Arc<str>>) {
     let Io::Server(stream) = io else { return (None, None) };
     let session = stream.get_ref().1;

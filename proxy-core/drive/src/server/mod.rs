@@ -2,6 +2,7 @@
 
 pub mod doors;
 pub(crate) mod plan;
+mod secured;
 
 use crate::cluster::resolve::Resolver;
 use crate::filter::{BuildError, Filter};
@@ -46,7 +47,7 @@ pub enum StartError {
         /// Which listener.
         listener: Arc<str>,
         /// What is wrong.
-        error: TlsError,
+        error: Box<TlsError>,
     },
     /// A cluster's roots, certificate or key are of no use.
     #[error("cluster {cluster}: tls: {error}")]
@@ -54,8 +55,11 @@ pub enum StartError {
         /// Which cluster.
         cluster: Arc<str>,
         /// What is wrong.
-        error: TlsError,
+        error: Box<TlsError>,
     },
+    /// More than one thing is wrong.
+    #[error("{}", lines(.0))]
+    Several(Vec<StartError>),
     /// The protocol is not part of this binary.
     #[error("listener {listener}: this binary has no {protocol}")]
     NoFilter {
@@ -76,6 +80,27 @@ pub enum StartError {
     /// Weir is going away.
     #[error("draining: nothing is changed any more")]
     Draining,
+}
+
+impl StartError {
+    fn of_all(mut errors: Vec<StartError>) -> StartError {
+        match errors.len() {
+            1 => errors.swap_remove(0),
+            _ => StartError::Several(errors),
+        }
+    }
+
+    /// Each thing that is wrong.
+    pub fn each(&self) -> &[StartError] {
+        match self {
+            StartError::Several(errors) => errors,
+            one => std::slice::from_ref(one),
+        }
+    }
+}
+
+fn lines(errors: &[StartError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// The running process.
@@ -195,8 +220,12 @@ impl Server {
     }
 
     /// Whether `config` could be started as far as can be told without listening: its protocols are part of this binary, and
-    /// its certificates, keys and roots are of use. What the operator should know of it is returned.
-    pub fn check(config: &Config, filters: &[&'static dyn Filter]) -> Result<Vec<BuildError>, StartError> {
+    /// its certificates, keys and roots are of use. What the operator should know of it is returned, or everything that is
+    /// wrong.
+    pub fn check(
+        config: &Config,
+        filters: &[&'static dyn Filter],
+    ) -> Result<Vec<BuildError>, Vec<StartError>> {
         plan::check(config, filters)
     }
 

@@ -2,12 +2,15 @@
 //! certificates read, clusters made), so that little can fail on a worker, and nothing on one alone.
 
 use super::StartError;
+use super::secured::{Secured, secure};
 use crate::Filter;
 use crate::cluster::shared as cluster;
 use crate::filter::BuildError;
 use crate::listener;
 use crate::numbers::ListenerNumbers;
-use crate::tls;
+use crate::tls::client::ClientTls;
+use crate::tls::numbers::Handshakes;
+use crate::tls::server::ServerTls;
 use hashbrown::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -22,6 +25,16 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// The listener called `name`.
+    pub(super) fn listener(&self, name: &str) -> Option<&Planned> {
+        self.listeners.iter().find(|planned| &*planned.config.name == name)
+    }
+
+    /// The cluster called `name`.
+    pub(super) fn cluster(&self, name: &str) -> Option<&Arc<cluster::Shared>> {
+        self.clusters.iter().find(|cluster| &**cluster.decide.name() == name)
+    }
+
     /// Whether the sockets of `before` go on as those of another listener.
     pub(crate) fn moves(&self, before: &Arc<listener::Sockets>) -> bool {
         let mut now = self.listeners.iter().flat_map(Planned::all_sockets);
@@ -38,7 +51,7 @@ pub(crate) struct Planned {
     pub(crate) sockets: Arc<listener::Sockets>,
     /// Further addresses, which the filter asked for.
     pub(crate) doors: Vec<Arc<listener::Sockets>>,
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) tls: Option<Arc<ServerTls>>,
 }
 
 impl Planned {
@@ -65,7 +78,9 @@ pub(crate) fn plan(
     measure: &Arc<Measure>,
     workers: usize,
 ) -> Result<(Plan, Changes), StartError> {
-    let (clusters, changes) = clusters(config, before, measure, workers)?;
+    let Secured { listeners: secured, clusters: tls } =
+        secure(config, before, filters).map_err(StartError::of_all)?;
+    let (clusters, changes) = clusters(config, tls, before, measure, workers);
     let known: HashMap<&str, &Planned> = before
         .into_iter()
         .flat_map(|before| &before.listeners)
@@ -74,8 +89,7 @@ pub(crate) fn plan(
     for listener in &config.listeners {
         // Only what is new is told: a reload does not repeat what was said of a listener that stays as it is.
         let stays = known.get(&*listener.name).is_some_and(|known| known.config.same(listener));
-        let (filter, _) = served_by(listener, filters)?;
-        match filter.check(listener, config)? {
+        match filter_of(listener, filters)?.check(listener, config)? {
             Some(warning) if !stays => tracing::warn!(listener = %listener.name, "{warning}"),
             _ => {}
         }
@@ -91,13 +105,13 @@ pub(crate) fn plan(
             !config.listeners.iter().any(|listener| stays(listener))
         })
         .collect();
-    let listeners = config.listeners.iter().map(|listener| {
+    let listeners = config.listeners.iter().zip(secured).map(|(listener, tls)| {
         let known = known.get(&*listener.name).copied();
         let bind = || match freed.iter().find(|freed| freed.sockets.local == listener.bind) {
             Some(freed) => freed.sockets.for_another(),
             None => listener::Sockets::bind(&listener.bind, listener.unix_mode, workers),
         };
-        listener_of(listener, known, bind, filters, measure)
+        listener_of(listener, tls, known, bind, filters, measure)
     });
     let listeners = listeners.collect::<Result<_, _>>()?;
     Ok((Plan { config: Arc::clone(config), listeners, clusters }, changes))
@@ -105,12 +119,13 @@ pub(crate) fn plan(
 
 fn listener_of(
     config: &Arc<weir_config::Listener>,
+    tls: Option<Arc<ServerTls>>,
     known: Option<&Planned>,
     bind: impl Fn() -> std::io::Result<listener::Sockets>,
     filters: &[&'static dyn Filter],
     measure: &Arc<Measure>,
 ) -> Result<Planned, StartError> {
-    let (filter, tls) = served_by(config, filters)?;
+    let filter = filter_of(config, filters)?;
     let (sockets, shared) = match known {
         Some(known) if known.config.bind == config.bind => {
             (Arc::clone(&known.sockets), Arc::clone(&known.shared))
@@ -128,6 +143,7 @@ fn listener_of(
                     open: AtomicU32::new(0),
                     max: AtomicU32::new(config.max_connections),
                     numbers: ListenerNumbers::new(measure, &config.name),
+                    handshakes: Handshakes::new(measure, &config.name),
                 })
             });
             (Arc::new(sockets), shared)
@@ -141,44 +157,41 @@ fn listener_of(
     Ok(Planned { config: Arc::clone(config), filter, shared, sockets, doors, tls })
 }
 
-/// What can be told of `config` without listening; what the operator should know of it.
-pub(crate) fn check(config: &Config, filters: &[&'static dyn Filter]) -> Result<Vec<BuildError>, StartError> {
-    let mut warnings = Vec::new();
+/// What can be told of `config` without listening: what the operator should know of it, or everything that is wrong.
+pub(crate) fn check(
+    config: &Config,
+    filters: &[&'static dyn Filter],
+) -> Result<Vec<BuildError>, Vec<StartError>> {
+    let (mut warnings, mut errors) = (Vec::new(), Vec::new());
     for listener in &config.listeners {
-        let (filter, _) = served_by(listener, filters)?;
-        let warning = filter.check(listener, config)?;
-        warnings.extend(warning.map(|warning| BuildError::new(listener, warning)));
+        let Ok(filter) = filter_of(listener, filters) else { continue };
+        match filter.check(listener, config) {
+            Ok(warning) => warnings.extend(warning.map(|warning| BuildError::new(listener, warning))),
+            Err(error) => errors.push(error.into()),
+        }
     }
-    config.clusters.iter().try_for_each(|cluster| secured_by(cluster).map(drop))?;
-    Ok(warnings)
+    errors.extend(secure(config, None, filters).err().into_iter().flatten());
+    if errors.is_empty() { Ok(warnings) } else { Err(errors) }
 }
 
-type ServedBy = (&'static dyn Filter, Option<Arc<rustls::ServerConfig>>);
-
-fn served_by(
+/// The filter whose protocol a listener speaks.
+pub(super) fn filter_of(
     config: &weir_config::Listener,
     filters: &[&'static dyn Filter],
-) -> Result<ServedBy, StartError> {
-    let filter =
-        filters.iter().find(|filter| filter.section().key() == config.protocol).ok_or_else(|| {
-            StartError::NoFilter { listener: Arc::clone(&config.name), protocol: config.protocol }
-        })?;
-    let tls = config.tls.as_ref().map(|files| tls::server::load(files, filter.alpn())).transpose();
-    let tls = tls.map_err(|error| StartError::ListenerTls { listener: Arc::clone(&config.name), error })?;
-    Ok((*filter, tls))
-}
-
-fn secured_by(config: &weir_config::Cluster) -> Result<Option<Arc<tls::client::ClientTls>>, StartError> {
-    let tls = config.tls.as_ref().map(tls::client::ClientTls::load).transpose();
-    tls.map_err(|error| StartError::ClusterTls { cluster: Arc::clone(&config.name), error })
+) -> Result<&'static dyn Filter, StartError> {
+    let filter = filters.iter().find(|filter| filter.section().key() == config.protocol);
+    filter
+        .copied()
+        .ok_or_else(|| StartError::NoFilter { listener: Arc::clone(&config.name), protocol: config.protocol })
 }
 
 fn clusters(
     config: &Config,
+    tls: Vec<Option<Arc<ClientTls>>>,
     before: Option<&Plan>,
     measure: &Arc<Measure>,
     workers: usize,
-) -> Result<(Vec<Arc<cluster::Shared>>, Changes), StartError> {
+) -> (Vec<Arc<cluster::Shared>>, Changes) {
     let known: HashMap<&str, &Arc<cluster::Shared>> = before
         .into_iter()
         .flat_map(|before| &before.clusters)
@@ -186,8 +199,8 @@ fn clusters(
         .collect();
     let mut clusters = Vec::with_capacity(config.clusters.len());
     let mut changes = Vec::new();
-    for config in &config.clusters {
-        let current = cluster::Current { config: Arc::clone(config), tls: secured_by(config)? };
+    for (config, tls) in config.clusters.iter().zip(tls) {
+        let current = cluster::Current { config: Arc::clone(config), tls };
         clusters.push(match known.get(&*config.name) {
             None => cluster::Shared::new(measure, workers, current),
             Some(known) => {
@@ -199,5 +212,5 @@ fn clusters(
             }
         });
     }
-    Ok((clusters, changes))
+    (clusters, changes)
 }

@@ -15,7 +15,7 @@ pub fn connect(
     address: &str,
     tcp: TcpStream,
 ) -> Result<impl Read + Write + use<>, TlsError> {
-    let loaded = ClientTls::load(tls)?;
+    let loaded = ClientTls::load(tls, None).map_err(TlsError::first)?;
     let name = loaded.name(&Source::Endpoints(Vec::new()), address)?;
     let config = loaded.connector(Offer::Nothing).config();
     let session = rustls::ClientConnection::new(std::sync::Arc::clone(config), name)?;

@@ -1,11 +1,12 @@
 //! TLS towards endpoints: always verified, against the system's roots or those that the configuration names.
 
-use super::{TlsError, VERSIONS, certificates, identity, provider};
+use super::{Contents, TlsError, TlsErrors, VERSIONS, identity, provider};
 use crate::cluster::Offer;
 use crate::filter::Alpn;
 use crate::process::lock;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio_rustls::TlsConnector;
 use weir_config::Source;
@@ -16,31 +17,42 @@ pub(crate) struct ClientTls {
     http1: TlsConnector,
     h2: TlsConnector,
     sni: Option<ServerName<'static>>,
+    /// Of what the files held, and their paths.
+    print: (Option<u64>, Vec<PathBuf>),
+    from: weir_config::ClientTls,
 }
 
 impl ClientTls {
-    /// Reads the files that `tls` names: called at start and on every reload.
-    pub(crate) fn load(tls: &weir_config::ClientTls) -> Result<Arc<ClientTls>, TlsError> {
+    /// Reads the files that `tls` names. What comes out the same as `before`, of the same cluster, is that one: sessions are
+    /// only resumed by what they were begun by.
+    pub(crate) fn load(
+        tls: &weir_config::ClientTls,
+        before: Option<&Arc<ClientTls>>,
+    ) -> Result<Arc<ClientTls>, TlsErrors> {
+        let contents = Contents::read(tls.files());
+        let print = (contents.print, tls.files().map(|file| file.path.clone()).collect());
+        if let Some(before) =
+            before.filter(|before| before.print == print && print.0.is_some() && before.is_like(tls))
+        {
+            return Ok(Arc::clone(before));
+        }
         let roots = match &tls.ca {
-            None => system_roots()?,
-            Some(path) => {
-                let mut roots = RootCertStore::empty();
-                for root in certificates(path)? {
-                    roots.add(root).map_err(|error| TlsError::Unusable { path: path.clone(), error })?;
-                }
-                Arc::new(roots)
+            None => system_roots(),
+            Some(file) => contents.roots(file).map(|(roots, _)| Arc::new(roots)),
+        };
+        let identity = tls.identity.as_ref().map(|files| identity::certified(&contents, files)).transpose();
+        let (roots, identity) = match (roots, identity) {
+            (Ok(roots), Ok(identity)) => (roots, identity),
+            (roots, identity) => {
+                return Err(roots.err().into_iter().chain(identity.err().into_iter().flatten()).collect());
             }
         };
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(VERSIONS)?
-            .with_root_certificates(roots);
-        let config = match &tls.identity {
+        let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS);
+        let builder = builder.map_err(|error| vec![error.into()])?.with_root_certificates(roots);
+        let config = match identity {
             None => builder.with_no_client_auth(),
-            Some(files) => {
-                let (chain, key) = identity(files)?;
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(|error| TlsError::Unusable { path: files.certificate.clone(), error })?
+            Some(certified) => {
+                builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)))
             }
         };
         // The clones share one store of sessions to resume.
@@ -49,12 +61,21 @@ impl ClientTls {
             config.alpn_protocols = alpn.iter().map(|alpn| alpn.wire().to_vec()).collect();
             TlsConnector::from(Arc::new(config))
         };
+        let sni = tls.sni.as_deref().map(server_name).transpose().map_err(|error| vec![error])?;
         Ok(Arc::new(ClientTls {
             nothing: offering(None),
             http1: offering(Some(Alpn::Http1)),
             h2: offering(Some(Alpn::H2)),
-            sni: tls.sni.as_deref().map(server_name).transpose()?,
+            sni,
+            print,
+            from: tls.clone(),
         }))
+    }
+
+    fn is_like(&self, tls: &weir_config::ClientTls) -> bool {
+        self.from.sni == tls.sni
+            && self.from.ca.is_some() == tls.ca.is_some()
+            && self.from.identity.is_some() == tls.identity.is_some()
     }
 
     pub(crate) fn connector(&self, offer: Offer) -> &TlsConnector {

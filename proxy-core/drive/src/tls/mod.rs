@@ -1,36 +1,69 @@
 //! TLS 1.2 and 1.3 by rustls on aws-lc-rs: [`server`] terminates, [`client`] originates, [`blocking`] originates for the command line.
+//!
+//! What the configuration names is read when a configuration is planned and when the files have changed. What comes out the
+//! same stays the very same object, so that sessions can be resumed.
 
 pub mod blocking;
 pub mod client;
+mod identity;
+pub(crate) mod numbers;
+pub mod passthrough;
 pub mod server;
 
 use rustls::crypto::CryptoProvider;
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::path::{Path, PathBuf};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Read;
 use std::sync::{Arc, OnceLock};
+use weir_config::File;
+
+/// The largest file that is read: a bundle of all public roots is a quarter of it.
+pub const MAX_FILE: u64 = 1 << 20;
 
 /// Why a certificate, key or set of roots is of no use. Says which file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// It cannot be read, or is not PEM.
-    #[error("{}: {error}", path.display())]
+    /// It cannot be read.
+    #[error("{}: {error}", file.path.display())]
+    Unread {
+        /// Which file.
+        file: File,
+        /// Why not.
+        error: Arc<std::io::Error>,
+    },
+    /// It is larger than [`MAX_FILE`].
+    #[error("{}: larger than 1 MiB", .0.path.display())]
+    TooLarge(File),
+    /// It is not PEM.
+    #[error("{}: {error}", file.path.display())]
     Pem {
         /// Which file.
-        path: PathBuf,
+        file: File,
         /// What is wrong with it.
         error: rustls_pki_types::pem::Error,
     },
     /// It is PEM, but holds no certificate.
-    #[error("{}: no certificate in it", .0.display())]
-    NoCertificate(PathBuf),
-    /// The certificate and the key are not of use, or do not belong together.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: no certificate in it", .0.path.display())]
+    NoCertificate(File),
+    /// It is PEM, but holds no private key.
+    #[error("{}: no private key in it", .0.path.display())]
+    NoKey(File),
+    /// The certificate or key is not of use.
+    #[error("{}: {error}", file.path.display())]
     Unusable {
         /// Which file.
-        path: PathBuf,
+        file: File,
         /// What is wrong with it.
         error: rustls::Error,
+    },
+    /// The key is that of another certificate.
+    #[error("{}: not the key of {}", key.path.display(), certificate.path.display())]
+    Mismatch {
+        /// The key's file.
+        key: File,
+        /// The certificate's.
+        certificate: File,
     },
     /// The system has no roots to trust.
     #[error("the system's trust roots could not be read: {0}")]
@@ -43,8 +76,30 @@ pub enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// Which files a TLS side is made of.
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+impl TlsError {
+    /// What to say first of several.
+    fn first(errors: TlsErrors) -> TlsError {
+        let none = || TlsError::Rustls(rustls::Error::General("unknown".into()));
+        errors.into_iter().next().unwrap_or_else(none)
+    }
+
+    /// The file at fault, where it is one's.
+    pub fn file(&self) -> Option<&File> {
+        match self {
+            TlsError::Unread { file, .. }
+            | TlsError::TooLarge(file)
+            | TlsError::Pem { file, .. }
+            | TlsError::NoCertificate(file)
+            | TlsError::NoKey(file)
+            | TlsError::Unusable { file, .. }
+            | TlsError::Mismatch { key: file, .. } => Some(file),
+            TlsError::NoRoots(_) | TlsError::Name(_) | TlsError::Rustls(_) => None,
+        }
+    }
+}
+
+/// Everything that is wrong with the files of one listener or cluster; never empty.
+pub type TlsErrors = Vec<TlsError>;
 
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
@@ -53,19 +108,66 @@ fn provider() -> Arc<CryptoProvider> {
 
 static VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let unread = |error| TlsError::Pem { path: path.to_owned(), error };
-    let chain: Vec<_> =
-        CertificateDer::pem_file_iter(path).map_err(unread)?.collect::<Result<_, _>>().map_err(unread)?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate(path.to_owned()));
-    }
-    Ok(chain)
+/// What the files hold, in the order in which they are named, and a print of it by which a change is told.
+struct Contents<'a> {
+    files: Vec<(&'a File, Result<Vec<u8>, Unread>)>,
+    /// `None` when not all could be read.
+    print: Option<u64>,
 }
 
-fn identity(files: &weir_config::ServerTls) -> Result<Identity, TlsError> {
-    let chain = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| TlsError::Pem { path: files.key.clone(), error })?;
-    Ok((chain, key))
+/// Why a file could not be read; `None`: it is too large.
+type Unread = Option<Arc<std::io::Error>>;
+
+impl<'a> Contents<'a> {
+    /// Reads all of `files`. What cannot be read is told when it is asked for.
+    fn read(files: impl Iterator<Item = &'a File>) -> Contents<'a> {
+        let files: Vec<_> = files.map(|file| (file, read(file))).collect();
+        let mut hasher = DefaultHasher::new();
+        let all = files.iter().all(|(_, bytes)| {
+            bytes.as_ref().is_ok_and(|bytes| {
+                bytes.hash(&mut hasher);
+                true
+            })
+        });
+        Contents { files, print: all.then(|| hasher.finish()) }
+    }
+
+    /// What is in `file`.
+    fn of(&self, file: &File) -> Result<&[u8], TlsError> {
+        let found = self.files.iter().find(|(known, _)| known.path == file.path);
+        match found.map(|(_, bytes)| bytes) {
+            Some(Ok(bytes)) => Ok(bytes),
+            Some(Err(Some(error))) => Err(TlsError::Unread { file: file.clone(), error: Arc::clone(error) }),
+            Some(Err(None)) => Err(TlsError::TooLarge(file.clone())),
+            None => Ok(&[]),
+        }
+    }
+
+    /// The certificates in `file`.
+    fn certificates(&self, file: &File) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let chain = CertificateDer::pem_slice_iter(self.of(file)?).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(|error| TlsError::Pem { file: file.clone(), error })?;
+        if chain.is_empty() {
+            return Err(TlsError::NoCertificate(file.clone()));
+        }
+        Ok(chain)
+    }
+
+    /// The roots in `file`, and the certificates that they are of.
+    fn roots(&self, file: &File) -> Result<(rustls::RootCertStore, Vec<CertificateDer<'static>>), TlsError> {
+        let certificates = self.certificates(file)?;
+        let mut roots = rustls::RootCertStore::empty();
+        for root in &certificates {
+            roots.add(root.clone()).map_err(|error| TlsError::Unusable { file: file.clone(), error })?;
+        }
+        Ok((roots, certificates))
+    }
+}
+
+fn read(file: &File) -> Result<Vec<u8>, Unread> {
+    let unread = |error| Some(Arc::new(error));
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(&file.path).map_err(unread)?;
+    opened.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unread)?;
+    if bytes.len() as u64 > MAX_FILE { Err(None) } else { Ok(bytes) }
 }

@@ -1,38 +1,135 @@
-//! TLS towards clients.
+//! TLS towards clients: certificates by name, certificates of clients, and sessions that can be resumed.
+//!
+//! A resumed session carries over that the client was verified when it began, and nothing of it is verified again. So a
+//! session must not be resumed where other rules hold than where it began, or it would be a way round them (CVE-2025-23419): the
+//! keys of tickets, and what is kept of sessions without tickets, belong to one listener and one [`Trust`].
 
-use super::{TlsError, VERSIONS, identity, provider};
+use super::identity::{ByName, certified};
+use super::{Contents, TlsError, TlsErrors, VERSIONS, provider};
 use crate::filter::Alpn;
-use crate::process::lock;
 use rustls::ServerConfig;
-use rustls::server::ProducesTickets;
-use std::sync::{Arc, Mutex};
+use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
+use rustls_pki_types::CertificateDer;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A client that has not finished its handshake by then is cut off.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a listener with these files offers. Reads them anew: called at start and on every reload.
-pub(crate) fn load(files: &weir_config::ServerTls, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, TlsError> {
-    let (chain, key) = identity(files)?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(VERSIONS)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| TlsError::Unusable { path: files.certificate.clone(), error })?;
-    config.alpn_protocols = alpn.iter().map(|alpn| alpn.wire().to_vec()).collect();
-    config.ignore_client_order = true;
-    config.ticketer = ticketer()?;
-    Ok(Arc::new(config))
+/// How many sessions of TLS 1.2 clients that know no tickets a listener keeps; the oldest give way, and begin anew.
+pub const MAX_SESSIONS: usize = 256;
+
+/// What a listener offers to TLS clients.
+pub(crate) struct ServerTls {
+    /// How it terminates TLS; `None`: it has no certificate, and only passes connections on.
+    pub(crate) config: Option<Arc<ServerConfig>>,
+    /// Of what the files held.
+    print: Option<u64>,
+    /// From which configuration.
+    from: weir_config::ServerTls,
+    alpn: &'static [Alpn],
+    trust: Trust,
+    sessions: Sessions,
 }
 
-/// One set of ticket keys for the process (rustls rotates them), so that a session resumes on any worker and after a reload.
-fn ticketer() -> Result<Arc<dyn ProducesTickets>, TlsError> {
-    static TICKETER: Mutex<Option<Arc<dyn ProducesTickets>>> = Mutex::new(None);
-    let mut ticketer = lock(&TICKETER);
-    if let Some(ticketer) = &*ticketer {
-        return Ok(Arc::clone(ticketer));
+/// Who is let in: `None`: anybody; else the roots of clients' certificates, and whether there has to be one.
+type Trust = Option<(Vec<CertificateDer<'static>>, bool)>;
+
+/// What sessions are resumed by, on any worker.
+#[derive(Clone)]
+struct Sessions {
+    ticketer: Arc<dyn ProducesTickets>,
+    kept: Arc<dyn StoresServerSessions>,
+}
+
+impl Sessions {
+    fn new() -> Result<Sessions, TlsError> {
+        // Rustls renews the keys every six hours, and knows those before for six more.
+        let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        Ok(Sessions { ticketer, kept: ServerSessionMemoryCache::new(MAX_SESSIONS) })
     }
-    let made = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-    *ticketer = Some(Arc::clone(&made));
-    Ok(made)
+}
+
+/// Reads the files of `tls`. What comes out the same as `before`, of the same listener, is that one; as long as the same clients
+/// are let in, sessions go on.
+pub(crate) fn load(
+    tls: &weir_config::ServerTls,
+    alpn: &'static [Alpn],
+    before: Option<&Arc<ServerTls>>,
+) -> Result<Arc<ServerTls>, TlsErrors> {
+    let contents = Contents::read(tls.files());
+    if let Some(before) = before.filter(|before| before.is(tls, alpn, contents.print)) {
+        return Ok(Arc::clone(before));
+    }
+    let mut errors = Vec::new();
+    let mut identities = Vec::new();
+    for files in &tls.identities {
+        match certified(&contents, files) {
+            Ok(certified) => identities.push(certified),
+            Err(wrong) => errors.extend(wrong),
+        }
+    }
+    let builder = ServerConfig::builder_with_provider(provider());
+    let builder = builder.with_protocol_versions(VERSIONS).map_err(|error| vec![error.into()])?;
+    let (builder, trust) = match &tls.client_certificates {
+        None => (Some(builder.with_no_client_auth()), None),
+        Some(clients) => match verifier(&contents, clients) {
+            Ok((verifier, roots)) => {
+                (Some(builder.with_client_cert_verifier(verifier)), Some((roots, clients.require)))
+            }
+            Err(error) => {
+                errors.push(error);
+                (None, None)
+            }
+        },
+    };
+    let Some(builder) = builder.filter(|_| errors.is_empty()) else { return Err(errors) };
+    let kept = before.filter(|before| before.trust == trust).map(|before| before.sessions.clone());
+    let sessions = kept.map_or_else(Sessions::new, Ok).map_err(|error| vec![error])?;
+    let config = (!identities.is_empty()).then(|| {
+        let mut config = builder.with_cert_resolver(Arc::new(ByName::new(identities)));
+        config.alpn_protocols = alpn.iter().map(|alpn| alpn.wire().to_vec()).collect();
+        config.ignore_client_order = true;
+        config.ticketer = Arc::clone(&sessions.ticketer);
+        config.session_storage = Arc::clone(&sessions.kept);
+        Arc::new(config)
+    });
+    let (from, print) = (tls.clone(), contents.print);
+    Ok(Arc::new(ServerTls { config, print, from, alpn, trust, sessions }))
+}
+
+type Verifier = Arc<dyn rustls::server::danger::ClientCertVerifier>;
+
+fn verifier(
+    contents: &Contents<'_>,
+    clients: &weir_config::ClientCertificates,
+) -> Result<(Verifier, Vec<CertificateDer<'static>>), TlsError> {
+    let (roots, certificates) = contents.roots(&clients.ca)?;
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    let builder = if clients.require { builder } else { builder.allow_unauthenticated() };
+    let verifier = builder.build().map_err(|error| TlsError::Unusable {
+        file: clients.ca.clone(),
+        error: rustls::Error::General(error.to_string()),
+    })?;
+    Ok((verifier, certificates))
+}
+
+impl ServerTls {
+    fn is(&self, tls: &weir_config::ServerTls, alpn: &[Alpn], print: Option<u64>) -> bool {
+        let paths =
+            |tls: &weir_config::ServerTls| -> Vec<_> { tls.files().map(|file| file.path.clone()).collect() };
+        print.is_some()
+            && self.print == print
+            && self.alpn == alpn
+            && paths(&self.from) == paths(tls)
+            && self.from.identities.len() == tls.identities.len()
+            && self.from.client_certificates.as_ref().map(|clients| clients.require)
+                == tls.client_certificates.as_ref().map(|clients| clients.require)
+    }
+}
+
+impl std::fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerTls").field("from", &self.from).finish_non_exhaustive()
+    }
 }

@@ -1,0 +1,72 @@
+//! What TLS needs of files, read for a whole configuration before anything of it takes effect.
+
+use super::StartError;
+use super::plan::{Plan, filter_of};
+use crate::Filter;
+use crate::tls::client::ClientTls;
+use crate::tls::server::ServerTls;
+use crate::tls::{self, TlsErrors};
+use std::sync::Arc;
+use weir_config::{Cluster, Config, Listener};
+
+/// The TLS of each listener and cluster of a configuration, in their order.
+pub(super) struct Secured {
+    pub(super) listeners: Vec<Option<Arc<ServerTls>>>,
+    pub(super) clusters: Vec<Option<Arc<ClientTls>>>,
+}
+
+/// Reads all files that `config` names. What is the same as in `before` is taken from there. Fails with everything that is wrong.
+pub(super) fn secure(
+    config: &Config,
+    before: Option<&Plan>,
+    filters: &[&'static dyn Filter],
+) -> Result<Secured, Vec<StartError>> {
+    let mut errors = Vec::new();
+    let listeners = config.listeners.iter().map(|listener| {
+        listener_tls(listener, before, filters).unwrap_or_else(|wrong| {
+            errors.extend(wrong);
+            None
+        })
+    });
+    let listeners = listeners.collect();
+    let clusters = config.clusters.iter().map(|cluster| {
+        cluster_tls(cluster, before).unwrap_or_else(|wrong| {
+            errors.extend(wrong);
+            None
+        })
+    });
+    let clusters = clusters.collect();
+    if errors.is_empty() { Ok(Secured { listeners, clusters }) } else { Err(errors) }
+}
+
+fn listener_tls(
+    config: &Arc<Listener>,
+    before: Option<&Plan>,
+    filters: &[&'static dyn Filter],
+) -> Result<Option<Arc<ServerTls>>, Vec<StartError>> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    let filter = filter_of(config, filters).map_err(|error| vec![error])?;
+    let known = before.and_then(|before| before.listener(&config.name));
+    let loaded = tls::server::load(tls, filter.alpn(), known.and_then(|known| known.tls.as_ref()));
+    loaded.map(Some).map_err(|errors| of_listener(config, errors))
+}
+
+fn cluster_tls(
+    config: &Arc<Cluster>,
+    before: Option<&Plan>,
+) -> Result<Option<Arc<ClientTls>>, Vec<StartError>> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    let known = before.and_then(|before| before.cluster(&config.name));
+    let known = known.and_then(|known| known.current().tls);
+    ClientTls::load(tls, known.as_ref()).map(Some).map_err(|errors| of_cluster(config, errors))
+}
+
+fn of_listener(config: &Listener, errors: TlsErrors) -> Vec<StartError> {
+    let of = |error| StartError::ListenerTls { listener: Arc::clone(&config.name), error: Box::new(error) };
+    errors.into_iter().map(of).collect()
+}
+
+fn of_cluster(config: &Cluster, errors: TlsErrors) -> Vec<StartError> {
+    let of = |error| StartError::ClusterTls { cluster: Arc::clone(&config.name), error: Box::new(error) };
+    errors.into_iter().map(of).collect()
+}

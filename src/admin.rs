@@ -21,6 +21,8 @@ pub fn limits(limits: &weir_config::Limits) -> Limits {
         rows: whole(limits.rows),
         outcomes: whole(limits.outcomes),
         application_rows: whole(limits.application_rows),
+        call_sites: whole(limits.call_sites),
+        call_site_rows: whole(limits.call_site_rows),
     }
 }
 

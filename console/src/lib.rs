@@ -8,6 +8,7 @@
 //! What the process is, is told by a [`Status`], which the binary implements over the server.
 
 mod body;
+mod call_sites;
 mod cursors;
 mod guard;
 mod routes;

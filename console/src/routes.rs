@@ -15,11 +15,12 @@ use tokio::sync::Semaphore;
 use weir_measure::{Format, names};
 
 /// Every endpoint and what it is for.
-pub const ENDPOINTS: [(&str, &str); 12] = [
+pub const ENDPOINTS: [(&str, &str); 13] = [
     ("/", "this list"),
     ("/metrics", "all numbers, in the Prometheus text format or OpenMetrics"),
     ("/operations", "every operation on every resource: results, sizes, latencies (?format=json or text)"),
     ("/applications", "operations by the application that asked for them, and by how they ended"),
+    ("/call_sites", "operations by the place in the application's code that their comments name"),
     ("/slow", "slow operations and failures of late, with the shape of what was asked"),
     ("/cursors", "cursors of MongoDB that are open on servers, the longest idle first"),
     ("/clusters", "clusters and their endpoints: limits, ejections, connections"),
@@ -109,6 +110,10 @@ impl Routes {
             "/applications" => {
                 let rows = self.state.measure.applications();
                 Ok(json_of(StatusCode::OK, &shapes::Applications::of(&rows)))
+            }
+            "/call_sites" => {
+                let rows = self.state.measure.call_sites();
+                Ok(json_of(StatusCode::OK, &crate::call_sites::CallSites::of(&rows)))
             }
             "/cursors" => Ok(json_of(StatusCode::OK, &crate::cursors::Cursors::of(&self.state.measure))),
             "/slow" => {

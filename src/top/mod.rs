@@ -65,6 +65,7 @@ impl View {
             b'c' => Some(By::Command),
             b'r' => Some(By::Collection),
             b'a' => Some(By::Application),
+            b'f' => Some(By::CallSite),
             _ => None,
         };
         match (by, key) {
@@ -92,7 +93,7 @@ impl View {
             title += "  PAUSED";
         }
         title
-            + "\no operations  c commands  r collections  a applications  s slow  < > sort  / filter  space pause  q quit\n\n"
+            + "\no operations  c commands  r collections  a applications  f call sites  s slow  < > sort  / filter  space pause  q quit\n\n"
     }
 }
 
@@ -102,6 +103,7 @@ fn word(by: By) -> &'static str {
         By::Command => "commands",
         By::Collection => "collections",
         By::Application => "applications",
+        By::CallSite => "call sites",
     }
 }
 
@@ -127,11 +129,10 @@ fn table(rows: &[Row], by: By) -> String {
         By::Command => &[("PROTOCOL", false), ("LISTENER", false), ("OPERATION", false)],
         By::Collection => &[("PROTOCOL", false), ("LISTENER", false), ("RESOURCE", false)],
         By::Application => &[("PROTOCOL", false), ("LISTENER", false), ("APPLICATION", false)],
+        By::CallSite => &[("PROTOCOL", false), ("LISTENER", false), ("CALL SITE", false)],
     };
-    // Applications are counted by how their operations end, no more.
-    let measured = by != By::Application;
-    let numbers: &[Column] = if measured {
-        &[
+    let numbers: &[Column] = match by {
+        By::Operation | By::Command | By::Collection => &[
             ("PER S", true),
             ("ERR/S", true),
             ("P50", true),
@@ -139,15 +140,18 @@ fn table(rows: &[Row], by: By) -> String {
             ("IN/S", true),
             ("OUT/S", true),
             ("DOCS/S", true),
-        ]
-    } else {
-        &[("PER S", true), ("ERR/S", true)]
+        ],
+        // Counted by how their operations end, no more.
+        By::Application => &[("PER S", true), ("ERR/S", true)],
+        By::CallSite => &[("PER S", true), ("ERR/S", true), ("MEAN", true)],
     };
     let columns: Vec<Column> = words.iter().chain(numbers).copied().collect();
     let cells = |row: &Row| {
         let mut cells = row.key.clone();
         cells.extend([format!("{:.1}", row.rate), format!("{:.1}", row.errors)]);
-        if measured {
+        if by == By::CallSite {
+            cells.push(duration(row.mean));
+        } else if by != By::Application {
             let time = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), duration);
             cells.extend([time(row.p50), time(row.p99), size(row.sent as u64), size(row.received as u64)]);
             cells.push(format!("{:.1}", row.returned));
@@ -302,6 +306,7 @@ mod tests {
             key: key.iter().map(ToString::to_string).collect(),
             rate: 12.34,
             errors: 1.0,
+            mean: 0.25,
             p50: Some(0.001),
             p99: None,
             sent: 100.0,
@@ -316,6 +321,8 @@ mod tests {
         );
         let text = table(&[row(&["mongo", "db", "web"])], By::Application);
         assert_eq!(text.lines().last().unwrap().split_whitespace().count(), 5);
+        let text = table(&[row(&["mongo", "db", "orders.load"])], By::CallSite);
+        assert!(text.lines().last().unwrap().ends_with("250.0ms"), "{text}");
         assert_eq!(table(&[], By::Command), "Nothing has happened.\n");
     }
 

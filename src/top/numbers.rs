@@ -13,6 +13,8 @@ pub enum By {
     Collection,
     /// One row for each application.
     Application,
+    /// One row for each place in an application's code that its operations name.
+    CallSite,
 }
 
 /// What rows are sorted by; the largest come first.
@@ -40,6 +42,8 @@ impl Sort {
 pub struct Counts {
     done: f64,
     failed: f64,
+    /// Seconds in all; of call sites, which have no buckets.
+    busy: f64,
     sent: f64,
     received: f64,
     returned: f64,
@@ -50,11 +54,24 @@ pub struct Counts {
 /// A row's key: the words of its first columns.
 pub type Key = Vec<String>;
 
+/// The metrics that are read.
+const READ: [&str; 8] = [
+    "weir_operations_total",
+    "weir_operation_request_bytes_total",
+    "weir_operation_reply_bytes_total",
+    "weir_operation_items_returned_total",
+    "weir_operation_duration_seconds_bucket",
+    "weir_application_operations_total",
+    "weir_call_site_operations_total",
+    "weir_call_site_seconds_total",
+];
+
 /// One scrape.
 #[derive(Debug, Clone, Default)]
 pub struct Scrape {
     operations: BTreeMap<[String; 4], Counts>,
     applications: BTreeMap<[String; 3], Counts>,
+    call_sites: BTreeMap<[String; 3], Counts>,
 }
 
 /// What happened between two scrapes, a second.
@@ -66,6 +83,8 @@ pub struct Row {
     pub rate: f64,
     /// Those that did not end well.
     pub errors: f64,
+    /// Seconds; of call sites.
+    pub mean: f64,
     /// Seconds; `None` where nothing was timed.
     pub p50: Option<f64>,
     /// Seconds.
@@ -82,8 +101,8 @@ impl Row {
     fn weight(&self, sort: Sort) -> f64 {
         match sort {
             Sort::Rate => self.rate,
-            Sort::P50 => self.p50.unwrap_or(0.0),
-            Sort::P99 => self.p99.unwrap_or(0.0),
+            Sort::P50 => self.p50.unwrap_or(self.mean),
+            Sort::P99 => self.p99.unwrap_or(self.mean),
             Sort::Errors => self.errors,
             Sort::Bytes => self.sent + self.received,
         }
@@ -94,6 +113,7 @@ impl Counts {
     fn add(&mut self, other: &Counts) {
         self.done += other.done;
         self.failed += other.failed;
+        self.busy += other.busy;
         self.sent += other.sent;
         self.received += other.received;
         self.returned += other.returned;
@@ -113,6 +133,7 @@ impl Counts {
         Counts {
             done: self.done - before.done,
             failed: self.failed - before.failed,
+            busy: self.busy - before.busy,
             sent: self.sent - before.sent,
             received: self.received - before.received,
             returned: self.returned - before.returned,
@@ -147,30 +168,40 @@ impl Scrape {
     }
 
     fn line(&mut self, line: &str) -> Option<()> {
-        let name = ["weir_operation", "weir_application_operations_total{"];
-        if !name.iter().any(|name| line.starts_with(name)) {
+        let (name, rest) = line.split_once('{')?;
+        if !READ.contains(&name) {
             return None;
         }
-        let (name, rest) = line.split_once('{')?;
         let (labels, value) = rest.rsplit_once("} ")?;
         let value: f64 = value.parse().ok()?;
         let labels = labels_of(labels);
         let label =
             |name: &str| labels.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone()).unwrap_or_default();
-        if name == "weir_application_operations_total" {
-            let key = ["protocol", "listener", "application"].map(label);
-            let counts = self.applications.entry(key).or_default();
+        let ended = |counts: &mut Counts| {
             counts.done += value;
             counts.failed += if label("result") == "ok" { 0.0 } else { value };
-            return Some(());
+        };
+        let of_application = ["protocol", "listener", "application"];
+        let of_call_site = ["protocol", "listener", "call_site"];
+        match name {
+            "weir_application_operations_total" => {
+                ended(self.applications.entry(of_application.map(label)).or_default());
+                return Some(());
+            }
+            "weir_call_site_operations_total" => {
+                ended(self.call_sites.entry(of_call_site.map(label)).or_default());
+                return Some(());
+            }
+            "weir_call_site_seconds_total" => {
+                self.call_sites.entry(of_call_site.map(label)).or_default().busy += value;
+                return Some(());
+            }
+            _ => {}
         }
         let key = ["protocol", "listener", "operation", "resource"].map(label);
         let counts = self.operations.entry(key).or_default();
         match name {
-            "weir_operations_total" => {
-                counts.done += value;
-                counts.failed += if label("result") == "ok" { 0.0 } else { value };
-            }
+            "weir_operations_total" => ended(counts),
             "weir_operation_request_bytes_total" => counts.sent += value,
             "weir_operation_reply_bytes_total" => counts.received += value,
             "weir_operation_items_returned_total" => counts.returned += value,
@@ -190,17 +221,19 @@ impl Scrape {
 
     fn by(&self, by: By) -> BTreeMap<Key, Counts> {
         let mut rows: BTreeMap<Key, Counts> = BTreeMap::new();
-        if by == By::Application {
-            for (key, counts) in &self.applications {
-                rows.entry(key.to_vec()).or_default().add(counts);
-            }
-            return rows;
+        let apart = match by {
+            By::Application => Some(&self.applications),
+            By::CallSite => Some(&self.call_sites),
+            By::Operation | By::Command | By::Collection => None,
+        };
+        if let Some(apart) = apart {
+            return apart.iter().map(|(key, counts)| (key.to_vec(), counts.clone())).collect();
         }
         for ([protocol, listener, operation, resource], counts) in &self.operations {
             let words: &[&String] = match by {
                 By::Command => &[protocol, listener, operation],
                 By::Collection => &[protocol, listener, resource],
-                By::Operation | By::Application => &[protocol, listener, operation, resource],
+                By::Operation | By::Application | By::CallSite => &[protocol, listener, operation, resource],
             };
             rows.entry(words.iter().map(|w| (*w).clone()).collect()).or_default().add(counts);
         }
@@ -218,6 +251,7 @@ impl Scrape {
                 key,
                 rate: each(came.done),
                 errors: each(came.failed),
+                mean: if came.done > 0.0 { came.busy / came.done } else { 0.0 },
                 p50: came.percentile(0.5),
                 p99: came.percentile(0.99),
                 sent: each(came.sent),
@@ -281,9 +315,12 @@ mod tests {
              weir_operation_duration_seconds_bucket{find_on},le=\"+Inf\"}} {all}\n\
              weir_operation_reply_bytes_total{find_on}}} {}\n\
              weir_operation_items_returned_total{find_on}}} {find}\n\
-             weir_application_operations_total{{listener=\"db\",cluster=\"c\",protocol=\"mongo\",application=\"web\",operation=\"find\",result=\"ok\"}} {find}\n",
+             weir_application_operations_total{{listener=\"db\",cluster=\"c\",protocol=\"mongo\",application=\"web\",operation=\"find\",result=\"ok\"}} {find}\n\
+             weir_call_site_operations_total{{listener=\"db\",cluster=\"c\",protocol=\"mongo\",call_site=\"load\",operation=\"find\",result=\"ok\"}} {find}\n\
+             weir_call_site_seconds_total{{listener=\"db\",cluster=\"c\",protocol=\"mongo\",call_site=\"load\",operation=\"find\"}} {}\n",
             of("ping", ""),
             find * 100,
+            find as f64 / 100.0,
         ))
     }
 
@@ -301,6 +338,10 @@ mod tests {
         assert_eq!(by(By::Command), "mongo db find");
         assert_eq!(by(By::Collection), "mongo db shop.orders");
         assert_eq!(by(By::Application), "mongo db web");
+        let sites = after.since(&before, 2.0, By::CallSite, Sort::P99, "");
+        let [site] = &sites[..] else { panic!("{sites:?}") };
+        assert_eq!((site.key.join(" ").as_str(), site.rate), ("mongo db load", 20.0));
+        assert!((site.mean - 0.01).abs() < 1e-9, "{}", site.mean);
         assert!(after.since(&before, 2.0, By::Command, Sort::Rate, "insert").is_empty());
         assert_eq!(after.since(&before, 2.0, By::Command, Sort::Rate, "fin").len(), 1);
     }

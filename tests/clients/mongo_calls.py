@@ -1,13 +1,19 @@
 """Makes a few calls of one kind through Weir.
 
-usage: mongo_calls.py URI slow
+usage: mongo_calls.py URI WHAT
 
 slow: a find that takes a while, and has a condition that holds a secret.
+sites: operations whose comments say where they come from.
+many: 80 operations from 40 places.
+tenants: operations on collections that are many and mean one.
 """
 
+import json
 import sys
+import time
 
 import pymongo
+from pymongo import errors
 
 CLIENT = pymongo.MongoClient(sys.argv[1], appname="weir-e2e-calls")
 PEOPLE = CLIENT.calls.people
@@ -18,5 +24,56 @@ def slow():
     assert PEOPLE.find_one({"name": "secret", "$where": "sleep(200) || true"})
 
 
-{"slow": slow}[sys.argv[2]]()
+def sites():
+    PEOPLE.drop()
+    where = {"callingFunction": "orders.load:17", "user": "secret"}
+    for n in range(3):
+        PEOPLE.insert_one({"n": n}, comment=where)
+    assert list(PEOPLE.find({}, comment=json.dumps(where), batch_size=2))
+    try:
+        PEOPLE.find_one({"$nonsense": 1}, comment={"callingFunction": "orders.break:5"})
+    except errors.OperationFailure:
+        pass
+    # Longer than any buffer; one as drivers send it, one whose database is named at its end.
+    large = [{"text": "x" * 100_000} for _ in range(10)]
+    PEOPLE.insert_many(large, comment={"callingFunction": "orders.fill:9"})
+    for one in large:
+        del one["_id"]
+    CLIENT.calls.command({"insert": "people", "comment": {"callingFunction": "orders.raw:1"}, "documents": large})
+    assert PEOPLE.find_one({"n": 1, "$comment": "at orders.old for secret"})
+    PEOPLE.count_documents({}, comment="secret")
+    PEOPLE.count_documents({}, comment={"callingFunction": "invented"})
+    PEOPLE.count_documents({})
+
+
+def many():
+    for n in range(80):
+        PEOPLE.find_one(comment=f"site {n % 40}")
+
+
+def tenants():
+    """Goes on for a while after a line on its standard input."""
+    orders = [CLIENT.calls[f"tenant_{n}_orders"] for n in range(3)]
+    denied, cursors = 0, []
+    for collection in orders:
+        try:
+            collection.drop()
+        except errors.OperationFailure as failure:
+            assert failure.code == 13, failure
+            denied += 1
+        collection.insert_many([{"n": n} for n in range(5)])
+        assert list(collection.find({"$where": "sleep(20) || true"}))
+        cursors.append(collection.find({}, batch_size=2))
+        next(cursors[-1])
+    for n in range(3):
+        CLIENT[f"customer_{n}"].carts.find_one()
+    PEOPLE.find_one()
+    print("denied", denied, flush=True)
+    if sys.stdin.readline():
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            orders[1].find_one()
+
+
+{"slow": slow, "sites": sites, "many": many, "tenants": tenants}[sys.argv[2]]()
 CLIENT.close()

@@ -26,6 +26,7 @@ mod mongo;
 mod mongo_front;
 mod mongo_measure;
 mod mongo_members;
+mod mongo_names;
 mod mongo_rules;
 mod rules;
 mod support;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         mongo_front::tests,
         mongo_measure::tests,
         mongo_members::tests,
+        mongo_names::tests,
         mongo_rules::tests,
         guards::tests,
         http::tests,

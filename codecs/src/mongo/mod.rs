@@ -20,11 +20,13 @@
 //! | `command` | the commands, their class and where their namespace is |
 //! | `inflate`, `snappy` | looking into compressed messages in bounded memory |
 //! | `encode` | error replies, CRC-32C |
+//! | `comment` | what an application says of itself in a command |
 //! | `shape` | a command without its values |
 //! | `whole` | a whole message taken apart and put together again; the beginning of one in the clear |
 
 mod bson;
 mod command;
+mod comment;
 mod decode;
 mod encode;
 mod frame;
@@ -41,6 +43,7 @@ mod walk;
 mod whole;
 
 pub use command::{Class, Command, Namespace};
+pub use comment::Comment;
 pub use decode::{Decoder, Head, ReplyDecoder, RequestDecoder};
 pub use encode::{ErrorReply, ReplyTo, crc32c, document_reply, error_reply, op_msg};
 pub use header::{HEADER_LENGTH, Header, LooksLike, MAX_MESSAGE_LENGTH, Malformed, OpCode};

@@ -359,10 +359,10 @@ fn names_fields(name: &[u8]) -> bool {
     )
 }
 
-struct Element<'a> {
-    kind: u8,
-    name: &'a [u8],
-    value: &'a [u8],
+pub(super) struct Element<'a> {
+    pub(super) kind: u8,
+    pub(super) name: &'a [u8],
+    pub(super) value: &'a [u8],
 }
 
 /// Identifier, documents, the rest.
@@ -382,14 +382,14 @@ fn sequence(section: &[u8]) -> Option<Sequence<'_>> {
 }
 
 /// What stands between a document's length and its last NUL.
-fn document(value: &[u8]) -> Option<&[u8]> {
+pub(super) fn document(value: &[u8]) -> Option<&[u8]> {
     let length = u32::from_le_bytes(*value.first_chunk()?) as usize;
     let (last, inner) = value.get(4..length)?.split_last()?;
     (*last == 0).then_some(inner)
 }
 
 /// The elements of a document; one `None` where they are broken or too many.
-fn elements(mut rest: &[u8]) -> impl Iterator<Item = Option<Element<'_>>> {
+pub(super) fn elements(mut rest: &[u8]) -> impl Iterator<Item = Option<Element<'_>>> {
     let mut left = MAX_ELEMENTS;
     std::iter::from_fn(move || {
         if rest.is_empty() {

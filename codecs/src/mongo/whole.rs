@@ -105,16 +105,20 @@ impl Whole {
     }
 }
 
-/// The first bytes of a compressed message in the clear, header included, at most `limit` of them: of `start`, the first
-/// bytes of the message as it came, be it whole or not. Fewer where the compressor gives no more of that (zstd gives
-/// nothing of a block before its end). `None` where it is not compressed, or cannot be read.
-pub fn opening(start: &[u8], inflate: &mut Inflate, limit: usize) -> Option<Vec<u8>> {
+/// Puts the first bytes of a compressed message in the clear into `clear`, header included, at most `limit` of them: of
+/// `start`, the first bytes of the message as it came, be it whole or not. Fewer where the compressor gives no more of that
+/// (zstd gives nothing of a block before its end). `false` where it is not compressed, or cannot be read.
+pub fn opening(start: &[u8], inflate: &mut Inflate, limit: usize, clear: &mut Vec<u8>) -> bool {
+    clear.clear();
+    open(start, inflate, limit, clear).is_some()
+}
+
+fn open(start: &[u8], inflate: &mut Inflate, limit: usize, clear: &mut Vec<u8>) -> Option<()> {
     let header = Header::parse(start).ok().flatten().filter(|header| header.op_code == OpCode::COMPRESSED)?;
     let body = start.get(HEADER_LENGTH..start.len().min(header.length as usize))?;
     let (preface, compressed) = body.split_at_checked(COMPRESSED_PREFACE)?;
     let [a, b, c, d, e, f, g, h, id] = *preface else { return None };
     let (op_code, length) = (OpCode(i32::from_le_bytes([a, b, c, d])), u32::from_le_bytes([e, f, g, h]));
-    let mut clear = BytesMut::with_capacity(limit.min(HEADER_LENGTH + length as usize));
     let length_in_the_clear = length.saturating_add(HEADER_LENGTH as u32);
     clear.put_slice(&Header { length: length_in_the_clear, op_code, ..header }.to_bytes());
     match Compressor::from_id(id)? {
@@ -133,7 +137,7 @@ pub fn opening(start: &[u8], inflate: &mut Inflate, limit: usize) -> Option<Vec<
         }
     }
     clear.truncate(limit);
-    Some(clear.into())
+    Some(())
 }
 
 fn inflated(

@@ -120,6 +120,7 @@ impl Fixture {
             request_bytes: 120,
             reply_bytes: 4_000,
             application: local.intern(NameKind::Application, &[b"checkout"]),
+            call_site: local.intern(NameKind::CallSite, &[b"orders.load"]),
             items: Items { returned: 20, ..Items::NONE },
             ..Record::new(place, find, orders)
         };

@@ -28,6 +28,8 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use measure::call_sites::CallSiteSettings;
+use measure::rename::Renames;
 use members::Members;
 use members::discover::Discovery;
 use members::settings::Said;
@@ -58,6 +60,8 @@ static TABLE: Table = Table {
         members::settings::ADVERTISE,
         members::settings::MEMBER_PORTS,
         Field::optional("slow", Kind::Table(&measure::slow::TABLE), "What counts as slow."),
+        measure::rename::FIELD,
+        measure::call_sites::FIELD,
         rules::FIELD,
     ],
     rules: &[],
@@ -69,6 +73,8 @@ struct MongoSettings {
     cluster: Arc<str>,
     rules: Arc<[RuleSettings]>,
     slow: Arc<SlowSettings>,
+    renames: Renames,
+    call_sites: Option<CallSiteSettings>,
     /// The operator has been told that drivers may go round this listener.
     told: Arc<AtomicBool>,
     said: Said,
@@ -90,12 +96,16 @@ impl Section for Mongo {
         let cluster = fields.cluster(walk, "cluster")?;
         let slow = fields.table_or_default(walk, "slow");
         let slow = SlowSettings::read(walk, &slow);
+        let renames = Renames::read(walk, &fields);
+        let call_sites = CallSiteSettings::read(walk, &fields);
         let said = members::settings::read(walk, &fields)?;
         let rules = rules::read(walk, &fields)?;
         Some(Arc::new(MongoSettings {
             cluster,
             rules,
             slow: Arc::new(slow?),
+            renames: renames?,
+            call_sites: call_sites?,
             told: Arc::default(),
             said,
             members: OnceLock::new(),
@@ -147,6 +157,7 @@ fn parts(
     let measure = worker.measure().measure();
     let protocol = Protocol::new(&listener.name, measure, Arc::clone(&settings.told))
         .with_slow(measure, &settings.slow)
+        .naming(settings.renames.clone(), settings.call_sites.clone())
         .under(control);
     let members = settings.said.fronting.as_ref().map(|fronting| {
         let same = before.filter(|before| before.fronting == *fronting).cloned();

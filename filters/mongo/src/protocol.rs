@@ -17,8 +17,10 @@ use weir_measure::{Counter, Measure, names};
 
 use crate::cursors::AwaitCursors;
 use crate::decode::{Direction, Replies, Requests, Shared};
+use crate::measure::call_sites::{CallSiteSettings, CallSites};
 use crate::measure::connection::{Connection, Connections};
 use crate::measure::open::Belongs;
+use crate::measure::rename::Renames;
 use crate::measure::slow::{Kept, Slow, SlowSettings};
 use crate::members::{Door, Fronted};
 use crate::rules::{Control, Governed};
@@ -41,6 +43,8 @@ pub struct Protocol {
     forgotten: Counter,
     told: Arc<AtomicBool>,
     slow: Slow,
+    renames: Renames,
+    call_sites: CallSites,
     ledger: Arc<Ledger>,
     connections: Connections,
     /// Members mode.
@@ -62,6 +66,8 @@ impl Protocol {
             forgotten,
             told,
             slow,
+            renames: Renames::default(),
+            call_sites: CallSites::default(),
             ledger,
             connections: Connections::new(listener, measure),
             members: None,
@@ -78,6 +84,11 @@ impl Protocol {
     pub fn with_slow(mut self, measure: &Arc<Measure>, settings: &Arc<SlowSettings>) -> Protocol {
         self.slow = Slow::new(&self.shared.listener, measure, Arc::clone(settings));
         self
+    }
+
+    /// The same, with other names of collections, and with those of call sites.
+    pub(crate) fn naming(self, renames: Renames, call_sites: Option<CallSiteSettings>) -> Protocol {
+        Protocol { renames, call_sites: CallSites::new(call_sites), ..self }
     }
 
     /// The same under these rules, which may be exchanged at any time.
@@ -119,7 +130,7 @@ impl Protocol {
             Command::Other => NameId::OTHER,
             command => names.intern(NameKind::Operation, &[command.name().as_bytes()]),
         };
-        shared.resource = resource(names, head);
+        shared.resource = self.resource(names, head);
         shared.application = session.application;
         shared.tag = tag(head.header.request_id);
         shared.idempotent = head.is_retryable_read();
@@ -133,6 +144,20 @@ impl Protocol {
             Command::GetMore => head.max_time_ms.is_some() || self.awaited.contains(head.cursor_id),
             _ => head.is_awaitable_hello(),
         };
+    }
+
+    /// `database.collection`, or the database where there is no collection, as they are shown.
+    fn resource(&self, names: &mut dyn Names, head: &RequestHead) -> NameId {
+        if head.database.is_overlong() || head.collection.is_overlong() {
+            // No server takes such a name.
+            return NameId::OTHER;
+        }
+        let (database, collection) = self.renames.shown(head.database.as_bytes(), head.collection.as_bytes());
+        match (database.is_empty(), collection.is_empty()) {
+            (true, true) => NameId::NONE,
+            (_, true) => names.intern(NameKind::Resource, &[database]),
+            _ => names.intern(NameKind::Resource, &[database, b".", collection]),
+        }
     }
 
     /// What a complete reply tells beyond its own operation.
@@ -292,6 +317,9 @@ impl protocol::Protocol for Protocol {
         head: Option<&RequestHead>,
         at: protocol::At<'_>,
     ) -> protocol::Ruling {
+        if let Some(head) = head {
+            op.shared.call_site = self.call_sites.of(names, head, at.bytes, &self.shared.inflate);
+        }
         self.control.govern(session, names, op, (head, &self.shared.inflate), at)
     }
 
@@ -301,6 +329,12 @@ impl protocol::Protocol for Protocol {
 
     fn learn(&self, session: &mut Session, names: &mut dyn Names, op: &mut MongoOp, head: &RequestHead) {
         self.describe(session, names, op, head);
+        // It may have come late.
+        if op.shared.call_site == NameId::NONE
+            && let Some(bytes) = session.kept.of(op.kept)
+        {
+            op.shared.call_site = self.call_sites.of(names, head, bytes, &self.shared.inflate);
+        }
     }
 
     fn answers(&self, _: &Session, head: &ReplyHead) -> Option<u64> {
@@ -398,18 +432,4 @@ impl protocol::Protocol for Protocol {
 /// A message's number as a tag.
 fn tag(request_id: i32) -> u64 {
     u64::from(request_id.cast_unsigned())
-}
-
-/// `database.collection`, or the database where there is no collection.
-fn resource(names: &mut dyn Names, head: &RequestHead) -> NameId {
-    if head.database.is_overlong() || head.collection.is_overlong() {
-        // No server takes such a name.
-        return NameId::OTHER;
-    }
-    let (database, collection) = (head.database.as_bytes(), head.collection.as_bytes());
-    match (database.is_empty(), collection.is_empty()) {
-        (true, true) => NameId::NONE,
-        (_, true) => names.intern(NameKind::Resource, &[database]),
-        _ => names.intern(NameKind::Resource, &[database, b".", collection]),
-    }
 }

@@ -97,6 +97,10 @@ pub struct Limits {
     pub outcomes: u32,
     /// The most rows of operations of applications by result.
     pub application_rows: u32,
+    /// The most names of call sites.
+    pub call_sites: u32,
+    /// The most rows of operations of call sites by result.
+    pub call_site_rows: u32,
 }
 
 /// A listening socket and the protocol spoken on it.

@@ -79,6 +79,8 @@ fn limits(walk: &mut Walk<'_>, file: &Fields<'_>) -> Limits {
         rows: number("rows"),
         outcomes: number("outcomes"),
         application_rows: number("application_rows"),
+        call_sites: number("call_sites"),
+        call_site_rows: number("call_site_rows"),
     }
 }
 

@@ -104,6 +104,13 @@ static LIMITS: Table = Table {
             "4096",
             "The most combinations of application, operation and result that are counted apart.",
         ),
+        Field::with_default("call_sites", NAMES, "500", "The most call sites that are told apart."),
+        Field::with_default(
+            "call_site_rows",
+            NAMES,
+            "4096",
+            "The most combinations of call site, operation and result that are counted apart.",
+        ),
     ],
     rules: &[],
 };

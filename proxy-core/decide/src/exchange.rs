@@ -41,6 +41,8 @@ pub enum NameKind {
     Code,
     /// An application's name for itself.
     Application,
+    /// A place in an application's code.
+    CallSite,
 }
 
 /// What pure code may ask of the worker it runs on: capped interning, nothing else.
@@ -87,6 +89,8 @@ pub struct Operation {
     pub resource: NameId,
     /// Who says it does it, where the protocol tells.
     pub application: NameId,
+    /// From where in its code, where that is asked for and told.
+    pub call_site: NameId,
     /// The protocol's own number for the request (Mongo's requestID), to match replies by.
     pub tag: u64,
     /// Whether doing it twice is the same as doing it once.
@@ -110,6 +114,7 @@ impl Operation {
             name,
             resource,
             application: NameId::NONE,
+            call_site: NameId::NONE,
             tag: 0,
             idempotent: false,
             replies: Replies::One,

@@ -15,11 +15,12 @@ pub const MAX_NAME: usize = 256;
 pub const OTHER: &str = "_other";
 
 /// Every kind, in the order of [`slot`].
-pub(crate) const KINDS: [(NameKind, &str); 4] = [
+pub(crate) const KINDS: [(NameKind, &str); 5] = [
     (NameKind::Operation, "operation"),
     (NameKind::Resource, "resource"),
     (NameKind::Code, "code"),
     (NameKind::Application, "application"),
+    (NameKind::CallSite, "call_site"),
 ];
 
 pub(crate) fn slot(kind: NameKind) -> usize {
@@ -28,13 +29,14 @@ pub(crate) fn slot(kind: NameKind) -> usize {
         NameKind::Resource => 1,
         NameKind::Code => 2,
         NameKind::Application => 3,
+        NameKind::CallSite => 4,
     }
 }
 
 /// The process's names.
 #[derive(Debug)]
 pub(crate) struct Interner {
-    kinds: [Capped<Box<[u8]>, NameId>; 4],
+    kinds: [Capped<Box<[u8]>, NameId>; KINDS.len()],
     /// By id. Two ids may show the same text; whoever writes merges them.
     texts: Mutex<Vec<Arc<str>>>,
 }
@@ -49,12 +51,13 @@ impl Interner {
 
     /// The id of `raw`, which is not longer than [`bounded`] makes it; `None` beyond the cap.
     fn find_or_add(&self, kind: NameKind, raw: &[u8]) -> Option<NameId> {
-        let [operations, resources, codes, applications] = &self.kinds;
+        let [operations, resources, codes, applications, call_sites] = &self.kinds;
         let names = match kind {
             NameKind::Operation => operations,
             NameKind::Resource => resources,
             NameKind::Code => codes,
             NameKind::Application => applications,
+            NameKind::CallSite => call_sites,
         };
         names.find_or_add(raw, || {
             let mut texts = lock(&self.texts);
@@ -74,7 +77,7 @@ impl Interner {
 /// A worker's cache.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
-    kinds: [HashMap<Box<[u8]>, NameId, foldhash::fast::RandomState>; 4],
+    kinds: [HashMap<Box<[u8]>, NameId, foldhash::fast::RandomState>; KINDS.len()],
     scratch: Vec<u8>,
 }
 

@@ -30,12 +30,12 @@ pub use local::{InFlight, Local, Naming, Record};
 pub use process::Process;
 pub use prometheus::{Format, Scrape};
 pub use registry::{Collect, Counter, Gauge, Held, Samples, Value};
-pub use snapshot::{OperationRow, OutcomeRow};
+pub use snapshot::{CallSiteRow, OperationRow, OutcomeRow};
 
 use capped::{Capped, lock};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use tables::{ApplicationKey, OperationKey, OutcomeKey, Shard};
+use tables::{ApplicationKey, CallSiteKey, OperationKey, OutcomeKey, Shard};
 use weir_decide::exchange::{NameId, NameKind};
 
 /// The caps of the numbers, for the whole process.
@@ -58,6 +58,10 @@ pub struct Limits {
     pub outcomes: usize,
     /// Operations of applications by result. Beyond it application and operation are `_other`.
     pub application_rows: usize,
+    /// Names of call sites.
+    pub call_sites: usize,
+    /// Operations of call sites by result. Beyond it call site and operation are `_other`.
+    pub call_site_rows: usize,
 }
 
 impl Default for Limits {
@@ -71,6 +75,8 @@ impl Default for Limits {
             rows: 8192,
             outcomes: 32_768,
             application_rows: 4096,
+            call_sites: 500,
+            call_site_rows: 4096,
         }
     }
 }
@@ -82,6 +88,7 @@ impl Limits {
             NameKind::Resource => self.resources,
             NameKind::Code => self.codes,
             NameKind::Application => self.applications,
+            NameKind::CallSite => self.call_sites,
         }
     }
 }
@@ -121,6 +128,7 @@ pub struct Measure {
     other_rows: Capped<OperationKey, ()>,
     outcomes: Capped<OutcomeKey, ()>,
     applications: Capped<ApplicationKey, ()>,
+    call_sites: Capped<CallSiteKey, ()>,
     slow: slow::SlowOperations,
     /// By listener.
     ledgers: Mutex<std::collections::BTreeMap<Arc<str>, Arc<ledger::Ledger>>>,
@@ -142,6 +150,7 @@ impl Measure {
             other_rows: Capped::new(limits.rows / 4),
             outcomes: Capped::new(limits.outcomes),
             applications: Capped::new(limits.application_rows),
+            call_sites: Capped::new(limits.call_site_rows),
             slow: slow::SlowOperations::default(),
             ledgers: Mutex::default(),
         })
@@ -239,6 +248,11 @@ impl Measure {
         snapshot::Snapshot::take(self).into_applications()
     }
 
+    /// How often each call site's operations have ended, by how, and how long they took. Sorted by labels.
+    pub fn call_sites(&self) -> Vec<CallSiteRow> {
+        snapshot::Snapshot::take(self).into_call_sites()
+    }
+
     pub(crate) fn admit_row(&self, key: &OperationKey) -> bool {
         let rows = if key.resource == NameId::OTHER { &self.other_rows } else { &self.rows };
         rows.find_or_add(key, || (*key, ())).is_some()
@@ -250,5 +264,9 @@ impl Measure {
 
     pub(crate) fn admit_application(&self, key: &ApplicationKey) -> bool {
         self.applications.find_or_add(key, || (*key, ())).is_some()
+    }
+
+    pub(crate) fn admit_call_site(&self, key: &CallSiteKey) -> bool {
+        self.call_sites.find_or_add(key, || (*key, ())).is_some()
     }
 }

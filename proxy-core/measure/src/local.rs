@@ -7,7 +7,8 @@ use crate::histogram::Histogram;
 use crate::intern::{Cache, slot};
 use crate::table::Table;
 use crate::tables::{
-    ApplicationKey, BatchRow, Counted, FaultKey, OperationKey, OperationRow, OutcomeKey, PlaceRow, Shard,
+    ApplicationKey, BatchRow, CallSiteCells, CallSiteKey, Counted, FaultKey, OperationKey, OperationRow,
+    OutcomeKey, PlaceRow, Shard,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -25,6 +26,8 @@ pub struct Record {
     pub resource: NameId,
     /// By whom; [`NameId::NONE`] is not counted by application.
     pub application: NameId,
+    /// From where in its code; [`NameId::NONE`] is not counted by call site.
+    pub call_site: NameId,
     /// `ok` or a word of the protocol's closed list.
     pub result: &'static str,
     /// The protocol's own code, or [`NameId::NONE`].
@@ -60,6 +63,7 @@ impl Record {
             operation,
             resource,
             application: NameId::NONE,
+            call_site: NameId::NONE,
             result: "ok",
             code: NameId::NONE,
             duration: None,
@@ -103,6 +107,7 @@ struct Tables {
     batches: Table<OperationKey, BatchRow>,
     outcomes: Table<OutcomeKey, Counted<OutcomeKey>>,
     applications: Table<ApplicationKey, Counted<ApplicationKey>>,
+    call_sites: Table<CallSiteKey, CallSiteCells>,
     faults: Table<FaultKey, Counted<FaultKey>>,
     places: Table<Place, PlaceRow>,
 }
@@ -115,6 +120,7 @@ impl Local {
             batches: Table::new(Arc::clone(&shard.batches)),
             outcomes: Table::new(Arc::clone(&shard.outcomes)),
             applications: Table::new(Arc::clone(&shard.applications)),
+            call_sites: Table::new(Arc::clone(&shard.call_sites)),
             faults: Table::new(Arc::clone(&shard.faults)),
             places: Table::new(Arc::clone(&shard.places)),
         };
@@ -173,6 +179,9 @@ impl Local {
         }
         if record.application != NameId::NONE {
             tables.application(&self.measure, &self.shard, at, record);
+        }
+        if record.call_site != NameId::NONE {
+            tables.call_site(&self.measure, &self.shard, at, record);
         }
         if record.retries > 0 {
             let row = tables.place(record.place);
@@ -255,7 +264,7 @@ impl Tables {
             let mut key = OutcomeKey { operation, result: record.result, code: record.code };
             let mut found = self.outcomes.find(&key);
             if found.is_none() && !measure.admit_outcome(&key) {
-                let [_, outcomes, _] = &shard.beyond;
+                let [_, outcomes, ..] = &shard.beyond;
                 outcomes.add(1);
                 key.code = NameId::OTHER;
                 found = self.outcomes.find(&key);
@@ -285,7 +294,7 @@ impl Tables {
             };
             let mut found = self.applications.find(&key);
             if found.is_none() && !measure.admit_application(&key) {
-                let [_, _, applications] = &shard.beyond;
+                let [_, _, applications, _] = &shard.beyond;
                 applications.add(1);
                 (key.application, key.operation) = (NameId::OTHER, NameId::OTHER);
                 found = self.applications.find(&key);
@@ -301,6 +310,24 @@ impl Tables {
             }
         }
         bump(&self.applications, recent.application_row);
+    }
+
+    fn call_site(&mut self, measure: &Measure, shard: &Shard, at: u32, record: &Record) {
+        let Some(operation) = self.operations.row(at).map(|row| row.key.operation) else { return };
+        let Record { place, call_site, result, .. } = *record;
+        let mut key = CallSiteKey { place, call_site, operation, result };
+        let mut found = self.call_sites.find(&key);
+        if found.is_none() && !measure.admit_call_site(&key) {
+            let [_, _, _, call_sites] = &shard.beyond;
+            call_sites.add(1);
+            (key.call_site, key.operation) = (NameId::OTHER, NameId::OTHER);
+            found = self.call_sites.find(&key);
+        }
+        let row = found.unwrap_or_else(|| self.call_sites.add(key, CallSiteCells::new(key)));
+        if let Some(row) = self.call_sites.row(row) {
+            row.nanos.add(record.duration.unwrap_or(0));
+            row.count.add(1);
+        }
     }
 
     fn fault(&mut self, key: FaultKey) {

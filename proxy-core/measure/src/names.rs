@@ -113,6 +113,11 @@ families! {
     APPLICATION_OPERATIONS = Counter "weir_application_operations_total" ["listener", "cluster", "protocol", "application", "operation", "result"] max tables:
         "Operations that have ended, by the name that the client's application gives itself.";
 
+    CALL_SITE_OPERATIONS = Counter "weir_call_site_operations_total" ["listener", "cluster", "protocol", "call_site", "operation", "result"] max tables:
+        "Operations that have ended, by the place in the application's code that they name.";
+    CALL_SITE_SECONDS = Counter "weir_call_site_seconds_total" ["listener", "cluster", "protocol", "call_site", "operation"] max tables:
+        "How long the operations of a call site took in all, long polls left out.";
+
     // Connections from clients.
     LISTENER_CONNECTIONS_TOTAL = Counter "weir_listener_connections_total" ["listener"]:
         "Connections that were accepted, those refused at once included.";
@@ -306,7 +311,7 @@ families! {
     INTERNER_OVERFLOW = Counter "weir_interner_overflow_total" ["kind"]:
         "Names that were counted as `_other` because the cap of their kind is met.";
     ROWS_OVERFLOW = Counter "weir_rows_overflow_total" ["table"]:
-        "Times that something was counted as `_other` because the cap of a table is met: operations, outcomes, applications, places.";
+        "Times that something was counted as `_other` because the cap of a table is met: operations, outcomes, applications, call_sites, places.";
     SERIES_OVERFLOW = Counter "weir_series_overflow_total" ["family"]:
         "Requests for a series that were given `_other` because the cap of the family is met.";
 }

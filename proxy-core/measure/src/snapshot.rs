@@ -4,10 +4,13 @@
 use crate::histogram::{Buckets, Distribution};
 use crate::registry::{Samples, Series, Value};
 use crate::table::Cell;
-use crate::tables::{ApplicationKey, FaultKey, ITEMS, OperationKey, OutcomeKey, PlaceRow, Shard, TABLES};
+use crate::tables::{
+    ApplicationKey, CallSiteKey, FaultKey, ITEMS, OperationKey, OutcomeKey, PlaceRow, Shard, TABLES,
+};
 use crate::{Measure, Place, PlaceLabels, capped::lock, intern, names};
 use hashbrown::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use weir_decide::exchange::{Items, NameId, Trait};
 
 /// Label values, in the order of the family's label names.
@@ -39,6 +42,8 @@ pub(crate) struct Snapshot {
     pub(crate) operations: Vec<(Labels, OperationNumbers)>,
     /// Labels: the same, then result and code.
     pub(crate) outcomes: Vec<(Labels, u64)>,
+    /// Labels: listener, cluster, protocol, call site, operation, result; how often, and nanoseconds in all.
+    pub(crate) call_sites: Vec<(Labels, [u64; 2])>,
     /// Everything else.
     pub(crate) samples: Samples,
 }
@@ -59,10 +64,11 @@ struct Read {
     batches: Sums<OperationKey, [Buckets; 2]>,
     outcomes: Sums<OutcomeKey>,
     applications: Sums<ApplicationKey>,
+    call_sites: Sums<CallSiteKey, [u64; 2]>,
     faults: Sums<FaultKey>,
     places: Sums<Place, PlaceNumbers>,
-    unnamed: [u64; 4],
-    beyond: [u64; 3],
+    unnamed: [u64; intern::KINDS.len()],
+    beyond: [u64; TABLES.len()],
 }
 
 impl Read {
@@ -90,6 +96,11 @@ impl Read {
             numbers.iter_mut().zip([&row.sent, &row.returned]).for_each(|(mine, row)| mine.add(&row.load()));
         });
         shard.applications.for_each(|row| *self.applications.entry(row.key).or_default() += row.count.load());
+        shard.call_sites.for_each(|row| {
+            let [count, nanos] = self.call_sites.entry(row.key).or_default();
+            *count += row.count.load();
+            *nanos += row.nanos.load();
+        });
         shard.faults.for_each(|row| *self.faults.entry(row.key).or_default() += row.count.load());
         shard.outcomes.for_each(|row| *self.outcomes.entry(row.key).or_default() += row.count.load());
         shard.places.for_each(|row| self.place(row));
@@ -118,10 +129,11 @@ impl Snapshot {
             batches: Sums::default(),
             outcomes: Sums::default(),
             applications: Sums::default(),
+            call_sites: Sums::default(),
             faults: Sums::default(),
             places: Sums::default(),
-            unnamed: [0; 4],
-            beyond: [0; 3],
+            unnamed: [0; intern::KINDS.len()],
+            beyond: [0; TABLES.len()],
         };
         let shards = lock(&measure.shards).clone();
         for shard in &shards {
@@ -192,6 +204,18 @@ impl Resolver<'_> {
             let labels = self.at(key.place, &[key.application, key.operation], &[key.result]);
             samples.put(&names::APPLICATION_OPERATIONS, labels, Value::Whole(count));
         }
+        let call_sites = read.call_sites.into_iter();
+        let call_sites = call_sites.map(|(key, numbers)| {
+            (self.at(key.place, &[key.call_site, key.operation], &[key.result]), numbers)
+        });
+        let call_sites = merged(call_sites.collect(), |into, from| {
+            into.iter_mut().zip(from).for_each(|(into, from)| *into += from);
+        });
+        for (labels, [count, nanos]) in &call_sites {
+            samples.put(&names::CALL_SITE_OPERATIONS, labels.clone(), Value::Whole(*count));
+            let labels = labels.get(..5).unwrap_or_default().into();
+            samples.put(&names::CALL_SITE_SECONDS, labels, Value::Real(*nanos as f64 / 1e9));
+        }
         for (key, count) in read.faults {
             let (side, phase, reason) =
                 (key.fault.side.label(), key.fault.phase.label(), key.fault.reason.label());
@@ -214,7 +238,7 @@ impl Resolver<'_> {
         for (table, count) in TABLES.iter().zip(read.beyond) {
             samples.add(&names::ROWS_OVERFLOW, &[table], count);
         }
-        Snapshot { operations, outcomes, samples }
+        Snapshot { operations, outcomes, call_sites, samples }
     }
 
     /// The labels of a place, then names, then fixed words.
@@ -304,7 +328,26 @@ pub struct OutcomeRow {
     pub count: u64,
 }
 
+/// Operations of one call site that ended alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallSiteRow {
+    /// Listener, cluster, protocol, call site, operation, result.
+    pub labels: [Arc<str>; 6],
+    /// How often.
+    pub count: u64,
+    /// How long in all, long polls left out.
+    pub time: Duration,
+}
+
 impl Snapshot {
+    pub(crate) fn into_call_sites(self) -> Vec<CallSiteRow> {
+        let row = |(labels, [count, nanos]): (Labels, [u64; 2])| {
+            let labels = labels.into_vec().try_into().ok()?;
+            Some(CallSiteRow { labels, count, time: Duration::from_nanos(nanos) })
+        };
+        self.call_sites.into_iter().filter_map(row).collect()
+    }
+
     /// Both lists are sorted by the same labels, so one pass joins them.
     pub(crate) fn into_operations(self) -> Vec<OperationRow> {
         let mut outcomes = self.outcomes.into_iter().peekable();

@@ -2,6 +2,7 @@
 
 use crate::Place;
 use crate::histogram::{COUNTS, Coarse, Histogram};
+use crate::intern::KINDS;
 use crate::table::{Cell, Published};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
@@ -112,6 +113,29 @@ pub(crate) struct ApplicationKey {
     pub(crate) result: &'static str,
 }
 
+/// Operations by call site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct CallSiteKey {
+    pub(crate) place: Place,
+    pub(crate) call_site: NameId,
+    pub(crate) operation: NameId,
+    pub(crate) result: &'static str,
+}
+
+/// How often, and how long in all.
+#[derive(Debug)]
+pub(crate) struct CallSiteCells {
+    pub(crate) key: CallSiteKey,
+    pub(crate) count: Cell,
+    pub(crate) nanos: Cell,
+}
+
+impl CallSiteCells {
+    pub(crate) fn new(key: CallSiteKey) -> CallSiteCells {
+        CallSiteCells { key, count: Cell::default(), nanos: Cell::default() }
+    }
+}
+
 /// Faults of operations at one place; those by which Weir refused them apart from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FaultKey {
@@ -165,13 +189,14 @@ pub(crate) struct Shard {
     pub(crate) batches: Arc<Published<BatchRow>>,
     pub(crate) outcomes: Arc<Published<Counted<OutcomeKey>>>,
     pub(crate) applications: Arc<Published<Counted<ApplicationKey>>>,
+    pub(crate) call_sites: Arc<Published<CallSiteCells>>,
     pub(crate) faults: Arc<Published<Counted<FaultKey>>>,
     pub(crate) places: Arc<Published<PlaceRow>>,
     /// Names beyond the cap, by kind in the order of `intern::KINDS`.
-    pub(crate) unnamed: [Cell; 4],
-    /// Operations beyond the cap of `operations`, `outcomes`, `applications`.
-    pub(crate) beyond: [Cell; 3],
+    pub(crate) unnamed: [Cell; KINDS.len()],
+    /// Operations beyond the cap of each of [`TABLES`].
+    pub(crate) beyond: [Cell; TABLES.len()],
 }
 
 /// The label values of [`Shard::beyond`].
-pub(crate) const TABLES: [&str; 3] = ["operations", "outcomes", "applications"];
+pub(crate) const TABLES: [&str; 4] = ["operations", "outcomes", "applications", "call_sites"];

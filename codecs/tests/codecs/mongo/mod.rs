@@ -1,5 +1,6 @@
 //! The MongoDB codec: recorded conversations, generated messages against the `bson` crate, malformed bytes.
 
+mod comment;
 mod compressed;
 mod differential;
 mod encode;

@@ -2,10 +2,14 @@
 //!
 //! How an operation passes through: its request's head says how many documents it brings and what else it is
 //! ([`request`]), its reply's how many came back and how many were written ([`reply`]); the numbers travel with the
-//! operation and are added to its worker's row when it is counted.
+//! operation and are added to its worker's row when it is counted. What it is called there may be not what it is called on the
+//! server ([`rename`]); from where in an application's code it comes its comment may say ([`call_sites`]).
 
+pub(crate) mod call_sites;
 pub(crate) mod connection;
 pub(crate) mod open;
+mod pattern;
+pub(crate) mod rename;
 pub(crate) mod slow;
 
 use weir_codecs::mongo::{Command, OpCode, ReplyHead, RequestHead};

@@ -104,14 +104,15 @@ impl Kept {
     }
 
     /// What is kept of the request with this number, if it is still there.
-    fn of(&self, number: u32) -> Option<&[u8]> {
+    pub(crate) fn of(&self, number: u32) -> Option<&[u8]> {
         (number != 0 && number == self.number).then_some(&self.bytes)
     }
 
     fn shape(&self, number: u32, inflate: &RefCell<Inflate>) -> Option<ShapeText> {
         let bytes = self.of(number)?;
-        let clear = opening(bytes, &mut inflate.borrow_mut(), KEPT_BYTES);
-        let shape = Shape::of(clear.as_deref().unwrap_or(bytes))?;
+        let mut clear = Vec::new();
+        let is_clear = !opening(bytes, &mut inflate.borrow_mut(), KEPT_BYTES, &mut clear);
+        let shape = Shape::of(if is_clear { bytes } else { &clear })?;
         Some(ShapeText { text: shape.text, hash: shape.hash })
     }
 }

@@ -15,7 +15,7 @@ pub mod limit;
 mod select;
 
 pub use limit::{Permit, Rate, States};
-pub use select::{Globs, Operations, Selector};
+pub use select::{Globs, Operations, Selector, glob};
 
 use crate::exchange::Now;
 use limit::State;

@@ -79,8 +79,9 @@ impl Globs {
     }
 }
 
-/// Whether `name` fits `pattern`. Linear in the name for each `*` of the pattern.
-fn glob(pattern: &[u8], name: &[u8]) -> bool {
+/// Whether `name` fits `pattern`, in which `*` stands for any run of bytes and `?` for one. Linear in the name for each `*`
+/// of the pattern.
+pub fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     // Where to go on when what follows the last `*` does not fit: one byte further.
     let mut retry: Option<(usize, usize)> = None;

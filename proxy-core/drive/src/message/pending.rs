@@ -105,6 +105,7 @@ impl<Op: AsRef<Operation>> Pending<Op> {
             operation: op.name,
             resource: op.resource,
             application: op.application,
+            call_site: op.call_site,
             result: outcome.result,
             code: outcome.code,
             duration: timed.then_some(outcome.latency),

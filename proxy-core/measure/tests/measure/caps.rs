@@ -15,6 +15,8 @@ fn small() -> Limits {
         rows: 8,
         outcomes: 12,
         application_rows: 4,
+        call_sites: 3,
+        call_site_rows: 4,
     }
 }
 
@@ -30,6 +32,7 @@ fn beyond_every_cap_the_totals_still_hold() {
             let (operation, resource) = (n(NameKind::Operation, 7), n(NameKind::Resource, 11));
             local.record(&Record {
                 application: n(NameKind::Application, 6),
+                call_site: n(NameKind::CallSite, 6),
                 code: n(NameKind::Code, 13),
                 result: if i % 2 == 0 { "ok" } else { "error" },
                 duration: Some(1),
@@ -45,6 +48,7 @@ fn beyond_every_cap_the_totals_still_hold() {
         "weir_operation_duration_seconds_count",
         "weir_operation_request_bytes_total",
         "weir_application_operations_total",
+        "weir_call_site_operations_total",
     ] {
         assert_eq!(parsed.sum(name, &[]), all, "{name}");
     }
@@ -56,14 +60,18 @@ fn beyond_every_cap_the_totals_still_hold() {
     assert!(outcomes <= 12 + rows * 2, "{outcomes}");
     let applications = parsed.each("weir_application_operations_total", &[]).count();
     assert!(applications <= 4 + 3 * 2, "{applications}");
+    let call_sites = parsed.each("weir_call_site_operations_total", &[]).count();
+    assert!(call_sites <= 4 + 3 * 2, "{call_sites}");
     for (metric, label) in [
         ("weir_interner_overflow_total", ("kind", "operation")),
         ("weir_interner_overflow_total", ("kind", "resource")),
         ("weir_interner_overflow_total", ("kind", "code")),
         ("weir_interner_overflow_total", ("kind", "application")),
+        ("weir_interner_overflow_total", ("kind", "call_site")),
         ("weir_rows_overflow_total", ("table", "operations")),
         ("weir_rows_overflow_total", ("table", "outcomes")),
         ("weir_rows_overflow_total", ("table", "applications")),
+        ("weir_rows_overflow_total", ("table", "call_sites")),
         ("weir_rows_overflow_total", ("table", "places")),
     ] {
         assert!(parsed.sum(metric, &[label]) > 0.0, "{metric} {label:?}");

@@ -1,11 +1,13 @@
 //! HTTP/2 on both sides of an exchange, on the `h2` crate driven directly.
 //!
 //! [`serve`] accepts a client's streams and runs the exchange loop for each; [`down`] and [`up`] are the two sides as that loop
-//! sees them; [`head`] is the only place that knows `http`'s types; [`pool`] shares connections to servers.
+//! sees them; [`head`] is the only place that knows `http`'s types; [`pool`] shares connections to servers; [`cork`] gathers what
+//! h2 writes.
 //!
 //! An early reply is ended by dropping the stream's handles, never by a reset, which would discard it; flow control is given
 //! back when the other side has taken the bytes, never before.
 
+mod cork;
 pub mod down;
 pub mod head;
 pub mod pool;

@@ -1,12 +1,13 @@
 //! Shared connections to the servers of one cluster, on one worker: streams go to one that has room; when none has, another
 //! is opened within the cluster's limit, once for all who wait.
 
+use super::cork::{Cork, Corked, corked};
 use super::{
     MAX_HEADER_LIST, SEND_BUFFER, STREAM_WINDOW, UPSTREAM_FRAME_BUDGET, UPSTREAM_STREAMS, UPSTREAM_WINDOW,
 };
 use crate::site::Site;
 use crate::timer::Timer;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use weir_decide::cluster::Pick;
 use weir_decide::exchange::{EndpointId, Fault, Now, Phase, Reason, Side};
-use weir_drive::{Alpn, Cluster, Connected, Offer, Sweep, time};
+use weir_drive::{Alpn, Cluster, Connected, Offer, Sweep, Worker, time};
 
 /// What h2 says the server's limit is before the server has said it. No stream is opened before that: more than it takes would
 /// be refused, and what does not speak HTTP/2 at all counts as a connection that could not be made.
@@ -99,7 +100,8 @@ impl Pool {
                 _ => {}
             }
             if !endpoint.dialling.replace(true) {
-                site.worker.spawn(dial(Rc::clone(&self.cluster), pick.clone(), Rc::clone(&endpoint)));
+                let worker = Rc::clone(&site.worker);
+                site.worker.spawn(dial(Rc::clone(&self.cluster), worker, pick.clone(), Rc::clone(&endpoint)));
             }
             changed.await;
         }
@@ -187,8 +189,8 @@ impl Shared {
 }
 
 /// Open one more connection, and keep it going to its end.
-async fn dial(cluster: Rc<Cluster>, pick: Pick, endpoint: Rc<Endpoint>) {
-    let made = connect(&cluster, &pick).await;
+async fn dial(cluster: Rc<Cluster>, worker: Rc<Worker>, pick: Pick, endpoint: Rc<Endpoint>) {
+    let made = connect(&cluster, worker, &pick).await;
     endpoint.dialling.set(false);
     let (send, connection, slot, secure) = match made {
         Ok(made) => made,
@@ -216,10 +218,25 @@ async fn dial(cluster: Rc<Cluster>, pick: Pick, endpoint: Rc<Endpoint>) {
     drop(slot);
 }
 
-type Connection = h2::client::Connection<weir_drive::Io, Bytes>;
+/// A connection that writes once when it has been polled.
+struct Connection {
+    connection: h2::client::Connection<Corked, Bytes>,
+    cork: Cork,
+}
+
+impl Future for Connection {
+    type Output = Result<(), h2::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = Pin::new(&mut self.connection).poll(cx);
+        self.cork.pass(cx);
+        polled
+    }
+}
 
 async fn connect(
     cluster: &Cluster,
+    worker: Rc<Worker>,
     pick: &Pick,
 ) -> Result<(SendRequest<Bytes>, Connection, weir_drive::Slot, bool), Fault> {
     let Connected { io, alpn, slot } = cluster.connect(pick, Offer::H2, None).await?;
@@ -239,9 +256,11 @@ async fn connect(
         // A proxy cancels for a living: its own resets say nothing about the server.
         .max_local_error_reset_streams(None)
         .max_concurrent_reset_streams(1024);
+    let (cork, io) = corked(io, BytesMut::new(), worker);
     let made = builder.handshake::<_, Bytes>(io).await;
     let failed = |reason| Fault::new(Side::Network, Phase::Connecting, reason);
-    let (send, mut connection) = made.map_err(|e| failed(super::broken(&e).reason))?;
+    let (send, connection) = made.map_err(|e| failed(super::broken(&e).reason))?;
+    let mut connection = Connection { connection, cork };
     let settings = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
         Poll::Ready(Ok(())) => Poll::Ready(Err(failed(Reason::Closed))),
         Poll::Ready(Err(e)) => Poll::Ready(Err(failed(super::broken(&e).reason))),

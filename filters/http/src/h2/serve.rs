@@ -1,6 +1,7 @@
 //! A client's HTTP/2 connection: its streams are accepted here and served by one exchange loop each; budgets for what a client
 //! may do to us are kept here.
 
+use super::cork::{Cork, Corked, corked};
 use super::{
     CONNECTION_WINDOW, Down, FRAME_BUDGET, MAX_HEADER_LIST, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW, head,
 };
@@ -9,17 +10,15 @@ use crate::seam::{Reply, Request};
 use crate::service::HttpService;
 use crate::site::Peer;
 use crate::timer::Timer;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason as Code, RecvStream};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use weir_decide::exchange::{Now, Reason};
 use weir_drive::{Drain, Io, time};
 
@@ -74,7 +73,7 @@ impl Budget {
     }
 }
 
-type Server = Connection<Rewind, Bytes>;
+type Server = Connection<Corked, Bytes>;
 
 /// Serve a connection to its end. `read`: bytes that were read to find out that it is HTTP/2.
 pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer, drain: Rc<Drain>) {
@@ -90,7 +89,13 @@ pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer,
         .data_frame_budget(FRAME_BUDGET)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .enable_connect_protocol();
-    let handshake = builder.handshake::<_, Bytes>(Rewind { read, io });
+    let (cork, io) = corked(io, read, Rc::clone(&site.worker));
+    let mut handshake = pin!(builder.handshake::<_, Bytes>(io));
+    let handshake = poll_fn(|cx| {
+        let polled = handshake.as_mut().poll(cx);
+        cork.pass(cx);
+        polled
+    });
     let mut connection = match tokio::time::timeout_at(late, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(e)) => return count(&service, &e),
@@ -106,7 +111,7 @@ pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer,
         service: Rc::clone(&service),
     });
     drop(site);
-    accept(&conn, &mut connection, &drain).await;
+    accept(&conn, &mut connection, &cork, &drain).await;
 }
 
 /// Count a connection that h2 has ended for what the client sent.
@@ -126,7 +131,7 @@ fn count(service: &HttpService, e: &h2::Error) {
     site.numbers.rejected(rule);
 }
 
-async fn accept(conn: &Rc<Conn>, connection: &mut Server, drain: &Drain) {
+async fn accept(conn: &Rc<Conn>, connection: &mut Server, cork: &Cork, drain: &Drain) {
     let mut draining = pin!(drain.wait());
     let mut going = None;
     let mut timer = Timer::default();
@@ -145,6 +150,7 @@ async fn accept(conn: &Rc<Conn>, connection: &mut Server, drain: &Drain) {
                 Poll::Pending => break,
             }
         }
+        cork.pass(cx);
         if conn.spent.replace(false) {
             conn.service.site().numbers.floods.inc();
             connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
@@ -252,53 +258,5 @@ async fn stream(
     let mut spare = conn.spare.borrow_mut();
     if spare.len() < 16 {
         spare.push(heads);
-    }
-}
-
-/// A stream of bytes some of which have been read already.
-struct Rewind {
-    read: BytesMut,
-    io: Io,
-}
-
-impl AsyncRead for Rewind {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.read.is_empty() {
-            return Pin::new(&mut this.io).poll_read(cx, buf);
-        }
-        let n = this.read.len().min(buf.remaining());
-        buf.put_slice(this.read.get(..n).unwrap_or_default());
-        this.read.advance(n);
-        if this.read.is_empty() {
-            this.read = BytesMut::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Rewind {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
     }
 }

@@ -1,5 +1,5 @@
-//! What one request costs in the steady state, exactly: allocations and system calls of the worker, HTTP/1 to HTTP/1. The
-//! measured program is this binary itself, run once more for the one ignored test below.
+//! What one request costs in the steady state, exactly: allocations and system calls of the worker, HTTP/1 to HTTP/1, and
+//! system calls HTTP/2 to HTTP/2. The measured program is this binary itself, run once more for the one ignored test below.
 #![allow(unsafe_code)] // a global allocator cannot be had otherwise; this one forwards every call
 
 use crate::house::House;
@@ -66,6 +66,9 @@ fn post() -> Vec<u8> {
 fn measured() {
     UNCOUNTED.with(|uncounted| uncounted.set(true));
     let requests: usize = std::env::var("REQUESTS").unwrap().parse().unwrap();
+    if std::env::var("KIND").unwrap() == "h2" {
+        return measured_h2(requests);
+    }
     let request = if std::env::var("KIND").unwrap() == "post" { post() } else { GET.to_vec() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -98,6 +101,84 @@ fn measured() {
             }
         }
         println!("\nallocations={}", COUNT.load(Ordering::Relaxed) - before);
+    });
+}
+
+/// So many requests of HTTP/2 come and are answered together.
+const STREAMS: usize = 32;
+
+/// A frame of HTTP/2 (RFC 9113 section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const WINDOW_UPDATE: u8 = 8;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const ACK: u8 = 1;
+
+/// Reads frames until `STREAMS` of them have ended a stream; which ones. Settings are acknowledged.
+async fn ended(stream: &mut TcpStream, buf: &mut BytesMut) -> Vec<u32> {
+    let mut ended = Vec::new();
+    while ended.len() < STREAMS {
+        while buf.len() < 9 || buf.len() < 9 + u32::from_be_bytes([0, buf[0], buf[1], buf[2]]) as usize {
+            assert!(stream.read_buf(buf).await.unwrap() > 0);
+        }
+        let length = u32::from_be_bytes([0, buf[0], buf[1], buf[2]]) as usize;
+        let frame_read = buf.split_to(9 + length);
+        let (kind, flags) = (frame_read[3], frame_read[4]);
+        if kind == SETTINGS && flags & ACK == 0 {
+            stream.write_all(&frame(SETTINGS, ACK, 0, &[])).await.unwrap();
+        }
+        if matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0 {
+            ended.push(u32::from_be_bytes(frame_read[5..9].try_into().unwrap()));
+        }
+    }
+    ended
+}
+
+/// The same with HTTP/2 on both sides; the peers write a round of messages at once.
+fn measured_h2(requests: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let house = House::simple(listener.local_addr().unwrap(), "http2").await;
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buf = BytesMut::with_capacity(64 * 1024);
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).await.unwrap();
+            stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+            loop {
+                let asked = ended(&mut stream, &mut buf).await;
+                let reply = |id: &u32| {
+                    // `:status: 200` of the static table (RFC 7541 appendix A).
+                    [frame(HEADERS, END_HEADERS, *id, &[0x88]), frame(DATA, END_STREAM, *id, &[b'y'; 1024])]
+                        .concat()
+                };
+                let replies: Vec<u8> = asked.iter().flat_map(reply).collect();
+                stream.write_all(&replies).await.unwrap();
+            }
+        });
+        let mut client = TcpStream::connect(house.address()).await.unwrap();
+        let mut buf = BytesMut::with_capacity(64 * 1024);
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        client.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        let ids: Vec<u32> = (0..).map(|n| 2 * n + 1).take(requests).collect();
+        for round in ids.chunks(STREAMS) {
+            // GET, http, /, `:authority: a`.
+            let head = [0x82, 0x86, 0x84, 0x01, 1, b'a'];
+            let request = |id: &u32| frame(HEADERS, END_HEADERS | END_STREAM, *id, &head);
+            let more = (STREAMS as u32 * 1024).to_be_bytes();
+            let mut written = frame(WINDOW_UPDATE, 0, 0, &more);
+            round.iter().for_each(|id| written.extend(request(id)));
+            client.write_all(&written).await.unwrap();
+            ended(&mut client, &mut buf).await;
+        }
     });
 }
 
@@ -154,18 +235,31 @@ fn trace(kind: &str, requests: usize) -> BTreeMap<String, usize> {
     calls
 }
 
+/// The worker's system calls for one request of this kind.
+fn calls(kind: &str, few: usize, many: usize) -> f64 {
+    let (fewer, more) = (trace(kind, few), trace(kind, many));
+    let mut total = 0.0;
+    for (call, count) in &more {
+        let per_request = count.saturating_sub(*fewer.get(call).unwrap_or(&0)) as f64 / (many - few) as f64;
+        // Each wait is one request's (or round's) own here, which many connections share.
+        if !call.starts_with("epoll") {
+            total += per_request;
+        }
+    }
+    println!("{kind}: {total} calls per request; {fewer:?} {more:?}");
+    total
+}
+
 #[test]
 fn a_request_is_two_reads_and_two_writes() {
     for kind in ["get", "post"] {
-        let (few, many) = (trace(kind, 200), trace(kind, 1200));
-        let mut total = 0.0;
-        for (call, count) in &many {
-            let per_request = (count - few.get(call).unwrap_or(&0).min(count)) as f64 / 1000.0;
-            // One request at a time: each wait is one of its own, which many connections share.
-            if per_request > 0.0 && !call.starts_with("epoll") {
-                total += per_request;
-            }
-        }
-        assert!((3.9..4.3).contains(&total), "{kind}: {total} calls per request; {few:?} {many:?}");
+        let calls = calls(kind, 200, 1200);
+        assert!((3.9..4.3).contains(&calls), "{kind}: {calls} calls per request");
     }
+}
+
+#[test]
+fn streams_of_http2_that_move_together_are_read_and_written_together() {
+    let calls = calls("h2", 10 * STREAMS, 60 * STREAMS);
+    assert!(calls <= 0.25, "{calls} calls per request");
 }

@@ -1,0 +1,184 @@
+//! A connection's byte stream on which writes are gathered: the `h2` crate writes each DATA frame by itself, which would be one
+//! system call a frame, and reads 8 KiB at a time. Here all that it has to say in one turn of its connection's task leaves in
+//! one, and all that has come is read at once.
+//!
+//! What h2 writes is copied behind what waits, and its flushes do nothing. Whoever polls the connection calls [`Cork::pass`]
+//! after that: then everything is written. No byte waits longer than that poll; where the socket takes no more, the task is
+//! woken when it does, as with any write. Holds a buffer only while something waits.
+
+use bytes::{Buf, BytesMut};
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use weir_drive::buffers::BUFFER_SIZE;
+use weir_drive::{Io, Worker};
+
+/// The most that waits to be written; beyond it h2 has to wait for the socket.
+const HIGH_WATER: usize = BUFFER_SIZE;
+
+/// The handle of whoever polls the connection.
+#[derive(Clone)]
+pub struct Cork(Rc<RefCell<Inner>>);
+
+/// The stream that h2 is given.
+pub struct Corked(Rc<RefCell<Inner>>);
+
+struct Inner {
+    io: Io,
+    /// Read, and not yet taken by h2.
+    read: BytesMut,
+    /// Waits to be written.
+    out: BytesMut,
+    /// What came of writing when nobody was there to be told.
+    failed: Option<io::Error>,
+    /// TLS has something that it has not written yet.
+    unflushed: bool,
+    worker: Rc<Worker>,
+}
+
+/// `io` with writes gathered; `read` are bytes that were read from it already.
+pub fn corked(io: Io, read: BytesMut, worker: Rc<Worker>) -> (Cork, Corked) {
+    let out = BytesMut::new();
+    let inner = Rc::new(RefCell::new(Inner { io, read, out, failed: None, unflushed: false, worker }));
+    (Cork(Rc::clone(&inner)), Corked(inner))
+}
+
+impl Cork {
+    /// Writes what h2 said while it was polled just now.
+    pub fn pass(&self, cx: &mut Context<'_>) {
+        let mut inner = self.0.borrow_mut();
+        if let Poll::Ready(Err(e)) = inner.poll_write(cx) {
+            inner.failed = Some(e);
+            inner.release();
+            // h2 learns of it when it flushes the next time.
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl Inner {
+    /// Reads what there is, in one go; `false`: the stream has ended.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        ready!(self.io.poll_readable(cx))?;
+        let mut read = self.worker.buffers().take();
+        match self.io.poll_read_buf(cx, &mut read) {
+            Poll::Ready(Ok(1..)) => {
+                self.read = read;
+                Poll::Ready(Ok(true))
+            }
+            other => {
+                self.worker.buffers().give(read);
+                other.map_ok(|_| false)
+            }
+        }
+    }
+
+    /// Writes what waits.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.out.is_empty() {
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.out))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.out.advance(n);
+            self.unflushed = self.io.is_tls();
+        }
+        self.release();
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn release(&mut self) {
+        if self.out.capacity() != 0 {
+            self.worker.buffers().give(std::mem::take(&mut self.out));
+        }
+    }
+
+    fn take_failure(&mut self) -> io::Result<()> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Room for more to wait.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.take_failure()?;
+        if self.out.len() >= HIGH_WATER
+            && let Poll::Ready(Err(e)) = self.poll_write(cx)
+        {
+            return Poll::Ready(Err(e));
+        }
+        match HIGH_WATER.saturating_sub(self.out.len()) {
+            0 => Poll::Pending,
+            room => Poll::Ready(Ok(room)),
+        }
+    }
+
+    /// Copies what there is room for.
+    fn append<'a>(&mut self, room: usize, runs: impl Iterator<Item = &'a [u8]>) -> usize {
+        if self.out.capacity() == 0 {
+            self.out = self.worker.buffers().take();
+        }
+        let mut left = room;
+        for run in runs {
+            let some = run.get(..run.len().min(left)).unwrap_or_default();
+            self.out.extend_from_slice(some);
+            left -= some.len();
+        }
+        room - left
+    }
+}
+
+impl AsyncRead for Corked {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self.0.borrow_mut();
+        if this.read.is_empty() && !ready!(this.poll_fill(cx))? {
+            return Poll::Ready(Ok(()));
+        }
+        let n = this.read.len().min(buf.remaining());
+        buf.put_slice(this.read.get(..n).unwrap_or_default());
+        this.read.advance(n);
+        if this.read.is_empty() {
+            this.worker.buffers().give(std::mem::take(&mut this.read));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Corked {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut this = self.0.borrow_mut();
+        let room = ready!(this.poll_room(cx))?;
+        Poll::Ready(Ok(this.append(room, std::iter::once(bytes))))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut this = self.0.borrow_mut();
+        let room = ready!(this.poll_room(cx))?;
+        Poll::Ready(Ok(this.append(room, slices.iter().map(|slice| &**slice))))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    // See the module.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.borrow_mut().take_failure())
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut this = self.0.borrow_mut();
+        this.take_failure()?;
+        ready!(this.poll_write(cx))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}

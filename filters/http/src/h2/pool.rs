@@ -36,9 +36,13 @@ pub struct Pool {
 struct Endpoint {
     open: RefCell<Vec<Rc<Shared>>>,
     dialling: Cell<bool>,
+    /// The dial has no room: `max_connections` is met.
+    full: Cell<bool>,
+    /// How many operations wait.
+    waiting: Cell<usize>,
     /// How many dials have failed, and how the last one did.
     failures: Cell<(u64, Option<Fault>)>,
-    /// A dial has ended, or a stream has.
+    /// A dial has ended, or has no room, or a stream has ended.
     changed: Notify,
 }
 
@@ -87,7 +91,10 @@ impl Pool {
         if let Some(shared) = endpoint.with_room() {
             return Ok(shared);
         }
-        let _waits = self.cluster.view.cluster().pend()?;
+        let limits = self.cluster.view.cluster();
+        let _waits = Waits::begin(&endpoint);
+        // Taken once by an operation that meets `max_connections`, whoever has the connection made that it waits for.
+        let mut place = None;
         let failed = endpoint.failures.get().0;
         loop {
             let mut changed = pin!(endpoint.changed.notified());
@@ -99,12 +106,32 @@ impl Pool {
                 (count, Some(fault)) if count != failed => return Err(fault),
                 _ => {}
             }
+            if endpoint.full.get() && place.is_none() {
+                limits.stands_behind();
+                place = Some(limits.pend()?);
+            }
             if !endpoint.dialling.replace(true) {
                 let worker = Rc::clone(&site.worker);
                 site.worker.spawn(dial(Rc::clone(&self.cluster), worker, pick.clone(), Rc::clone(&endpoint)));
             }
             changed.await;
         }
+    }
+}
+
+/// An operation that waits.
+struct Waits<'a>(&'a Endpoint);
+
+impl Waits<'_> {
+    fn begin(endpoint: &Endpoint) -> Waits<'_> {
+        endpoint.waiting.set(endpoint.waiting.get() + 1);
+        Waits(endpoint)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get().saturating_sub(1));
     }
 }
 
@@ -164,14 +191,15 @@ impl Shared {
     /// A stream has ended.
     pub fn leave(&self) {
         self.active.set(self.active.get().saturating_sub(1));
+        // First those who can go on with this connection, then those who would have it closed to make room.
+        if let Some(endpoint) = self.endpoint.upgrade() {
+            endpoint.changed.notify_waiters();
+        }
         if self.active.get() == 0 {
             let now = time::now();
             self.idle_since.set(now);
             self.wake();
             self.cluster.idled(now);
-        }
-        if let Some(endpoint) = self.endpoint.upgrade() {
-            endpoint.changed.notify_waiters();
         }
     }
 
@@ -190,10 +218,12 @@ impl Shared {
 
 /// Open one more connection, and keep it going to its end.
 async fn dial(cluster: Rc<Cluster>, worker: Rc<Worker>, pick: Pick, endpoint: Rc<Endpoint>) {
-    let made = connect(&cluster, worker, &pick).await;
+    let made = connect(&cluster, worker, &pick, &endpoint).await;
     endpoint.dialling.set(false);
     let (send, connection, slot, secure) = match made {
-        Ok(made) => made,
+        Ok(Some(made)) => made,
+        // Nobody waits any more.
+        Ok(None) => return,
         Err(fault) => {
             endpoint.failures.set((endpoint.failures.get().0 + 1, Some(fault)));
             endpoint.changed.notify_waiters();
@@ -234,12 +264,27 @@ impl Future for Connection {
     }
 }
 
+type Made = (SendRequest<Bytes>, Connection, weir_drive::Slot, bool);
+
+/// `None`: whoever it was for has found another.
 async fn connect(
     cluster: &Cluster,
     worker: Rc<Worker>,
     pick: &Pick,
-) -> Result<(SendRequest<Bytes>, Connection, weir_drive::Slot, bool), Fault> {
-    let Connected { io, alpn, slot } = cluster.connect(pick, Offer::H2, None).await?;
+    endpoint: &Endpoint,
+) -> Result<Option<Made>, Fault> {
+    let slot = match cluster.shared_slot(pick) {
+        Some(slot) => Some(slot),
+        None => {
+            endpoint.full.set(true);
+            endpoint.changed.notify_waiters();
+            let slot = cluster.shared_slot_in_turn(pick, || endpoint.waiting.get() > 0).await;
+            endpoint.full.set(false);
+            slot?
+        }
+    };
+    let Some(slot) = slot else { return Ok(None) };
+    let Connected { io, alpn, slot } = cluster.dial(pick, slot, Offer::H2, None).await?;
     let secure = io.is_tls();
     if secure && alpn != Some(Alpn::H2) {
         return Err(Fault::new(Side::Network, Phase::Connecting, Reason::TlsFailed));
@@ -269,7 +314,7 @@ async fn connect(
     });
     let limit = time::deadline(time::now().after(cluster.config().connect_timeout));
     tokio::time::timeout_at(limit, settings).await.map_err(|_| failed(Reason::ConnectTimeout))??;
-    Ok((send, connection, slot, secure))
+    Ok(Some((send, connection, slot, secure)))
 }
 
 /// Read and write until the connection ends. Lets go of it when it takes no new streams, or was idle for too long; it then

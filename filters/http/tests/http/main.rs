@@ -4,6 +4,7 @@
 mod dialects;
 mod guards;
 mod house;
+mod limits;
 mod matrix;
 mod peer;
 mod retries;

@@ -81,13 +81,18 @@ impl Drop for Pending {
 }
 
 impl Cluster {
-    /// Room for one more connection to the picked endpoint.
+    /// Room for one more connection to the picked endpoint. That there is none counts as having met `max_connections`.
     pub fn connection(self: &Arc<Self>, pick: &Pick) -> Result<Permit, Full> {
-        if self.connections.0.enter_low(Cluster::limit(&self.limits.0.max_connections)) {
-            Ok(Permit::new(self.clone(), pick))
-        } else {
+        self.room(pick).inspect_err(|Full| {
             self.overflow.connections.fetch_add(1, Ordering::Relaxed);
-            Err(Full)
+        })
+    }
+
+    /// The same for a connection that operations will share: each of them counts for itself whether it met the limit.
+    pub fn room(self: &Arc<Self>, pick: &Pick) -> Result<Permit, Full> {
+        match self.connections.0.enter_low(Cluster::limit(&self.limits.0.max_connections)) {
+            true => Ok(Permit::new(self.clone(), pick)),
+            false => Err(Full),
         }
     }
 

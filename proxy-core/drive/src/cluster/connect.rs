@@ -103,19 +103,61 @@ impl Cluster {
         } else if let Ok(permit) = decide.connection(pick) {
             return Ok(Found::Slot(self.occupy(permit)));
         }
-        let mut place = decide.pend()?;
+        let mut place = Some(decide.pend()?);
+        self.turn(deadline, || {
+            if let Some(found) = other() {
+                return Some(Found::Other(found));
+            }
+            match place.take()?.connect(pick) {
+                Ok(permit) => Some(Found::Slot(self.occupy(permit))),
+                Err(kept) => {
+                    place = Some(kept);
+                    None
+                }
+            }
+        })
+        .await
+    }
+
+    /// A place for a connection that operations will share, if there is one and nobody has waited for longer.
+    pub fn shared_slot(&self, pick: &Pick) -> Option<Slot> {
+        if self.shared.waiting.any() {
+            return None;
+        }
+        self.shared.decide.room(pick).ok().map(|permit| self.occupy(permit))
+    }
+
+    /// Waits for such a place, for as long as it is `wanted`: `None` when it no longer is. It takes no place of `max_pending`:
+    /// the operations that will share the connection have theirs. Fails with `max_connections` when the cluster's
+    /// `connect_timeout` passes.
+    pub async fn shared_slot_in_turn(
+        &self,
+        pick: &Pick,
+        wanted: impl Fn() -> bool,
+    ) -> Result<Option<Slot>, Fault> {
+        let decide = &self.shared.decide;
+        let look = || match wanted() {
+            true => decide.room(pick).ok().map(|permit| Some(self.occupy(permit))),
+            false => Some(None),
+        };
+        let found = self.turn(None, look).await?;
+        if found.is_none() {
+            // What it was woken for is somebody else's.
+            self.shared.waiting.wake();
+        }
+        Ok(found)
+    }
+
+    /// Queues behind whoever waits for a connection already, and looks whenever there may be room.
+    async fn turn<T>(&self, deadline: Option<Now>, mut look: impl FnMut() -> Option<T>) -> Result<T, Fault> {
         let waiter = self.shared.waiting.enter();
         let limits = self.limits(deadline);
         loop {
             let mut woken = pin!(waiter.woken());
             woken.as_mut().enable();
-            if let Some(found) = other() {
-                return Ok(Found::Other(found));
+            if let Some(found) = look() {
+                return Ok(found);
             }
-            place = match place.connect(pick) {
-                Ok(permit) => return Ok(Found::Slot(self.occupy(permit))),
-                Err(kept) => kept,
-            };
             self.make_room();
             if timeout_at(time::deadline(limits.at), woken).await.is_err() {
                 let reason = if limits.callers { Reason::Timeout } else { Reason::MaxConnections };

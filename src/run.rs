@@ -2,7 +2,7 @@
 
 use crate::filters::{self, FILTERS};
 use crate::log::Logs;
-use crate::watch::Watched;
+use crate::watch::{Contents, Watched};
 use anyhow::{Context as _, Result};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -77,6 +77,7 @@ struct Process {
     console: Option<weir_console::Console>,
     logs: Arc<Logs>,
     file: Option<Watched>,
+    certificates: Contents,
     path: std::path::PathBuf,
     hangup: Signal,
     terminate: Signal,
@@ -106,7 +107,19 @@ impl Process {
             Origin::File(path) => (Some(Watched::new(path)), path.to_path_buf()),
             Origin::Text(_) => (None, std::path::PathBuf::new()),
         };
-        let process = Process { server, measure, console, logs, file, path, hangup, terminate, interrupt };
+        let certificates = Contents::default();
+        let process = Process {
+            server,
+            measure,
+            console,
+            logs,
+            file,
+            certificates,
+            path,
+            hangup,
+            terminate,
+            interrupt,
+        };
         process.say_where(&[]);
         if let Some(console) = &process.console {
             tracing::info!(address = %console.address(), "admin listening");
@@ -139,6 +152,7 @@ impl Process {
                     if self.file.as_mut().is_some_and(Watched::changed) {
                         self.reload("the file has changed").await;
                     }
+                    self.renew().await;
                 }
                 () = self.server.failed() => {
                     tracing::error!("a worker has ended by a fault of Weir: going down, to be started anew");
@@ -185,6 +199,18 @@ impl Process {
             Ok(config) => self.take(Arc::new(config), why).await,
         };
         self.measure.counter(&names::RELOADS, &[result]).inc();
+    }
+
+    /// Takes over certificates whose files have changed.
+    async fn renew(&mut self) {
+        self.certificates.follow(self.server.tls_files());
+        let changed = self.certificates.changed();
+        if changed.is_empty() {
+            return;
+        }
+        if let Err(error) = self.server.renew(&changed).await {
+            tracing::error!(%error, "certificates that have changed are not taken");
+        }
     }
 
     async fn take(&mut self, config: Arc<Config>, why: &str) -> &'static str {

@@ -290,6 +290,8 @@ families! {
         "Log lines that were dropped because nobody read them in time.";
     RELOADS = Counter "weir_reloads_total" ["result"]:
         "Reloads of the configuration, by whether they were applied or rejected.";
+    CERTIFICATE_RELOADS = Counter "weir_certificate_reloads_total" ["result"]:
+        "Listeners and clusters whose certificates, keys or roots were read anew because a file had changed, by result: ok, failed (what was before stays).";
     WORKERS = Gauge "weir_workers" []:
         "Workers that have been started.";
     PROCESS_CPU = Counter "process_cpu_seconds_total" []:

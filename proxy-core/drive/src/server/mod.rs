@@ -2,6 +2,7 @@
 
 pub mod doors;
 pub(crate) mod plan;
+mod renew;
 mod secured;
 
 use crate::cluster::resolve::Resolver;

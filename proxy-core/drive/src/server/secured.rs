@@ -39,7 +39,7 @@ pub(super) fn secure(
     if errors.is_empty() { Ok(Secured { listeners, clusters }) } else { Err(errors) }
 }
 
-fn listener_tls(
+pub(super) fn listener_tls(
     config: &Arc<Listener>,
     before: Option<&Plan>,
     filters: &[&'static dyn Filter],
@@ -51,7 +51,7 @@ fn listener_tls(
     loaded.map(Some).map_err(|errors| of_listener(config, errors))
 }
 
-fn cluster_tls(
+pub(super) fn cluster_tls(
     config: &Arc<Cluster>,
     before: Option<&Plan>,
 ) -> Result<Option<Arc<ClientTls>>, Vec<StartError>> {

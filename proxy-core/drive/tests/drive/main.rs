@@ -14,6 +14,7 @@ mod tls;
 mod tls_clients;
 mod tls_names;
 mod tls_passed;
+mod tls_renewed;
 mod tls_sessions;
 mod toy;
 mod unix;

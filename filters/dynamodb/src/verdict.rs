@@ -69,11 +69,10 @@ pub fn of_success(partial: bool, code: NameId) -> Outcome {
 pub fn of_fault(fault: &Fault, code: NameId) -> Outcome {
     let (class, result) = match (fault.side, fault.reason) {
         (Side::Client, Reason::Malformed | Reason::TooLarge) => (Class::Rejected, result::REJECTED),
+        (Side::Client, _) if is_late(fault) => (Class::Cancelled, result::TIMEOUT),
         (Side::Client, _) => (Class::Cancelled, result::CLIENT_GONE),
         (_, Reason::NoEndpoint | Reason::NoRoute) => (Class::Refused, result::REFUSED),
-        (_, Reason::Timeout | Reason::TryTimeout | Reason::Deadline | Reason::Idle) => {
-            (Class::Failed, result::TIMEOUT)
-        }
+        _ if is_late(fault) => (Class::Failed, result::TIMEOUT),
         (Side::Proxy, _) => (Class::Refused, result::REFUSED),
         (Side::Network | Side::Upstream, _) => (Class::Failed, result::UPSTREAM_LOST),
     };
@@ -82,7 +81,13 @@ pub fn of_fault(fault: &Fault, code: NameId) -> Outcome {
 
 /// Whether the client went away: there is nobody left to answer.
 pub fn is_gone(fault: &Fault) -> bool {
-    fault.side == Side::Client && !matches!(fault.reason, Reason::Malformed | Reason::TooLarge)
+    let answered = matches!(fault.reason, Reason::Malformed | Reason::TooLarge) || is_late(fault);
+    fault.side == Side::Client && !answered
+}
+
+/// Whether time was over; of a fault of the client's: while it was waited for.
+fn is_late(fault: &Fault) -> bool {
+    matches!(fault.reason, Reason::Timeout | Reason::TryTimeout | Reason::Deadline | Reason::Idle)
 }
 
 fn retryable(fault: &Fault) -> RetryOn {
@@ -144,6 +149,8 @@ mod tests {
         let cases = [
             (Client, Sending, Reason::Closed, Class::Cancelled, "client_gone", none),
             (Client, Sending, Reason::Malformed, Class::Rejected, "rejected", none),
+            (Client, Sending, Reason::Timeout, Class::Cancelled, "timeout", none),
+            (Client, Replying, Reason::Idle, Class::Cancelled, "timeout", none),
             (Proxy, Admitted, Reason::MaxRequests, Class::Refused, "refused", none),
             (Network, Admitted, Reason::NoEndpoint, Class::Refused, "refused", none),
             (

@@ -85,8 +85,8 @@ pub fn status_of(fault: &Fault, reset: Option<u32>) -> Code {
     match (fault.side, fault.reason) {
         (Side::Client, Reason::Malformed) => Code::Internal,
         (_, Reason::TooLarge) => Code::ResourceExhausted,
+        _ if is_timer(fault) => Code::DeadlineExceeded,
         (Side::Client, _) => Code::Cancelled,
-        (_, Reason::Timeout | Reason::TryTimeout | Reason::Deadline | Reason::Idle) => Code::DeadlineExceeded,
         (_, Reason::NoRoute) => Code::Unimplemented,
         (_, Reason::Denied) => Code::PermissionDenied,
         (_, Reason::Limited) => Code::ResourceExhausted,
@@ -102,18 +102,24 @@ pub fn status_of(fault: &Fault, reset: Option<u32>) -> Code {
 /// How a call with this fault went, which has this status.
 pub fn of_fault(fault: &Fault, code: Code, id: NameId) -> Outcome {
     let class = match (fault.side, fault.reason) {
+        // Time was over while the client was waited for.
+        (Side::Client, _) if is_timer(fault) => Class::Cancelled,
         // A client that gives up when its time is over has waited for the server.
         (Side::Client, _) if code == Code::DeadlineExceeded => Class::Failed,
         (Side::Client, Reason::Malformed | Reason::TooLarge) => Class::Rejected,
         (Side::Client, _) => Class::Cancelled,
         (_, Reason::NoRoute | Reason::NoEndpoint) => Class::Refused,
-        (_, Reason::Timeout | Reason::TryTimeout | Reason::Deadline | Reason::Idle) => Class::Failed,
+        _ if is_timer(fault) => Class::Failed,
         (Side::Proxy, Reason::Draining) => Class::Cancelled,
         (Side::Proxy, _) => Class::Refused,
         (Side::Network | Side::Upstream, _) => Class::Failed,
     };
     let retryable = again(fault, code);
     Outcome { class, result: result_of(code), code: id, retryable, fault: Some(*fault), latency: 0 }
+}
+
+fn is_timer(fault: &Fault) -> bool {
+    matches!(fault.reason, Reason::Timeout | Reason::TryTimeout | Reason::Deadline | Reason::Idle)
 }
 
 fn again(fault: &Fault, code: Code) -> RetryOn {
@@ -192,6 +198,8 @@ mod tests {
             (Client, Sending, Reason::Cancelled, None, Code::Cancelled, Class::Cancelled, none),
             (Client, Replying, Reason::Closed, None, Code::Cancelled, Class::Cancelled, none),
             (Client, Sending, Reason::Malformed, None, Code::Internal, Class::Rejected, none),
+            (Client, Sending, Reason::Deadline, None, Code::DeadlineExceeded, Class::Cancelled, none),
+            (Client, Replying, Reason::Timeout, None, Code::DeadlineExceeded, Class::Cancelled, none),
             (Proxy, Admitted, Reason::NoRoute, None, Code::Unimplemented, Class::Refused, none),
             (Proxy, Admitted, Reason::MaxRequests, None, Code::Unavailable, Class::Refused, none),
             (Proxy, Admitted, Reason::Limited, None, Code::ResourceExhausted, Class::Refused, none),

@@ -102,20 +102,23 @@ pub fn judge_status(status: u16, code: NameId) -> Outcome {
 
 /// Whether by this fault there is no client left to be answered.
 pub fn has_gone(fault: &Fault) -> bool {
-    let answered = matches!(fault.reason, Reason::Malformed | Reason::TooLarge | Reason::Idle);
+    let answered = matches!(fault.reason, Reason::Malformed | Reason::TooLarge) || is_late(fault);
     fault.side == Side::Client && !answered
+}
+
+/// Whether time was over; of a fault of the client's: while it was waited for.
+pub fn is_late(fault: &Fault) -> bool {
+    matches!(fault.reason, Reason::Timeout | Reason::TryTimeout | Reason::Deadline | Reason::Idle)
 }
 
 /// How an exchange with this fault went.
 pub fn judge_fault(fault: &Fault, code: NameId) -> Outcome {
     let (class, result) = match (fault.side, fault.reason) {
         (Side::Client, Reason::Malformed | Reason::TooLarge) => (Class::Rejected, result::REJECTED),
-        (Side::Client, Reason::Idle) => (Class::Cancelled, result::TIMEOUT),
+        (Side::Client, _) if is_late(fault) => (Class::Cancelled, result::TIMEOUT),
         (Side::Client, _) => (Class::Cancelled, result::CLIENT_GONE),
         (_, Reason::NoEndpoint | Reason::NoRoute) => (Class::Refused, result::REFUSED),
-        (_, Reason::Timeout | Reason::TryTimeout | Reason::Deadline | Reason::Idle) => {
-            (Class::Failed, result::TIMEOUT)
-        }
+        _ if is_late(fault) => (Class::Failed, result::TIMEOUT),
         (Side::Proxy, Reason::Draining) => (Class::Cancelled, result::ABORTED),
         (Side::Proxy, _) => (Class::Refused, result::REFUSED),
         (Side::Network | Side::Upstream, _) => (Class::Failed, result::UPSTREAM_LOST),
@@ -144,7 +147,7 @@ pub fn retryable(fault: &Fault) -> RetryOn {
 pub fn answer(fault: &Fault) -> (u16, &'static str) {
     match (fault.side, fault.reason) {
         (Side::Client, Reason::TooLarge) => (413, "the request is too large"),
-        (Side::Client, Reason::Idle) => (408, "the request did not come in time"),
+        (Side::Client, _) if is_late(fault) => (408, "the request did not come in time"),
         (Side::Client, _) => (400, "the request could not be understood"),
         (_, Reason::NoRoute) => (404, "no route matches the request"),
         (_, Reason::NoEndpoint) => (503, "there is no server for the request"),
@@ -152,9 +155,7 @@ pub fn answer(fault: &Fault) -> (u16, &'static str) {
         (_, Reason::Draining) => (503, "going away"),
         (_, Reason::Limited) => (429, "too many requests"),
         (_, Reason::Denied) => (403, "the request is not allowed"),
-        (_, Reason::Timeout | Reason::TryTimeout | Reason::Deadline | Reason::Idle) => {
-            (504, "the server did not answer in time")
-        }
+        _ if is_late(fault) => (504, "the server did not answer in time"),
         (_, Reason::ConnectFailed | Reason::ConnectTimeout | Reason::TlsFailed) => {
             (502, "the server could not be reached")
         }
@@ -216,6 +217,9 @@ mod tests {
             (Network, Waiting, Reason::Reset, Class::Failed, "upstream_lost", seen.and(RetryOn::RESET), 502),
             (Upstream, Waiting, Reason::TryTimeout, Class::Failed, "timeout", seen.and(RetryOn::RESET), 504),
             (Upstream, Waiting, Reason::Timeout, Class::Failed, "timeout", none, 504),
+            (Client, Sending, Reason::Timeout, Class::Cancelled, "timeout", none, 408),
+            (Client, Sending, Reason::TryTimeout, Class::Cancelled, "timeout", none, 408),
+            (Client, Replying, Reason::Idle, Class::Cancelled, "timeout", none, 408),
             (Network, Replying, Reason::Reset, Class::Failed, "upstream_lost", none, 502),
             (
                 Upstream,

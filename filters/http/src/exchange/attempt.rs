@@ -1,6 +1,7 @@
 //! One try: the request goes up, the reply comes down, and what has to be decided is decided on the way.
 
 use super::account::Account;
+use super::blame::Waits;
 use super::pump::{Down, Downward, Hold, Stuck, Upward, release_now};
 use super::replay::Replay;
 use super::{End, Exchange, Open, Opening, Replayable, RetryPolicy, Until, Verdict, gone};
@@ -16,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use weir_codecs::http1::{Method, Rule};
 use weir_decide::cluster::{Ticket, Tries};
-use weir_decide::exchange::{Fault, Now, Outcome, Phase, Reason, RetryOn, Side};
+use weir_decide::exchange::{Class, Fault, Now, Outcome, Phase, Reason, RetryOn, Side};
 use weir_drive::time;
 
 /// The most informational replies to one request; a server that sends more is broken.
@@ -47,6 +48,8 @@ pub struct Attempt<'a> {
     pub until: Until,
     /// When this try began.
     pub began: Now,
+    /// It took too long for its client's sake, or would have: that is not the endpoint's failure, whatever the protocol calls it.
+    pub clients: bool,
 }
 
 impl Attempt<'_> {
@@ -59,7 +62,11 @@ impl Attempt<'_> {
 
     fn failed(&mut self, fault: &Fault, code: Option<u32>) -> Outcome {
         let now = time::now();
-        self.judge(End::Failed { fault, code, now }, now)
+        let mut outcome = self.judge(End::Failed { fault, code, now }, now);
+        if self.clients && outcome.class == Class::Failed {
+            outcome.class = Class::Cancelled;
+        }
+        outcome
     }
 
     fn replayable(&self, begun: bool) -> Replayable {
@@ -91,6 +98,7 @@ struct Flow {
     idle_at: Now,
     idle: Option<Duration>,
     moved: u64,
+    waits: Waits,
 }
 
 /// What a poll of both directions came to.
@@ -124,7 +132,13 @@ impl Flow {
             idle_at: idle.map_or(NEVER, |idle| now.after(idle)),
             idle,
             moved: 0,
+            waits: Waits::default(),
         }
+    }
+
+    /// Whether nothing can go on without the client: it is to read, or to say more.
+    fn waits_for_client(&self) -> bool {
+        self.down.waits_for_client() || (!self.up_done && self.up.waits_for_client())
     }
 
     fn phase(&self) -> Phase {
@@ -213,6 +227,7 @@ impl Flow {
     }
 
     fn poll_time(&mut self, cx: &mut Context<'_>, timer: &mut Timer, attempt: &Attempt<'_>) -> Poll<Event> {
+        self.waits.note(self.waits_for_client());
         loop {
             let until = attempt.until;
             let per_try = if self.begun { NEVER } else { until.per_try };
@@ -326,6 +341,11 @@ impl<D: Downstream> Exchange<'_, D> {
                 }
                 other => other,
             };
+            attempt.clients = match &broken {
+                Event::Time(reason) => flow.waits.blame(*reason, attempt.began, time::now()),
+                Event::Client(_) => flow.waits.blame(Reason::Timeout, attempt.began, time::now()),
+                _ => false,
+            };
             flow.up.stop(self.down);
             let again = !fresh && !flow.begun && attempt.replay.is_possible();
             let fault = match &broken {
@@ -341,11 +361,10 @@ impl<D: Downstream> Exchange<'_, D> {
                     Fault::new(side_of(broken), flow.phase(), broken.reason)
                 }
                 Event::Client(broken) => Fault::new(Side::Client, flow.phase(), gone(broken)),
-                // A server cannot answer what has not been said.
-                Event::Time(Reason::Idle) if !flow.head && !flow.up_done && flow.up.waits_for_client() => {
-                    Fault::new(Side::Client, flow.phase(), Reason::Idle)
+                Event::Time(reason) => {
+                    let side = if attempt.clients { Side::Client } else { Side::Upstream };
+                    Fault::new(side, flow.phase(), *reason)
                 }
-                Event::Time(reason) => Fault::new(Side::Upstream, flow.phase(), *reason),
                 Event::Head | Event::Outgrown | Event::End(_) => return None,
             };
             let code = match &broken {
@@ -588,7 +607,10 @@ impl<D: Downstream> Exchange<'_, D> {
         if !ended {
             self.down.abort(code);
         }
-        self.flush().await;
+        // A client that does not read would be waited for in vain.
+        if !(attempt.clients && flow.down.waits_for_client()) {
+            self.flush().await;
+        }
         Step::Over(outcome)
     }
 }

@@ -18,6 +18,7 @@
 mod account;
 mod answer;
 mod attempt;
+mod blame;
 mod pump;
 mod replay;
 
@@ -226,6 +227,7 @@ impl<D: Downstream> Exchange<'_, D> {
                 account,
                 until,
                 began: now,
+                clients: false,
             };
             match self.attempt(&mut attempt, open, ticket).await {
                 Step::Over(outcome) => break outcome,

@@ -124,6 +124,8 @@ pub struct Downward {
     queue: VecDeque<Bytes>,
     /// Whether what is held has still to be acknowledged.
     owed: bool,
+    /// The client's side has not taken all that it was given.
+    unread: bool,
     /// Bytes of body that came.
     pub bytes: u64,
 }
@@ -151,6 +153,11 @@ impl Downward {
     /// Give these to the client before anything else.
     pub fn first(&mut self, parts: impl IntoIterator<Item = Bytes>) {
         self.queue.extend(parts);
+    }
+
+    /// Whether it is the client that has to read before more can go to it. As of the last poll.
+    pub fn waits_for_client(&self) -> bool {
+        self.unread || !self.held.is_empty() || !self.queue.is_empty()
     }
 
     /// Ready when all that was given to [`Downward::first`] has been given to the client's side.
@@ -195,10 +202,9 @@ impl Downward {
             }
             self.owed = false;
             let Poll::Ready(part) = from.poll_part(cx).map_err(Stuck::From)? else {
-                return match to.poll_flush(cx) {
-                    Poll::Ready(Err(broken)) => Poll::Ready(Err(Stuck::To(broken))),
-                    _ => Poll::Pending,
-                };
+                let flushed = to.poll_flush(cx).map_err(Stuck::To)?;
+                self.unread = flushed.is_pending();
+                return Poll::Pending;
             };
             match part {
                 Some(Part::Data(data)) => {

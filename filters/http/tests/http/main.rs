@@ -1,6 +1,7 @@
 //! The HTTP filter in a running server, between scripted peers and real stacks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod blame;
 mod dialects;
 mod guards;
 mod house;

@@ -1,0 +1,58 @@
+//! Whose time passes. A timer tells that a try took too long, not for whom it waited: a client that does not read its reply, or
+//! sends its request in drops, must not cost the server its place in the rotation.
+
+use weir_decide::exchange::{Now, Reason};
+use weir_drive::time;
+
+/// How long a try has waited for its client. The clock is read only when the waiting begins or ends, so an exchange whose client
+/// keeps up never reads it.
+#[derive(Default)]
+pub struct Waits {
+    /// It does at present, since then.
+    since: Option<Now>,
+    /// All earlier times together, in nanoseconds.
+    before: u64,
+}
+
+impl Waits {
+    /// Whether nothing can go on without the client at present.
+    pub fn note(&mut self, waits: bool) {
+        if waits == self.since.is_some() {
+            return;
+        }
+        let now = time::now();
+        match self.since.take() {
+            Some(since) => self.before += now.since(since),
+            None => self.since = Some(now),
+        }
+    }
+
+    /// Whether the client is to blame for a timer of a try that began at `began`: it is waited for, or (where the timer is not about
+    /// the present moment) was for half of the time at least.
+    pub fn blame(&self, reason: Reason, began: Now, now: Now) -> bool {
+        self.since.is_some() || (reason != Reason::Idle && 2 * self.before >= now.since(began).max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_to_blame_while_it_is_waited_for_or_was_for_half_of_the_time() {
+        let (began, now) = (Now(1000), Now(2000));
+        for (since, before, reason, blamed) in [
+            (None, 0, Reason::Timeout, false),
+            (None, 0, Reason::Idle, false),
+            (Some(Now(1999)), 0, Reason::Timeout, true),
+            (Some(Now(1100)), 0, Reason::Idle, true),
+            (None, 499, Reason::TryTimeout, false),
+            (None, 500, Reason::TryTimeout, true),
+            (None, 900, Reason::Idle, false),
+        ] {
+            let waits = Waits { since, before };
+            assert_eq!(waits.blame(reason, began, now), blamed, "{since:?} {before} {reason:?}");
+        }
+        assert!(!Waits::default().blame(Reason::Timeout, now, now));
+    }
+}

@@ -2,11 +2,13 @@
 
 #![no_main]
 
+use std::rc::Rc;
+
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use weir_codecs::mongo::{Budget, Inflate, Malformed, ReplyDecoder, ReplyHead};
 
-fn decode(wire: &[u8], step: usize) -> (Vec<ReplyHead>, Option<Malformed>, usize) {
+fn decode(wire: &[u8], step: usize) -> (Vec<Rc<ReplyHead>>, Option<Malformed>, usize) {
     let (mut decoder, mut inflate) = (ReplyDecoder::default(), Inflate::new(Budget::new(16 << 20)));
     let (mut buf, mut heads, mut passed) = (BytesMut::new(), Vec::new(), 0);
     for part in wire.chunks(step) {

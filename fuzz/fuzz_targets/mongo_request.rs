@@ -2,11 +2,13 @@
 
 #![no_main]
 
+use std::rc::Rc;
+
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use weir_codecs::mongo::{Budget, Inflate, Malformed, ReplyTo, RequestDecoder, RequestHead};
 
-fn decode(wire: &[u8], step: usize) -> (Vec<RequestHead>, Option<Malformed>, usize) {
+fn decode(wire: &[u8], step: usize) -> (Vec<Rc<RequestHead>>, Option<Malformed>, usize) {
     let (mut decoder, mut inflate) = (RequestDecoder::default(), Inflate::new(Budget::new(16 << 20)));
     let (mut buf, mut heads, mut passed) = (BytesMut::new(), Vec::new(), 0);
     for part in wire.chunks(step) {

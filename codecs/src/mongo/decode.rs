@@ -1,5 +1,7 @@
 //! The decoders: a stream of bytes to pieces of messages, with what is known about each.
 
+use std::rc::Rc;
+
 use bytes::{Buf, BytesMut};
 use nom::number::complete::{le_i32, le_u8};
 use nom::{IResult, Parser};
@@ -88,13 +90,16 @@ enum Body {
 /// One direction of a connection, cut into messages, each handed out in pieces as its bytes arrive.
 ///
 /// The head comes with the piece that makes it known (for a reply: that holds its flags), and once more, complete,
-/// with the message's last piece; a message that is in the buffer whole is one piece with one complete head.
+/// with the message's last piece; a message that is in the buffer whole is one piece with one complete head. Heads are large
+/// and shared: the decoder writes the next one where the last one was, once whoever it was handed out to has let go of it.
 /// Nothing is copied and, in the steady state, nothing is allocated.
 #[derive(Debug)]
 pub struct Decoder<H> {
     /// Bytes of the current message still to come.
     left: usize,
-    head: H,
+    head: Rc<H>,
+    /// Where the head goes on while somebody still looks at what it was before.
+    other: Option<Rc<H>>,
     /// The head has been handed out.
     shown: bool,
     walker: Walker,
@@ -103,7 +108,14 @@ pub struct Decoder<H> {
 
 impl<H: Head> Default for Decoder<H> {
     fn default() -> Self {
-        Decoder { left: 0, head: H::default(), shown: false, walker: Walker::idle(), body: Body::Opaque }
+        Decoder {
+            left: 0,
+            head: Rc::default(),
+            other: None,
+            shown: false,
+            walker: Walker::idle(),
+            body: Body::Opaque,
+        }
     }
 }
 
@@ -114,7 +126,7 @@ impl<H: Head> Decoder<H> {
     }
 
     /// What is known of the message under way so far, as long as its head has not been handed out.
-    pub fn partial_head(&self) -> Option<&H> {
+    pub fn partial_head(&self) -> Option<&Rc<H>> {
         (self.left > 0 && !self.shown).then_some(&self.head)
     }
 
@@ -128,7 +140,7 @@ impl<H: Head> Decoder<H> {
         &mut self,
         buf: &mut BytesMut,
         inflate: &mut Inflate,
-    ) -> Result<Option<Piece<H>>, Malformed> {
+    ) -> Result<Option<Piece<Rc<H>>>, Malformed> {
         if self.left == 0 {
             let Some(header) = Header::parse(buf)? else { return Ok(None) };
             self.begin(header);
@@ -151,7 +163,7 @@ impl<H: Head> Decoder<H> {
 
     fn begin(&mut self, header: Header) {
         self.left = header.length as usize;
-        self.head.begin(header);
+        head(&mut self.head, &mut self.other).begin(header);
         self.shown = false;
         self.body = match header.op_code {
             OpCode::COMPRESSED => Body::Compressed,
@@ -160,21 +172,21 @@ impl<H: Head> Decoder<H> {
         self.walker.begin(header.op_code, 0, header.length);
     }
 
-    fn show(&mut self, last: bool) -> Option<H> {
+    fn show(&mut self, last: bool) -> Option<Rc<H>> {
         if !last && (self.shown || !self.head.is_known()) {
             return None;
         }
         self.shown = true;
-        Some(self.head.clone())
+        Some(Rc::clone(&self.head))
     }
 
     /// Looks at the message's next bytes and returns how many may go on.
     fn look(&mut self, bytes: &[u8], whole: bool, inflate: &mut Inflate) -> usize {
         let looked = match &mut self.body {
-            Body::Plain => self.walker.feed(&mut self.head, bytes),
+            Body::Plain => self.walker.feed(head(&mut self.head, &mut self.other), bytes),
             Body::Compressed => return self.open(bytes, whole, inflate),
             Body::Inflated(stream) => {
-                let (head, walker) = (&mut self.head, &mut self.walker);
+                let (head, walker) = (head(&mut self.head, &mut self.other), &mut self.walker);
                 stream.run(bytes, |clear| walker.feed(head, clear)).map(|()| bytes.len())
             }
             Body::Opaque => Ok(bytes.len()),
@@ -217,7 +229,7 @@ impl<H: Head> Decoder<H> {
             return Err(Problem::Compressed);
         }
         let compressor = Compressor::from_id(id).ok_or(Problem::Compressor)?;
-        self.head.compressed(compressor, op_code, length);
+        head(&mut self.head, &mut self.other).compressed(compressor, op_code, length);
         self.walker.begin(op_code, HEADER_LENGTH as u32, length);
         self.body = if compressor == Compressor::Noop {
             if inner as usize != self.left - COMPRESSED_PREFIX {
@@ -232,7 +244,7 @@ impl<H: Head> Decoder<H> {
 
     /// Looks no further into this message.
     fn fail(&mut self, problem: Problem, inflate: &mut Inflate) {
-        self.head.problem(problem);
+        head(&mut self.head, &mut self.other).problem(problem);
         self.walker.give_up();
         self.close(inflate);
     }
@@ -249,16 +261,31 @@ impl<H: Head> Decoder<H> {
             Body::Inflated(stream) => stream.finish(),
             Body::Plain | Body::Compressed => Ok(()),
         };
+        let head = head(&mut self.head, &mut self.other);
         let ended = ended.and_then(|()| match self.body {
             Body::Opaque => Ok(()),
-            _ => self.walker.finish(&mut self.head),
+            _ => self.walker.finish(head),
         });
         if let Err(problem) = ended {
-            self.head.problem(problem);
+            head.problem(problem);
         }
+        head.end();
         self.close(inflate);
-        self.head.end();
     }
+}
+
+/// The head, to be written to: where it is if nobody looks at it, else in the other place.
+fn head<'a, H: Head>(head: &'a mut Rc<H>, other: &mut Option<Rc<H>>) -> &'a mut H {
+    if Rc::get_mut(head).is_none() {
+        let mut next = other.take().unwrap_or_default();
+        match Rc::get_mut(&mut next) {
+            Some(next) => next.clone_from(head),
+            None => next = Rc::new(H::clone(head)),
+        }
+        *other = Some(std::mem::replace(head, next));
+    }
+    // Nobody looks at it.
+    Rc::make_mut(head)
 }
 
 fn compressed_prefix(input: &[u8]) -> IResult<&[u8], (OpCode, i32, u8)> {

@@ -86,9 +86,9 @@ impl Troubled for ReplyHead {
 
 #[allow(private_bounds)] // the two heads there are
 impl<H: Head + Troubled> Decode for Direction<H> {
-    type Head = H;
+    type Head = Rc<H>;
 
-    fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Piece<H>>, Malformed> {
+    fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Piece<Rc<H>>>, Malformed> {
         if let Some(failed) = self.failed {
             return Err(failed);
         }

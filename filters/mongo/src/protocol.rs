@@ -1,6 +1,6 @@
 //! MongoDB as a message protocol: which operation a request is, which reply answers it, and what is remembered between.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +47,8 @@ pub struct Protocol {
     call_sites: CallSites,
     ledger: Arc<Ledger>,
     connections: Connections,
+    /// The names of commands, by [`Command::id`], once they have been asked for.
+    commands: Box<[Cell<NameId>]>,
     /// Members mode.
     members: Option<Fronted>,
 }
@@ -70,6 +72,7 @@ impl Protocol {
             call_sites: CallSites::default(),
             ledger,
             connections: Connections::new(listener, measure),
+            commands: Command::ALL.iter().map(|_| Cell::new(NameId::NONE)).collect(),
             members: None,
         }
     }
@@ -126,10 +129,7 @@ impl Protocol {
         let shared = &mut op.shared;
         measure::request(shared, head);
         op.belongs.learn(&self.ledger, shared, head);
-        shared.name = match head.command {
-            Command::Other => NameId::OTHER,
-            command => names.intern(NameKind::Operation, &[command.name().as_bytes()]),
-        };
+        shared.name = self.name(names, head.command);
         shared.resource = self.resource(names, head);
         shared.application = session.application;
         shared.tag = tag(head.header.request_id);
@@ -158,6 +158,21 @@ impl Protocol {
             (_, true) => names.intern(NameKind::Resource, &[database]),
             _ => names.intern(NameKind::Resource, &[database, b".", collection]),
         }
+    }
+
+    fn name(&self, names: &mut dyn Names, command: Command) -> NameId {
+        if command == Command::Other {
+            return NameId::OTHER;
+        }
+        let known = self.commands.get(usize::from(command.id()));
+        if let Some(name) = known.map(Cell::get).filter(|name| *name != NameId::NONE) {
+            return name;
+        }
+        let name = names.intern(NameKind::Operation, &[command.name().as_bytes()]);
+        if let Some(known) = known.filter(|_| name != NameId::OTHER) {
+            known.set(name);
+        }
+        name
     }
 
     /// What a complete reply tells beyond its own operation.
@@ -294,7 +309,7 @@ impl protocol::Protocol for Protocol {
         &self,
         session: &mut Session,
         names: &mut dyn Names,
-        head: Option<&RequestHead>,
+        head: Option<&Rc<RequestHead>>,
         _end: bool,
     ) -> (MongoOp, Step) {
         let mut op = MongoOp::unknown();
@@ -314,9 +329,10 @@ impl protocol::Protocol for Protocol {
         session: &mut Session,
         names: &mut dyn Names,
         op: &mut MongoOp,
-        head: Option<&RequestHead>,
+        head: Option<&Rc<RequestHead>>,
         at: protocol::At<'_>,
     ) -> protocol::Ruling {
+        let head = head.map(|head| &**head);
         if let Some(head) = head {
             op.shared.call_site = self.call_sites.of(names, head, at.bytes, &self.shared.inflate);
         }
@@ -327,7 +343,7 @@ impl protocol::Protocol for Protocol {
         !session.authenticated
     }
 
-    fn learn(&self, session: &mut Session, names: &mut dyn Names, op: &mut MongoOp, head: &RequestHead) {
+    fn learn(&self, session: &mut Session, names: &mut dyn Names, op: &mut MongoOp, head: &Rc<RequestHead>) {
         self.describe(session, names, op, head);
         // It may have come late.
         if op.shared.call_site == NameId::NONE
@@ -337,11 +353,11 @@ impl protocol::Protocol for Protocol {
         }
     }
 
-    fn answers(&self, _: &Session, head: &ReplyHead) -> Option<u64> {
+    fn answers(&self, _: &Session, head: &Rc<ReplyHead>) -> Option<u64> {
         Some(tag(head.header.response_to))
     }
 
-    fn reply(&self, session: &mut Session, op: &mut MongoOp, _: EndpointId, head: &ReplyHead) -> Answer {
+    fn reply(&self, session: &mut Session, op: &mut MongoOp, _: EndpointId, head: &Rc<ReplyHead>) -> Answer {
         session.door.answered = true;
         let more = head.more_to_come();
         if more {
@@ -377,7 +393,7 @@ impl protocol::Protocol for Protocol {
         session: &mut Session,
         names: &mut dyn Names,
         op: &mut MongoOp,
-        tail: &ReplyHead,
+        tail: &Rc<ReplyHead>,
     ) -> Outcome {
         self.note(op, tail);
         measure::reply(&mut op.shared, op.command, op.is_judged, tail);

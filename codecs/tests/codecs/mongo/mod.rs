@@ -10,6 +10,8 @@ mod shape;
 mod splits;
 mod steady;
 
+use std::rc::Rc;
+
 use bytes::BytesMut;
 use weir_codecs::Piece;
 use weir_codecs::mongo::{Budget, Decoder, Head, Inflate, Malformed};
@@ -45,7 +47,7 @@ pub fn recordings() -> Vec<String> {
 }
 
 /// Feeds `bytes` to a fresh decoder, cut at `cuts`, and returns what came out.
-pub fn decode_cut<H: Head>(bytes: &[u8], cuts: &[usize]) -> Result<Vec<Piece<H>>, Malformed> {
+pub fn decode_cut<H: Head>(bytes: &[u8], cuts: &[usize]) -> Result<Vec<Piece<Rc<H>>>, Malformed> {
     let (mut decoder, mut inflate) = (Decoder::<H>::default(), inflate());
     let (mut buf, mut pieces, mut start) = (BytesMut::new(), Vec::new(), 0);
     for &cut in cuts.iter().chain([&bytes.len()]) {
@@ -60,9 +62,9 @@ pub fn decode_cut<H: Head>(bytes: &[u8], cuts: &[usize]) -> Result<Vec<Piece<H>>
 }
 
 /// The complete heads, one for each message.
-pub fn tails<H: Head>(pieces: &[Piece<H>]) -> Vec<H> {
+pub fn tails<H: Head>(pieces: &[Piece<Rc<H>>]) -> Vec<H> {
     let last = pieces.iter().filter(|piece| piece.last);
-    last.map(|piece| piece.head.clone().expect("the last piece has a head")).collect()
+    last.map(|piece| H::clone(piece.head.as_ref().expect("the last piece has a head"))).collect()
 }
 
 /// The head of a message that is there whole.

@@ -62,7 +62,7 @@ fn what_is_known_early_stays_true() {
         for message in recorded(&name, "request") {
             let pieces =
                 decode_cut::<RequestHead>(&message, &(0..message.len()).collect::<Vec<_>>()).unwrap();
-            let heads: Vec<&RequestHead> = pieces.iter().filter_map(|piece| piece.head.as_ref()).collect();
+            let heads: Vec<&RequestHead> = pieces.iter().filter_map(|piece| piece.head.as_deref()).collect();
             let (first, last) = (heads[0], heads[heads.len() - 1]);
             assert!(heads.len() <= 2, "a head comes when it is known, and at the end");
             assert!(last.complete);

@@ -76,6 +76,17 @@ pub(super) struct Opaque {
     pub(super) _counted: weir_measure::Held,
 }
 
+/// What a look at one direction came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    /// Something was read: there may be more.
+    Moved,
+    /// There is nothing to read; when there is, this task is woken, however often the other direction moves meanwhile.
+    Waits,
+    /// It cannot go on until something else has moved.
+    Blocked,
+}
+
 /// Where the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -134,13 +145,18 @@ impl<P: Protocol> Exchange<P> {
         cx: &mut task::Context<'_>,
         draining: &mut impl FnMut(&mut task::Context<'_>) -> bool,
     ) -> Poll<Event> {
+        let (mut replies, mut requests) = (Looked::Moved, Looked::Moved);
         loop {
             if self.opaque.is_some() && self.state == State::Open && self.upstream.is_some() {
                 return self.poll_opaque(cx);
             }
             // Replies first: what ends makes room for what begins.
-            let replied = self.poll_replies(cx);
-            let requested = self.poll_requests(cx);
+            if replies != Looked::Waits {
+                replies = self.poll_replies(cx);
+            }
+            if requests != Looked::Waits {
+                requests = self.poll_requests(cx);
+            }
             self.retire(cx);
             if self.from_client.has_ended() && self.from_client.fresh().is_none() {
                 self.client_ended();
@@ -152,9 +168,10 @@ impl<P: Protocol> Exchange<P> {
                 return Poll::Ready(Event::Connect);
             }
             if self.poll_alarm(cx) {
+                (replies, requests) = (Looked::Moved, Looked::Moved);
                 continue;
             }
-            if !replied && !requested {
+            if replies != Looked::Moved && requests != Looked::Moved {
                 break;
             }
         }
@@ -176,23 +193,23 @@ impl<P: Protocol> Exchange<P> {
         Poll::Pending
     }
 
-    /// Upstream to client: writes what waits, then reads, if there is room. Says whether anything was read.
-    fn poll_replies(&mut self, cx: &mut task::Context<'_>) -> bool {
+    /// Upstream to client: writes what waits, then reads, if there is room.
+    fn poll_replies(&mut self, cx: &mut task::Context<'_>) -> Looked {
         if !self.flush_client(cx) {
-            return false;
+            return Looked::Blocked;
         }
-        let Some(upstream) = &mut self.upstream else { return false };
+        let Some(upstream) = &mut self.upstream else { return Looked::Blocked };
         let buffers = self.context.worker.buffers();
         match self.from_upstream.poll_read(&mut upstream.io, buffers, cx) {
-            Poll::Pending => return false,
+            Poll::Pending => return Looked::Waits,
             Poll::Ready(Ok(Read::More)) => {}
             Poll::Ready(Ok(Read::End)) => {
                 self.upstream_ended(Reason::Closed);
-                return true;
+                return Looked::Moved;
             }
             Poll::Ready(Err(error)) => {
                 self.upstream_ended(reason(&error));
-                return true;
+                return Looked::Moved;
             }
         }
         self.moved();
@@ -200,14 +217,13 @@ impl<P: Protocol> Exchange<P> {
         if self.flush_client(cx) {
             self.from_upstream.release(self.context.worker.buffers());
         }
-        true
+        Looked::Moved
     }
 
-    /// Client to upstream: writes what waits, then looks at what is in hand or reads more, if there is room. Says whether
-    /// anything was read.
-    fn poll_requests(&mut self, cx: &mut task::Context<'_>) -> bool {
+    /// Client to upstream: writes what waits, then looks at what is in hand or reads more, if there is room.
+    fn poll_requests(&mut self, cx: &mut task::Context<'_>) -> Looked {
         if self.state != State::Open || !self.flush_upstream(cx) || self.pending.len() >= MAX_PENDING {
-            return false;
+            return Looked::Blocked;
         }
         if let Inbound::Delayed(delayed) = &self.inbound {
             // What comes behind it waits too.
@@ -216,21 +232,21 @@ impl<P: Protocol> Exchange<P> {
             if gone || (self.from_client.has_ended() && !is_unanswered) {
                 self.client_lost(Reason::Closed);
             }
-            return false;
+            return Looked::Blocked;
         }
         if self.from_client.fresh().is_none() {
             if self.from_client.has_ended() {
-                return false;
+                return Looked::Blocked;
             }
             let buffers = self.context.worker.buffers();
             self.from_client.release(buffers);
             match self.from_client.poll_read(&mut self.client, buffers, cx) {
-                Poll::Pending => return false,
+                Poll::Pending => return Looked::Waits,
                 Poll::Ready(Ok(Read::More)) => self.moved(),
-                Poll::Ready(Ok(Read::End)) => return true,
+                Poll::Ready(Ok(Read::End)) => return Looked::Moved,
                 Poll::Ready(Err(error)) => {
                     self.client_lost(reason(&error));
-                    return true;
+                    return Looked::Moved;
                 }
             }
         }
@@ -238,11 +254,14 @@ impl<P: Protocol> Exchange<P> {
         if self.flush_upstream(cx) {
             self.from_client.release(self.context.worker.buffers());
         }
-        true
+        Looked::Moved
     }
 
     /// Writes what waits for the client. Says whether all of it has gone.
     fn flush_client(&mut self, cx: &mut task::Context<'_>) -> bool {
+        if self.to_client.is_empty() {
+            return true;
+        }
         match self.to_client.poll_write(&mut self.client, cx) {
             Poll::Pending => false,
             Poll::Ready(Ok(())) => true,
@@ -255,9 +274,10 @@ impl<P: Protocol> Exchange<P> {
 
     /// Writes what waits for the upstream. Says whether all of it has gone.
     fn flush_upstream(&mut self, cx: &mut task::Context<'_>) -> bool {
-        let Some(upstream) = self.upstream.as_mut().filter(|upstream| !upstream.broken) else {
-            return self.to_upstream.is_empty();
-        };
+        if self.to_upstream.is_empty() {
+            return true;
+        }
+        let Some(upstream) = self.upstream.as_mut().filter(|upstream| !upstream.broken) else { return false };
         match self.to_upstream.poll_write(&mut upstream.io, cx) {
             Poll::Pending => false,
             Poll::Ready(Ok(())) => {

@@ -139,7 +139,8 @@ pub(crate) struct Queue<Op> {
 
 impl<Op: AsRef<Operation>> Queue<Op> {
     pub(crate) fn new() -> Queue<Op> {
-        Queue { list: VecDeque::new(), next: 0 }
+        // Drivers have one operation under way on a connection.
+        Queue { list: VecDeque::with_capacity(1), next: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -230,22 +231,18 @@ impl<Op: AsRef<Operation>> Queue<Op> {
         now: Now,
         mut tell: impl FnMut(&mut Op, &Ending<'_>),
     ) {
-        let mut at = 0;
-        while let Some(pending) = self.list.get(at) {
-            match pending.answer {
-                Answering::Judged(outcome) if pending.complete => {
-                    if let Some(pending) = self.list.remove(at) {
-                        count(pending, outcome, context, tries, now, &mut tell);
-                    }
-                }
-                _ => at += 1,
+        self.list.retain_mut(|pending| match pending.answer {
+            Answering::Judged(outcome) if pending.complete => {
+                count(pending, outcome, context, tries, now, &mut tell);
+                false
             }
-        }
+            _ => true,
+        });
     }
 }
 
 fn count<Op: AsRef<Operation>>(
-    mut pending: Pending<Op>,
+    pending: &mut Pending<Op>,
     mut outcome: Outcome,
     context: &Context,
     tries: &mut Tries,
@@ -255,7 +252,7 @@ fn count<Op: AsRef<Operation>>(
     outcome.latency = now.since(pending.began);
     context.worker.measure().record(&pending.record(&outcome, context));
     pending.tell(&outcome, now, tell);
-    if let Some(ticket) = pending.ticket {
+    if let Some(ticket) = pending.ticket.take() {
         ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Impossible, tries, now);
     }
 }

@@ -121,6 +121,6 @@ fn what_a_connection_keeps() {
     }
     let relay = size(|context, connection, (): ()| crate::relay::serve(context, connection));
     let message = size(crate::message::serve::<toy::ToyProtocol>);
-    assert!(relay <= 544, "{relay}");
+    assert!(relay <= 400, "{relay}");
     assert!(message <= 1024, "{message}");
 }

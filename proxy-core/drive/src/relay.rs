@@ -5,7 +5,7 @@
 //! other goes on (half-close).
 
 use crate::buffers::Buffers;
-use crate::cluster::Connected;
+use crate::cluster::{Connected, Slot};
 use crate::context::Context;
 use crate::filter::{Accepted, BuildError, Filter, Service};
 use crate::idle::Idle;
@@ -107,56 +107,52 @@ pub(crate) fn serve_from(
 ) -> impl Future<Output = ()> {
     let Accepted { io, held, .. } = connection;
     // Boxed, so that its size is only needed for as long as connecting lasts.
-    let client = Box::new((io, head.filter(|head| !head.is_empty())));
+    let joined = Box::pin(join(Rc::clone(&context), io, head));
     async move {
         let _held = held;
         let measure = context.worker.measure();
         let began = context.worker.now();
         let name = measure.intern(NameKind::Operation, &[b"connection"]);
-        let in_flight = measure.started(context.place);
-        // Boxed, so that its size is only needed for as long as connecting lasts.
-        let (made, retries) = Box::pin(connect(&context, name)).await;
-        let mut record = match made {
-            Err(fault) => Record {
-                fault: Some(fault),
-                refused: fault.side == Side::Proxy,
-                result: fault.reason.label(),
-                ..Record::new(context.place, name, NameId::NONE)
-            },
-            Ok((ticket, Connected { io: upstream, slot, .. })) => {
-                let (io, head) = *client;
-                let mut relay = Relay::new(io, upstream, &context, began);
-                relay.up.in_hand = head;
-                let ended = poll_fn(|cx| relay.poll(cx)).await;
-                let now = context.worker.now();
-                let outcome = judge(ended, now.since(began));
-                ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Impossible, &mut Tries::new(), now);
-                drop(slot);
-                Record {
-                    result: outcome.result,
-                    fault: outcome.fault,
-                    request_bytes: relay.up.bytes,
-                    reply_bytes: relay.down.bytes,
-                    first_byte: relay.first_byte.map(|at| at.since(began)),
+        let _in_flight = measure.started(context.place);
+        let mut relay = match joined.await {
+            Ok(joined) => Relay::new(joined, &context, began),
+            Err((fault, retries)) => {
+                let record = Record {
+                    fault: Some(fault),
+                    refused: fault.side == Side::Proxy,
+                    result: fault.reason.label(),
+                    retries,
+                    duration: Some(context.worker.now().since(began)),
                     ..Record::new(context.place, name, NameId::NONE)
-                }
+                };
+                return measure.record(&record);
             }
         };
-        record.retries = retries;
-        record.duration = Some(context.worker.now().since(began));
-        measure.record(&record);
-        drop(in_flight);
+        let ended = poll_fn(|cx| relay.poll(cx)).await;
+        measure.record(&relay.close(ended, Record::new(context.place, name, NameId::NONE), began));
     }
 }
 
-type Made = Result<(Ticket, Connected), Fault>;
+/// Client and upstream.
+struct Joined {
+    client: Io,
+    /// What has come from the client already.
+    head: Option<BytesMut>,
+    upstream: Connected,
+    ticket: Ticket,
+    retries: u32,
+}
 
-/// Makes the upstream connection; says also how often that was tried again.
-async fn connect(context: &Context, name: NameId) -> (Made, u32) {
+/// Makes the upstream connection; a fault comes with how often that was tried again.
+async fn join(context: Rc<Context>, client: Io, head: Option<BytesMut>) -> Result<Joined, (Fault, u32)> {
+    let name = context.worker.measure().intern(NameKind::Operation, &[b"connection"]);
     let op = Operation { replies: Replies::Stream, ..Operation::new(name, NameId::NONE) };
     let mut tries = Tries::new();
     let made = context.connect(&op, &mut tries).await;
-    (made, tries.retries())
+    let retries = tries.retries();
+    let head = head.filter(|head| !head.is_empty());
+    made.map(|(ticket, upstream)| Joined { client, head, upstream, ticket, retries })
+        .map_err(|fault| (fault, retries))
 }
 
 /// How a connection's end counts: `ok`, or the reason of the fault.
@@ -178,8 +174,11 @@ fn judge(ended: Result<(), Fault>, latency: u64) -> Outcome {
 
 /// Two connections, joined.
 struct Relay<'a> {
-    /// Client and upstream.
-    sides: (Io, Io),
+    client: Io,
+    upstream: Io,
+    ticket: Ticket,
+    _slot: Slot,
+    retries: u32,
     up: Half,
     down: Half,
     first_byte: Option<Now>,
@@ -188,10 +187,15 @@ struct Relay<'a> {
 }
 
 impl<'a> Relay<'a> {
-    fn new(client: Io, upstream: Io, context: &'a Context, began: Now) -> Relay<'a> {
+    fn new(joined: Joined, context: &'a Context, began: Now) -> Relay<'a> {
+        let Joined { client, head, upstream: Connected { io, slot, .. }, ticket, retries } = joined;
         Relay {
-            sides: (client, upstream),
-            up: Half::default(),
+            client,
+            upstream: io,
+            ticket,
+            _slot: slot,
+            retries,
+            up: Half { in_hand: head, ..Half::default() },
             down: Half::default(),
             first_byte: None,
             idle: Idle::new(context.idle_timeout, began),
@@ -199,11 +203,28 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// It has ended like that: gives back its place in the cluster and completes its record.
+    fn close(self, ended: Result<(), Fault>, record: Record, began: Now) -> Record {
+        let now = self.worker.now();
+        let outcome = judge(ended, now.since(began));
+        self.ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Impossible, &mut Tries::new(), now);
+        Record {
+            result: outcome.result,
+            fault: outcome.fault,
+            request_bytes: self.up.bytes,
+            reply_bytes: self.down.bytes,
+            first_byte: self.first_byte.map(|at| at.since(began)),
+            duration: Some(now.since(began)),
+            retries: self.retries,
+            ..record
+        }
+    }
+
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Fault>> {
         let before = self.up.bytes + self.down.bytes;
-        let (client, upstream) = &mut self.sides;
-        let up = self.up.poll(client, upstream, self.down.closed, self.worker.buffers(), cx);
-        let down = self.down.poll(upstream, client, self.up.closed, self.worker.buffers(), cx);
+        let (client, upstream, buffers) = (&mut self.client, &mut self.upstream, self.worker.buffers());
+        let up = self.up.poll(client, upstream, self.down.closed, buffers, cx);
+        let down = self.down.poll(upstream, client, self.up.closed, buffers, cx);
         if self.up.bytes + self.down.bytes > before {
             let now = self.worker.now();
             self.idle.moved(now);

@@ -131,7 +131,8 @@ impl Flow {
             interim: 0,
             idle_at: idle.map_or(NEVER, |idle| now.after(idle)),
             idle,
-            moved: 0,
+            // The try may have begun long before it had its connection.
+            moved: u64::MAX,
             waits: Waits::default(),
         }
     }

@@ -30,6 +30,7 @@ mod mongo_names;
 mod mongo_rules;
 mod rules;
 mod support;
+mod tls;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         dynamodb::tests,
         grpc::tests,
         lifecycle::tests,
+        tls::tests,
     ] {
         for (name, test) in tests() {
             trials.push(Trial::test(name, move || {

@@ -35,7 +35,18 @@ const UNPUBLISHED: [&str; 5] = ["hello", "isMaster", "saslStart", "saslContinue"
 /// Runs the client and compares: per command, collection and result.
 fn compare(client: &mut Command, database: &str, compressor: Option<&str>) {
     let weir = front(mongod());
-    let printed = json(client.arg(uri(&weir)).arg(database).args(compressor));
+    compare_through(&weir, &uri(&weir), client, database, compressor);
+}
+
+/// The same through the listener `db` of a Weir of the caller's.
+pub fn compare_through(
+    weir: &Weir,
+    uri: &str,
+    client: &mut Command,
+    database: &str,
+    compressor: Option<&str>,
+) {
+    let printed = json(client.arg(uri).arg(database).args(compressor));
     let mut expected: Counts<3> = by_client(&printed);
     // A command that no server knows has no name of its own in Weir's numbers, so that clients cannot invent labels.
     let unknown: u64 = expected.iter().filter(|(key, _)| key[0] == "noSuchCommand").map(|(_, n)| n).sum();

@@ -1,5 +1,6 @@
 //! What the end-to-end tests stand on: processes that end with us, the real parts, a running Weir, its numbers.
 
+pub mod certificates;
 pub mod counted;
 pub mod net;
 pub mod numbers;

@@ -80,6 +80,11 @@ impl Process {
         writeln!(input, "{line}").expect("it reads");
     }
 
+    /// Ends its standard input, which must be piped.
+    pub fn end_of_input(&mut self) {
+        drop(self.child.stdin.take().expect("its input is piped"));
+    }
+
     /// Its standard error, line by line.
     pub fn errors(&mut self) -> impl BufRead + Send + 'static {
         BufReader::new(self.child.stderr.take().expect("its errors are piped"))

@@ -38,6 +38,7 @@ async fn clients_are_let_in_by_their_certificates() {
             params.not_before = rcgen::date_time_ymd(2401, 1, 1);
             params.not_after = rcgen::date_time_ymd(2402, 1, 1);
         })),
+        "for anything" => Some(certificates.make("me.test", |params| params.extended_key_usages.clear())),
         _ => Some(certificates.make("me.test", |params| {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         })),
@@ -46,6 +47,7 @@ async fn clients_are_let_in_by_their_certificates() {
     let table = [
         ("nothing", Some("no_certificate"), None),
         ("good", None, None),
+        ("for anything", None, None),
         ("foreign", Some("untrusted_certificate"), Some("untrusted_certificate")),
         ("expired", Some("expired_certificate"), Some("expired_certificate")),
         ("early", Some("expired_certificate"), Some("expired_certificate")),

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use weir_codecs::mongo::{Budget, Command, Inflate, OpCode, ReplyHead, ReplyTo, RequestHead};
 use weir_decide::exchange::{
-    Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Replies as Due, Side,
+    Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Replies as Due, Side, Trait,
 };
-use weir_decide::protocol::{self, Answer, Ending, Malformed, Step};
+use weir_decide::protocol::{self, Answer, Ending, Malformed, Stays, Step};
 use weir_measure::ledger::Ledger;
 use weir_measure::{Counter, Measure, names};
 
@@ -19,7 +20,7 @@ use crate::cursors::AwaitCursors;
 use crate::decode::{Direction, Replies, Requests, Shared};
 use crate::measure::call_sites::{CallSiteSettings, CallSites};
 use crate::measure::connection::{Connection, Connections};
-use crate::measure::open::Belongs;
+use crate::measure::open::{Belongs, OpenHere};
 use crate::measure::rename::Renames;
 use crate::measure::slow::{Kept, Slow, SlowSettings};
 use crate::members::{Door, Fronted};
@@ -29,6 +30,9 @@ use crate::{measure, refusal, verdict};
 /// What all decompressors of the process may take together. It is met by many clients that send large zstd messages
 /// slowly; beyond it a message is not looked into (`weir_malformed_total{reason="over_budget"}`).
 const INFLATE_BUDGET: usize = 24 << 20;
+
+/// Drivers look whether a connection is still open only when they have not used it for so long.
+const QUIET: Duration = Duration::from_secs(1);
 
 static BUDGET: LazyLock<Arc<Budget>> = LazyLock::new(|| Budget::new(INFLATE_BUDGET));
 static AWAITED: AwaitCursors = AwaitCursors::new();
@@ -41,6 +45,8 @@ pub struct Protocol {
     awaited: &'static AwaitCursors,
     /// Cursors that the table above had no room for.
     forgotten: Counter,
+    /// Connections that had no room for what is open on them.
+    limit_open: Counter,
     told: Arc<AtomicBool>,
     slow: Slow,
     renames: Renames,
@@ -59,6 +65,7 @@ impl Protocol {
         let inflate = RefCell::new(Inflate::new(Arc::clone(&BUDGET)));
         let shared = Rc::new(Shared { listener: Arc::clone(listener), inflate });
         let forgotten = measure.counter(&names::MONGO_AWAITED_CURSORS_FORGOTTEN, &[]);
+        let limit_open = measure.counter(&names::MESSAGE_LIMITS, &[listener, "mongo", "open"]);
         let slow = Slow::new(listener, measure, Arc::default());
         let ledger = measure.ledger(listener);
         Protocol {
@@ -66,6 +73,7 @@ impl Protocol {
             shared,
             awaited: &AWAITED,
             forgotten,
+            limit_open,
             told,
             slow,
             renames: Renames::default(),
@@ -124,6 +132,7 @@ impl Protocol {
         op.reply_to = ReplyTo::request(head);
         op.cursor_id = head.cursor_id;
         op.opens_awaited = head.change_stream || (head.tailable && head.await_data);
+        op.is_whole = head.complete;
         op.in_transaction = head.in_transaction;
         op.is_retryable_write = head.is_retryable_write();
         let shared = &mut op.shared;
@@ -218,6 +227,7 @@ pub struct Session {
     pub(crate) last_request_id: i32,
     kept: Kept,
     measured: Connection,
+    open: OpenHere,
     /// Where it came in.
     door: Door,
 }
@@ -233,6 +243,8 @@ pub struct MongoOp {
     pub(crate) reply_to: Option<ReplyTo>,
     cursor_id: i64,
     opens_awaited: bool,
+    /// Everything that its head says is known.
+    is_whole: bool,
     pub(crate) in_transaction: bool,
     pub(crate) is_retryable_write: bool,
     pub(crate) governed: Governed,
@@ -257,6 +269,7 @@ impl MongoOp {
             reply_to: None,
             cursor_id: 0,
             opens_awaited: false,
+            is_whole: false,
             in_transaction: false,
             is_retryable_write: false,
             governed: Governed::default(),
@@ -296,6 +309,7 @@ impl protocol::Protocol for Protocol {
             last_request_id: 0,
             kept: Kept::default(),
             measured: Connection::default(),
+            open: OpenHere::default(),
             door,
         };
         (session, Direction::guarded(&self.shared, &self.control), Direction::new(&self.shared, "server"))
@@ -341,6 +355,24 @@ impl protocol::Protocol for Protocol {
 
     fn survives(&self, session: &Session) -> bool {
         !session.authenticated
+    }
+
+    fn stays(&self, session: &mut Session, parked: Option<&MongoOp>) -> Stays {
+        if session.open.is_any(&self.ledger) {
+            return Stays::Open;
+        }
+        match parked {
+            // A change stream: its driver resumes it elsewhere, perhaps on connections that are still to go. Or a driver's
+            // monitor: when that is gone the driver gives up all its connections, with what is open on them.
+            Some(_) => Stays::Others,
+            None if !session.door.spoke => Stays::Others,
+            None => Stays::Quiet(QUIET),
+        }
+    }
+
+    fn repeats(&self, _: &Session, op: &MongoOp) -> bool {
+        let opens_stream = op.shared.traits.has(Trait::Watch) && !op.in_transaction;
+        op.is_whole && (op.shared.idempotent || op.is_retryable_write || opens_stream)
     }
 
     fn learn(&self, session: &mut Session, names: &mut dyn Names, op: &mut MongoOp, head: &Rc<RequestHead>) {
@@ -434,6 +466,11 @@ impl protocol::Protocol for Protocol {
     fn ended(&self, session: &mut Session, op: &mut MongoOp, ending: &Ending<'_>) {
         let cursors = (op.cursor_id, op.left_open);
         op.belongs.ended(&self.ledger, op.command, cursors, &op.shared, ending);
+        // A getMore that waits is one on a change stream, or on a tailable cursor, which is known from its beginning.
+        let streams = op.shared.parked || op.shared.traits.has(Trait::Watch);
+        if !op.belongs.remember(&mut session.open, &self.ledger, cursors, streams) {
+            self.limit_open.inc();
+        }
         let cursor = if op.cursor_id == 0 { op.left_open } else { op.cursor_id };
         let kept = (&session.kept, &self.shared.inflate);
         self.slow.ended(kept, op.kept, (op.command, cursor), &op.shared, ending);

@@ -12,7 +12,8 @@
 //! | a rule's fault | as the rule says | | |
 //! | a fault of Weir's | 1 InternalError | | report it |
 //!
-//! Nothing is answered where no reply is due, where a reply has begun, and where the client is gone.
+//! Nothing is answered where no reply is due, where a reply has begun, and where the client is gone; nor, in a drain, to a monitor's
+//! hello.
 //!
 //! | result | meaning |
 //! |---|---|
@@ -63,6 +64,8 @@ pub(crate) fn refuse(
             return unanswered(result::UNDECODED);
         }
         (Side::Client, _) => return unanswered("client_gone"),
+        // A monitor whose connection ends asks anew at once.
+        (Side::Proxy, Reason::Draining) if op.command.is_hello() => return unanswered("refused"),
         _ => {}
     }
     let by_rule = (fault.side, fault.reason) == (Side::Proxy, Reason::Timeout) && op.governed.note_overdue();

@@ -103,6 +103,19 @@ pub enum Answer {
     },
 }
 
+/// What a connection that is to come to its end (Weir is going away, or its listener) still stays for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stays {
+    /// For nothing, if it has been quiet for so long. Closed earlier, it would cost a client that has just sent its next request
+    /// that request.
+    Quiet(Duration),
+    /// For something that is open on it and that the client has to go on with.
+    Open,
+    /// For the others: it goes when all of its listener have gone but those that stay for the others. Closed earlier, it would have
+    /// a client believe that the server is gone, and give up what is open.
+    Others,
+}
+
 /// An operation that has ended, as it is counted.
 #[derive(Debug, Clone, Copy)]
 pub struct Ending<'a> {
@@ -174,6 +187,20 @@ pub trait Protocol {
     /// Whether the client's connection can go on over another upstream connection to the same endpoint: nothing that was said on
     /// the one that was closed is missing on the next.
     fn survives(&self, _session: &Self::Session) -> bool {
+        false
+    }
+
+    /// What a connection that is to come to its end stays for, when nothing is under way on it but the long poll `parked`. Asked
+    /// again and again; it ends at the latest with the time that it is given.
+    fn stays(&self, session: &mut Self::Session, parked: Option<&Self::Op>) -> Stays {
+        let _ = (session, parked);
+        Stays::Quiet(Duration::ZERO)
+    }
+
+    /// Whether the client does `op` anew, elsewhere and by itself, when its connection is closed instead. Asked in the second half
+    /// of the time that a connection is given to come to its end, if it does not stay for anything.
+    fn repeats(&self, session: &Self::Session, op: &Self::Op) -> bool {
+        let _ = (session, op);
         false
     }
 

@@ -3,6 +3,8 @@
 
 use hashbrown::HashMap;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, Id};
@@ -15,9 +17,48 @@ pub struct Drain {
     begun: Notify,
     /// The tasks that serve the connections. Touched when one comes and when it goes, never between.
     tasks: RefCell<HashMap<Id, AbortHandle>>,
+    company: Arc<Company>,
+}
+
+/// How many connections drain together, on all workers, and how many of them stay only for the sake of the others.
+#[derive(Debug, Default)]
+pub(crate) struct Company {
+    all: AtomicU32,
+    staying: AtomicU32,
+}
+
+/// A connection that stays for the sake of the others says so by holding one.
+#[derive(Debug)]
+pub(crate) struct Staying(Arc<Company>);
+
+impl Drop for Staying {
+    fn drop(&mut self) {
+        self.0.staying.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Drain {
+    /// Of connections that drain together with others, on other workers.
+    pub(crate) fn with(company: &Arc<Company>) -> Drain {
+        Drain { company: Arc::clone(company), ..Drain::default() }
+    }
+
+    /// The caller stays only for the sake of others.
+    pub(crate) fn stay(&self) -> Staying {
+        self.company.staying.fetch_add(1, Ordering::AcqRel);
+        Staying(Arc::clone(&self.company))
+    }
+
+    /// Whether nobody is left but those that stay for the sake of others.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.company.all.load(Ordering::Acquire) <= self.company.staying.load(Ordering::Acquire)
+    }
+
+    /// Whether half of `limit` has passed since it began.
+    pub(crate) fn is_half_over(&self, limit: Duration, now: Now) -> bool {
+        self.since.get().is_some_and(|since| now >= since.after(limit / 2))
+    }
+
     /// Whether it has begun. Finish what is under way, begin nothing new, close.
     pub fn is_draining(&self) -> bool {
         self.since.get().is_some()
@@ -38,11 +79,13 @@ impl Drain {
 
     /// A task serves one of its connections.
     pub(crate) fn enter(&self, task: AbortHandle) {
+        self.company.all.fetch_add(1, Ordering::AcqRel);
         self.tasks.borrow_mut().insert(task.id(), task);
     }
 
     /// That task ends.
     pub(crate) fn leave(&self, task: Id) {
+        self.company.all.fetch_sub(1, Ordering::AcqRel);
         self.tasks.borrow_mut().remove(&task);
     }
 

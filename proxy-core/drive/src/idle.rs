@@ -35,6 +35,11 @@ impl Idle {
         self.moved = now;
     }
 
+    /// When something last moved.
+    pub(crate) fn moved_at(&self) -> Now {
+        self.moved
+    }
+
     /// Ready when nothing has moved for the whole timeout.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(timer) = &mut self.timer else { return Poll::Pending };

@@ -102,6 +102,11 @@ impl Worker {
         &self.drain
     }
 
+    /// How long a drain may take, by the configuration in force.
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        self.drain_timeout.get()
+    }
+
     /// The pool of read buffers.
     pub fn buffers(&self) -> &Buffers {
         &self.buffers
@@ -205,7 +210,7 @@ impl Worker {
                     config: Arc::clone(&planned.config),
                     service,
                     tls,
-                    drain: Rc::new(Drain::default()),
+                    drain: Rc::new(Drain::with(&planned.company)),
                 };
                 Listening::new(&planned.shared, current)
             }
@@ -215,7 +220,7 @@ impl Worker {
                 after.tls = tls;
                 if before.config.protocol != planned.config.protocol {
                     after.service = planned.filter.service(&planned.config, self)?;
-                    after.drain = Rc::new(Drain::default());
+                    after.drain = Rc::new(Drain::with(&planned.company));
                 } else if !before.config.same(&planned.config) {
                     before.service.reload(&planned.config, self)?;
                 }

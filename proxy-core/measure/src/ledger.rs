@@ -237,6 +237,16 @@ impl Ledger {
         }
     }
 
+    /// Whether the cursor `id` is open, as far as is remembered.
+    pub fn has_cursor(&self, id: i64) -> bool {
+        id != 0 && self.cursors.find(id.cast_unsigned()).is_some()
+    }
+
+    /// Whether the transaction `key` is open, as far as is remembered.
+    pub fn has_transaction(&self, key: u64) -> bool {
+        self.transactions.find(key.max(1)).is_some()
+    }
+
     /// A statement of the transaction `key` has ended; it was its `first`, which began then.
     pub fn statement(&self, key: u64, first: Option<Now>, Now(now): Now) {
         let key = key.max(1);
@@ -372,10 +382,12 @@ mod tests {
         assert_eq!(open.len(), 3);
         let seven = open.iter().find(|cursor| cursor.id == 7).unwrap();
         assert_eq!((seven.batches, seven.resource, seven.application), (2, what, who));
+        assert_eq!([7, -8, 9, 0, 1].map(|id| ledger.has_cursor(id)), [true, true, true, false, false]);
         ledger.close(7, CursorEnd::Exhausted, true, Now(9));
         ledger.close(7, CursorEnd::Exhausted, true, Now(9));
         ledger.close(-8, CursorEnd::Killed, false, Now(9));
         ledger.close(1234, CursorEnd::Killed, false, Now(9));
+        assert_eq!([7, -8, 9].map(|id| ledger.has_cursor(id)), [false, false, true]);
         assert_eq!(told(&ledger, &names::MONGO_CURSORS_OPEN), [("db".into(), 1.0)]);
         assert_eq!(told(&ledger, &names::MONGO_CURSORS), [("exhausted".into(), 1.0), ("killed".into(), 1.0)]);
         assert_eq!(
@@ -423,6 +435,7 @@ mod tests {
         ledger.statement(4, Some(Now(3)), Now(4));
         ledger.finish(4, TransactionEnd::Aborted, Now(9));
         ledger.statement(5, Some(Now(3)), Now(4));
+        assert_eq!([3, 4, 5, 99].map(|key| ledger.has_transaction(key)), [false, false, true, false]);
         assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS_STARTED), [("db".into(), 3.0)]);
         assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS_OPEN), [("db".into(), 1.0)]);
         assert_eq!(

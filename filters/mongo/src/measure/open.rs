@@ -8,6 +8,59 @@ use weir_measure::ledger::{CursorEnd, Ledger, TransactionEnd};
 
 use crate::verdict::result;
 
+/// The most that is remembered as open on one connection, of what its client has not ended there. When more comes, what has been
+/// ended elsewhere is forgotten first, then the oldest, which moves `weir_message_limits_total{limit="open"}`; a drain may
+/// then close the connection too soon.
+pub const MAX_OPEN: usize = 64;
+
+/// What is open on one connection: cursors and transactions that its client last went on with here. A drain waits for them.
+#[derive(Debug, Default)]
+pub(crate) struct OpenHere(Vec<Thing>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Thing {
+    Cursor(i64),
+    Transaction(u64),
+}
+
+impl Thing {
+    fn is_open(self, ledger: &Ledger) -> bool {
+        match self {
+            Thing::Cursor(id) => ledger.has_cursor(id),
+            Thing::Transaction(key) => ledger.has_transaction(key),
+        }
+    }
+}
+
+impl OpenHere {
+    /// Whether anything is open, here or anywhere.
+    pub(crate) fn is_any(&mut self, ledger: &Ledger) -> bool {
+        self.0.retain(|thing| thing.is_open(ledger));
+        !self.0.is_empty()
+    }
+
+    /// The client goes on with this. Says whether there was room.
+    fn keep(&mut self, thing: Thing, ledger: &Ledger) -> bool {
+        if self.0.contains(&thing) {
+            return true;
+        }
+        let full = self.0.len() >= MAX_OPEN;
+        if full {
+            self.0.retain(|thing| thing.is_open(ledger));
+        }
+        let room = self.0.len() < MAX_OPEN;
+        if !room {
+            self.0.remove(0);
+        }
+        self.0.push(thing);
+        room
+    }
+
+    fn drop(&mut self, thing: Thing) {
+        self.0.retain(|open| *open != thing);
+    }
+}
+
 /// What an operation belongs to.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Belongs {
@@ -30,6 +83,33 @@ impl Belongs {
             let resent = *self.resent.get_or_insert_with(|| ledger.is_resent(session, number));
             shared.traits = shared.traits.with(Trait::Resent, resent);
         }
+    }
+
+    /// The same on the operation's own connection, once the ledger knows; `streams`: it is about a change stream, which is never
+    /// waited for. Says whether there was room to remember it.
+    pub(crate) fn remember(
+        &self,
+        here: &mut OpenHere,
+        ledger: &Ledger,
+        (asked, left): (i64, i64),
+        streams: bool,
+    ) -> bool {
+        if left == 0 && asked != 0 {
+            here.drop(Thing::Cursor(asked));
+        }
+        let mut room = true;
+        if left != 0 && !streams && ledger.has_cursor(left) {
+            room = here.keep(Thing::Cursor(left), ledger);
+        }
+        if let Some(transaction) = self.transaction {
+            let thing = Thing::Transaction(transaction);
+            if ledger.has_transaction(transaction) {
+                room &= here.keep(thing, ledger);
+            } else {
+                here.drop(thing);
+            }
+        }
+        room
     }
 
     /// The operation (or one reply of a stream) has ended; `asked` and `left` are the cursor that it was about, and the one

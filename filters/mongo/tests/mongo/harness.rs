@@ -8,7 +8,7 @@ use bson::Document;
 use bytes::BytesMut;
 use weir_codecs::Piece;
 use weir_decide::exchange::{EndpointId, Fault, NameId, NameKind, Names, Now, Outcome};
-use weir_decide::protocol::{Answer, Decode, Ending, Malformed, Protocol as _, Step};
+use weir_decide::protocol::{Answer, Decode, Ending, Malformed, Protocol as _, Stays, Step};
 use weir_measure::{Limits, Measure};
 use weir_mongo::{MongoOp, Protocol, Replies, Requests, Session};
 
@@ -54,7 +54,15 @@ pub struct Connection {
 
 impl Connection {
     pub fn new() -> Connection {
-        let measure = Measure::new(Limits::default());
+        Connection::of(Measure::new(Limits::default()))
+    }
+
+    /// Another connection of the same client, on another worker.
+    pub fn beside(&self) -> Connection {
+        Connection::of(Arc::clone(&self.measure))
+    }
+
+    fn of(measure: Arc<Measure>) -> Connection {
         let protocol = Protocol::new(&Arc::from("orders-db"), &measure, Arc::default());
         let (session, requests, replies) = protocol.session();
         Connection {
@@ -153,6 +161,16 @@ impl Connection {
             endpoint: Some("10.0.0.7:27017"),
         };
         self.protocol.ended(&mut self.session, op, &ending);
+    }
+
+    /// What the connection stays for in a drain, with nothing under way but this.
+    pub fn stays(&mut self, parked: Option<&MongoOp>) -> Stays {
+        self.protocol.stays(&mut self.session, parked)
+    }
+
+    /// Whether the client does `op` anew by itself.
+    pub fn repeats(&self, op: &MongoOp) -> bool {
+        self.protocol.repeats(&self.session, op)
     }
 
     /// `op` fails; what is the client told?

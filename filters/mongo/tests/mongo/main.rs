@@ -7,6 +7,7 @@ mod connection;
 mod faults;
 mod harness;
 mod items;
+mod leaving;
 mod open;
 mod operations;
 mod outcomes;

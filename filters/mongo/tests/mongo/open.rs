@@ -6,7 +6,7 @@ use bson::{Binary, Document, doc};
 use weir_decide::exchange::{Fault, Now, Phase, Reason, Side, Trait};
 
 /// Runs a command to its end and says whether it had been sent before.
-fn run(connection: &mut Connection, mut command: Document, reply: Document) -> bool {
+pub fn run(connection: &mut Connection, mut command: Document, reply: Document) -> bool {
     command.insert("$db", "d");
     let mut op = connection.command(command);
     let outcome = connection.reply(&mut op, reply);
@@ -14,7 +14,7 @@ fn run(connection: &mut Connection, mut command: Document, reply: Document) -> b
     op.as_ref().traits.has(Trait::Resent)
 }
 
-fn told(connection: &Connection, family: &str) -> Vec<String> {
+pub fn told(connection: &Connection, family: &str) -> Vec<String> {
     let mut text = Vec::new();
     connection.measure.prometheus(&mut text);
     let text = String::from_utf8(text).unwrap();
@@ -24,11 +24,11 @@ fn told(connection: &Connection, family: &str) -> Vec<String> {
     lines.filter(|line| !line.ends_with(" 0")).collect()
 }
 
-fn cursor(id: i64) -> Document {
+pub fn cursor(id: i64) -> Document {
     doc! { "cursor": { "id": id, "ns": "d.c", "firstBatch": [{}] }, "ok": 1 }
 }
 
-fn session(n: u8) -> Document {
+pub fn session(n: u8) -> Document {
     doc! { "id": Binary { subtype: BinarySubtype::Uuid, bytes: vec![n; 16] } }
 }
 

@@ -76,7 +76,8 @@ impl<P: Protocol> Exchange<P> {
         let mut unsaid = BytesMut::new();
         let mut outcome =
             self.protocol.refuse(&mut self.session, &mut names, &mut pending.op, &fault, &mut unsaid);
-        outcome.fault = Some(fault);
+        // What it would have been told is no code that anybody saw.
+        (outcome.fault, outcome.code) = (Some(fault), NameId::NONE);
         pending.answer = Answering::Judged(outcome);
         pending.complete = true;
     }

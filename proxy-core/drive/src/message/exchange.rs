@@ -1,6 +1,7 @@
 //! The loop itself: both directions of one connection, polled together.
 
 use super::alarm::Alarm;
+use super::leaving::Leaving;
 use super::pending::Queue;
 use super::queue::{Incoming, Outgoing, Read};
 use super::replies::Outbound;
@@ -9,6 +10,7 @@ use super::{MAX_PENDING, Made};
 use crate::address::Address;
 use crate::cluster::{Connected, Slot};
 use crate::context::Context;
+use crate::drain::Drain;
 use crate::idle::Idle;
 use crate::io::Io;
 use crate::relay::Half;
@@ -55,6 +57,8 @@ pub(crate) struct Exchange<P: Protocol> {
     pub(super) pinned: Option<EndpointId>,
     /// When the bytes at hand had come.
     pub(super) now: Now,
+    /// Once the connection is to come to its end.
+    pub(super) leaving: Option<Box<Leaving>>,
     pub(super) state: State,
 }
 
@@ -131,6 +135,7 @@ impl<P: Protocol> Exchange<P> {
             alarm: Alarm::default(),
             pinned: None,
             now,
+            leaving: None,
             state: State::Open,
         }
     }
@@ -140,10 +145,10 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Moves everything that can be moved, then says what it stopped for, or waits.
-    pub(super) fn poll(
+    pub(super) fn poll<'a>(
         &mut self,
         cx: &mut task::Context<'_>,
-        draining: &mut impl FnMut(&mut task::Context<'_>) -> bool,
+        draining: &mut impl FnMut(&mut task::Context<'_>) -> Option<&'a Rc<Drain>>,
     ) -> Poll<Event> {
         let (mut replies, mut requests) = (Looked::Moved, Looked::Moved);
         loop {
@@ -175,16 +180,10 @@ impl<P: Protocol> Exchange<P> {
                 break;
             }
         }
-        if draining(cx) && self.is_between_messages() {
-            if self.pending.is_empty() {
-                self.state = State::Closing;
-                return Poll::Ready(Event::End);
-            }
-            if self.pending.are_parked() {
-                // A long poll may take for ever; whoever asked will ask somebody else.
-                self.fail(Side::Proxy, Reason::Draining);
-                return Poll::Ready(Event::End);
-            }
+        if let Some(drain) = draining(cx)
+            && self.poll_leave(drain, cx).is_ready()
+        {
+            return Poll::Ready(Event::End);
         }
         if self.idle.poll(cx).is_ready() {
             self.fail(Side::Proxy, Reason::Idle);
@@ -365,7 +364,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Whether both directions are between messages, with nothing in hand.
-    fn is_between_messages(&self) -> bool {
+    pub(super) fn is_between_messages(&self) -> bool {
         self.from_client.is_empty()
             && self.to_client.is_empty()
             && self.to_upstream.is_empty()

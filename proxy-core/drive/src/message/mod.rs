@@ -18,11 +18,13 @@
 //! client; that it has gone is then noticed when things move again, or by the idle timeout.) How things end otherwise is in
 //! [`ending`].
 //!
-//! Rules may hold a request back, or limit the time of an operation ([`alarm`]).
+//! Rules may hold a request back, or limit the time of an operation ([`alarm`]). A drain brings connections to their end one by one
+//! ([`leaving`]).
 
 mod alarm;
 mod ending;
 mod exchange;
+mod leaving;
 mod pending;
 mod queue;
 mod replies;
@@ -93,9 +95,9 @@ pub fn serve<P: Protocol>(
             // Polled once, it wakes this task when the time has come; after that a look at the flag is enough.
             if !watched {
                 watched = true;
-                return draining.as_mut().poll(cx).is_ready();
+                return draining.as_mut().poll(cx).is_ready().then_some(&drain);
             }
-            drain.is_draining()
+            drain.is_draining().then_some(&drain)
         };
         // What lasts only a short while is boxed, so that its size is not needed all the time.
         while let Event::Connect = poll_fn(|cx| exchange.poll(cx, &mut draining)).await {

@@ -197,6 +197,11 @@ impl<Op: AsRef<Operation>> Queue<Op> {
         self.list.iter().filter(|pending| !matches!(pending.answer, Answering::Judged(_))).count()
     }
 
+    /// The oldest of all.
+    pub(crate) fn oldest(&self) -> Option<&Op> {
+        self.list.front().map(|pending| &pending.op)
+    }
+
     /// Whether all are long polls that have been sent and are not answered yet.
     pub(crate) fn are_parked(&self) -> bool {
         self.list.iter().all(|one| one.op.as_ref().parked && one.complete && one.is_awaited())

@@ -166,6 +166,10 @@ impl<P: Protocol> Exchange<P> {
         let (mut op, mut step) =
             self.protocol.request(&mut self.session, &mut names, held.head.as_ref(), end);
         let mut due = None;
+        if matches!(step, Step::Forward) && self.turns_away(&op) {
+            step = Step::Close(Self::draining());
+        }
+        let mut names = self.context.worker.measure().names();
         if matches!(step, Step::Forward | Step::Rewrite { .. }) {
             if !held.gathered.is_empty() {
                 held.gather();

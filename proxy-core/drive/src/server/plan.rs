@@ -5,6 +5,7 @@ use super::StartError;
 use super::secured::{Secured, secure};
 use crate::Filter;
 use crate::cluster::shared as cluster;
+use crate::drain::Company;
 use crate::filter::BuildError;
 use crate::listener;
 use crate::numbers::ListenerNumbers;
@@ -52,6 +53,8 @@ pub(crate) struct Planned {
     /// Further addresses, which the filter asked for.
     pub(crate) doors: Vec<Arc<listener::Sockets>>,
     pub(crate) tls: Option<Arc<ServerTls>>,
+    /// Of the connections that are served alike.
+    pub(crate) company: Arc<Company>,
 }
 
 impl Planned {
@@ -154,7 +157,9 @@ fn listener_of(
         known.config.protocol == config.protocol && host(&known.config.bind) == host(&config.bind)
     });
     let doors = doors.map(|known| known.doors.clone()).unwrap_or_default();
-    Ok(Planned { config: Arc::clone(config), filter, shared, sockets, doors, tls })
+    let company = known.filter(|known| known.config.protocol == config.protocol);
+    let company = company.map(|known| Arc::clone(&known.company)).unwrap_or_default();
+    Ok(Planned { config: Arc::clone(config), filter, shared, sockets, doors, tls, company })
 }
 
 /// What can be told of `config` without listening: what the operator should know of it, or everything that is wrong.

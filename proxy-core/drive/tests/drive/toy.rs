@@ -15,6 +15,9 @@
 //! | `hold` | forwarded; its reply is held back until it is judged |
 //! | `edit` | forwarded; its reply is rewritten in capitals (24 bytes at most) |
 //! | `quit` | both connections are closed |
+//! | `open`, `done` | forwarded; something is open on the connection from then on, or no more |
+//! | `stay` | as `park`; the connection stays for the others meanwhile |
+//! | `safe` | forwarded; the client does it anew by itself when the connection is closed instead |
 //!
 //! A reply that begins with `err` is an error. A refusal is a message `refused: <fault>`.
 
@@ -30,7 +33,7 @@ use weir_decide::exchange::{
     Class, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Phase, Reason, Replies, RetryOn,
     Side,
 };
-use weir_decide::protocol::{Answer, At, Decode, Malformed, Protocol, Ruling, Step};
+use weir_decide::protocol::{Answer, At, Decode, Malformed, Protocol, Ruling, Stays, Step};
 use weir_drive::{Accepted, BuildError, Context, Filter, Service, Worker, message};
 
 pub static FILTERS: &[&'static dyn Filter] = &[&Toy];
@@ -182,16 +185,16 @@ fn outcome(class: Class, result: &'static str) -> Outcome {
 
 impl Protocol for ToyProtocol {
     const NAME: &'static str = "toy";
-    type Session = ();
+    type Session = bool;
     type Request = Frames;
     type Reply = Frames;
     type Op = Op;
 
-    fn session(&self) -> ((), Frames, Frames) {
-        ((), Frames::default(), Frames::default())
+    fn session(&self) -> (bool, Frames, Frames) {
+        (false, Frames::default(), Frames::default())
     }
 
-    fn request(&self, (): &mut (), names: &mut dyn Names, head: Option<&Head>, end: bool) -> (Op, Step) {
+    fn request(&self, open: &mut bool, names: &mut dyn Names, head: Option<&Head>, end: bool) -> (Op, Step) {
         let head = head.expect("the first piece has the head");
         let word = head.word();
         let name = names.intern(NameKind::Operation, &[word]);
@@ -199,10 +202,11 @@ impl Protocol for ToyProtocol {
         op.tag = head.tag.into();
         op.replies = match word {
             b"fire" => Replies::None,
-            b"watch" | b"park" => Replies::Stream,
+            b"watch" | b"park" | b"stay" => Replies::Stream,
             _ => Replies::One,
         };
-        op.parked = word == b"park";
+        op.parked = matches!(word, b"park" | b"stay");
+        *open = (*open || word == b"open") && word != b"done";
         let step = match word {
             b"local" => Step::Respond(frame(head.tag, b"from weir"), outcome(Class::Success, "local")),
             b"ask" if !end => Step::More { limit: 16 },
@@ -213,7 +217,7 @@ impl Protocol for ToyProtocol {
         (Op(op, word.to_vec()), step)
     }
 
-    fn govern(&self, (): &mut (), _: &mut dyn Names, op: &mut Op, _: Option<&Head>, _: At<'_>) -> Ruling {
+    fn govern(&self, _: &mut bool, _: &mut dyn Names, op: &mut Op, _: Option<&Head>, _: At<'_>) -> Ruling {
         match &*op.1 {
             b"later" => Ruling { delay: Some(Duration::from_millis(20)), ..Ruling::default() },
             b"limit" => Ruling { time_limit: Some(Duration::from_millis(30)), ..Ruling::default() },
@@ -221,20 +225,32 @@ impl Protocol for ToyProtocol {
         }
     }
 
-    fn survives(&self, (): &()) -> bool {
+    fn survives(&self, _: &bool) -> bool {
         !self.strict
     }
 
-    fn learn(&self, (): &mut (), _: &mut dyn Names, op: &mut Op, head: &Head) {
+    fn stays(&self, open: &mut bool, parked: Option<&Op>) -> Stays {
+        match parked {
+            _ if *open => Stays::Open,
+            Some(op) if op.1 == b"stay" => Stays::Others,
+            _ => Stays::Quiet(Duration::from_millis(50)),
+        }
+    }
+
+    fn repeats(&self, _: &bool, op: &Op) -> bool {
+        op.1 == b"safe"
+    }
+
+    fn learn(&self, _: &mut bool, _: &mut dyn Names, op: &mut Op, head: &Head) {
         assert_eq!(op.0.tag, u64::from(head.tag));
     }
 
-    fn answers(&self, (): &(), head: &Head) -> Option<u64> {
+    fn answers(&self, _: &bool, head: &Head) -> Option<u64> {
         // Tag 0: the oldest.
         (head.tag != 0).then_some(head.tag.into())
     }
 
-    fn reply(&self, (): &mut (), op: &mut Op, _: EndpointId, head: &Head) -> Answer {
+    fn reply(&self, _: &mut bool, op: &mut Op, _: EndpointId, head: &Head) -> Answer {
         let more = op.0.replies == Replies::Stream && head.text[0] == b'+';
         match &*op.1 {
             b"hold" => Answer::Relay { more, hold: true },
@@ -243,7 +259,7 @@ impl Protocol for ToyProtocol {
         }
     }
 
-    fn rewrite(&self, (): &mut (), _: &Op, whole: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
+    fn rewrite(&self, _: &mut bool, _: &Op, whole: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
         let (head, text) = whole.split_at(8);
         if text.contains(&b'!') {
             return Err(Malformed::Syntax("exclamation"));
@@ -253,7 +269,7 @@ impl Protocol for ToyProtocol {
         Ok(())
     }
 
-    fn judge(&self, (): &mut (), names: &mut dyn Names, _: &mut Op, tail: &Head) -> Outcome {
+    fn judge(&self, _: &mut bool, names: &mut dyn Names, _: &mut Op, tail: &Head) -> Outcome {
         if tail.word() == b"err" {
             let code = names.intern(NameKind::Code, &[b"E42"]);
             Outcome { code, ..outcome(Class::Rejected, "error") }
@@ -264,7 +280,7 @@ impl Protocol for ToyProtocol {
 
     fn refuse(
         &self,
-        (): &mut (),
+        _: &mut bool,
         _: &mut dyn Names,
         op: &mut Op,
         fault: &Fault,
@@ -282,7 +298,7 @@ impl Protocol for ToyProtocol {
         outcome(class, result)
     }
 
-    fn degrades(&self, (): &()) -> bool {
+    fn degrades(&self, _: &bool) -> bool {
         !self.strict
     }
 }

@@ -214,3 +214,104 @@ async fn a_drain_ends_connections_between_operations() {
     let (drained, ()) = tokio::join!(drain, client);
     assert_eq!((drained.finished, drained.cut), (3, 0));
 }
+
+#[tokio::test]
+async fn a_drain_waits_for_what_is_open_and_lets_those_that_stay_for_others_go_last() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    let (mut open, mut open_server) = joined(&house, &upstream).await;
+    say(&mut open, 2, b"open").await;
+    hear(&mut open_server).await;
+    say(&mut open_server, 2, b"a").await;
+    hear(&mut open).await;
+    let mut stays = Vec::new();
+    for _ in 0..2 {
+        let (mut stay, mut server) = joined(&house, &upstream).await;
+        say(&mut stay, 2, b"stay").await;
+        hear(&mut server).await;
+        stays.push((stay, server));
+    }
+    let (mut idle, _idle_server) = joined(&house, &upstream).await;
+    let drain = house.server.drain(PATIENCE);
+    let client = async {
+        assert_eq!(rest(&mut idle).await, b"", "nothing holds it");
+        for n in 0..3 {
+            // Longer than any quiet, and nothing is turned away before half of the time is over.
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            say(&mut open, n + 3, b"safe").await;
+            assert_eq!(hear(&mut open_server).await.1, "safe");
+            say(&mut open_server, n + 3, b"b").await;
+            assert_eq!(hear(&mut open).await, (n + 3, "b".into()));
+        }
+        for (stay, server) in &mut stays {
+            // The long poll is answered, and asked anew: it is still there for the others.
+            say(server, 2, b"nothing").await;
+            assert_eq!(hear(stay).await.1, "nothing");
+            say(stay, 3, b"stay").await;
+            assert_eq!(hear(server).await.1, "stay");
+        }
+        say(&mut open, 9, b"done").await;
+        hear(&mut open_server).await;
+        say(&mut open_server, 9, b"c").await;
+        assert_eq!(hear(&mut open).await, (9, "c".into()));
+        assert_eq!(rest(&mut open).await, b"");
+        for (stay, _) in &mut stays {
+            assert_eq!(hear(stay).await.1, "refused: draining while waiting (proxy)");
+            assert_eq!(rest(stay).await, b"");
+        }
+        drop((idle, open, stays));
+    };
+    let (drained, ()) = tokio::join!(drain, client);
+    assert_eq!((drained.finished, drained.cut), (4, 0));
+}
+
+#[tokio::test]
+async fn in_the_second_half_of_a_drain_what_is_repeated_elsewhere_is_turned_away() {
+    let upstream = Upstream::new().await;
+    let text = format!(
+        "workers: 2\ndrain_timeout: 1s\nlisteners: {{ toys: {{ bind: '127.0.0.1:0', toy: {{ cluster: up }} }} }}\n\
+         clusters: {{ up: {{ endpoints: ['{}'] }} }}\n",
+        upstream.address()
+    );
+    let house = House::start_with(&text, FILTERS).await.unwrap();
+    let (mut open, mut open_server) = joined(&house, &upstream).await;
+    let (mut busy, mut server) = joined(&house, &upstream).await;
+    let (mut stay, mut stay_server) = joined(&house, &upstream).await;
+    for (client, server, word) in
+        [(&mut open, &mut open_server, "open"), (&mut stay, &mut stay_server, "stay")]
+    {
+        say(client, 2, word.as_bytes()).await;
+        hear(server).await;
+    }
+    say(&mut open_server, 2, b"a").await;
+    hear(&mut open).await;
+    let drain = house.server.drain(PATIENCE);
+    let client = async {
+        let mut served = 0;
+        for n in 0.. {
+            // Never quiet.
+            say(&mut busy, n, b"get it").await;
+            hear(&mut server).await;
+            say(&mut server, n, b"it").await;
+            assert_eq!(hear(&mut busy).await.1, "it");
+            say(&mut busy, n, b"safe").await;
+            if soon(server.read_exact(&mut [0; 12])).await.is_err() {
+                assert_eq!(rest(&mut busy).await, b"", "it ends without an answer");
+                break;
+            }
+            say(&mut server, n, b"it").await;
+            assert_eq!(hear(&mut busy).await.1, "it");
+            served += 1;
+        }
+        assert!(served > 1, "not before half of the time is over");
+        // Those that stay for the others do not wait for the open one any longer.
+        assert_eq!(hear(&mut stay).await.1, "refused: draining while waiting (proxy)");
+        // What stays for something is served to the end.
+        say(&mut open, 7, b"safe").await;
+        hear(&mut open_server).await;
+        drop((busy, stay, open));
+    };
+    let (drained, ()) = tokio::join!(drain, client);
+    assert_eq!((drained.finished, drained.cut), (3, 0));
+    assert_eq!(house.number("weir_refusals_total", &["toys", "up", "toy", "draining"]), 2.0);
+}

@@ -1,9 +1,9 @@
 // Uses a replica set as an application does and prints, as JSON, what the driver counted and where it went; as
 // mongo_members.py, with the Node.js driver.
 //
-// usage: node mongo_members.js URI DATABASE all | reads | busy SECONDS
+// usage: node mongo_members.js URI DATABASE all | files | login | reads | busy SECONDS
 'use strict';
-const { MongoClient, ReadPreference } = require('mongodb');
+const { GridFSBucket, MongoClient, ReadPreference } = require('mongodb');
 const assert = require('node:assert');
 const { counting } = require('./mongo.js');
 
@@ -34,6 +34,37 @@ async function use(client, db) {
   await db.dropDatabase();
 }
 
+async function files(db) {
+  const bucket = new GridFSBucket(db);
+  const block = Buffer.alloc(1 << 20, 'weir');
+  const upload = bucket.openUploadStream('large');
+  for (let n = 0; n < 20; n++) {
+    const part = Buffer.from(block);
+    part[0] = n;
+    await new Promise((resolve, reject) => upload.write(part, (error) => (error ? reject(error) : resolve())));
+  }
+  await new Promise((resolve, reject) => upload.on('error', reject).end(resolve));
+  let [length, matches] = [0, 0];
+  for await (const chunk of bucket.openDownloadStreamByName('large')) {
+    for (let at = (block.length - (length % block.length)) % block.length; at < chunk.length; at += block.length) {
+      matches += chunk[at] === (length + at) / block.length ? 1 : 0;
+    }
+    length += chunk.length;
+  }
+  assert.deepEqual([length, matches], [20 << 20, 20]);
+  await bucket.delete(upload.id);
+  await db.dropDatabase();
+}
+
+async function login(client) {
+  try {
+    await client.db('admin').command({ ping: 1 });
+  } catch (error) {
+    return error.code;
+  }
+  return 0;
+}
+
 async function reads(client, db) {
   await client.db('admin').command({ ping: 1 }, { readPreference: 'primaryPreferred' });
   for (let n = 0; n < 5; n++) await db.collection('nothing').find({}, { readPreference: 'primaryPreferred' }).toArray();
@@ -60,6 +91,9 @@ async function main() {
   const client = new MongoClient(uri, { monitorCommands: true, appName: 'weir-members-node' });
   const servers = new Set();
   let known = [];
+  let connections = 0;
+  let code = 0;
+  client.on('connectionReady', () => { connections += 1; });
   client.on('commandStarted', (event) => servers.add(event.address));
   client.on('topologyDescriptionChanged', (event) => {
     if (event.newDescription.servers.size) known = [...event.newDescription.servers.keys()].sort();
@@ -67,12 +101,21 @@ async function main() {
   const counted = counting(client);
   const db = client.db(database);
   if (what === 'all') await use(client, db);
+  else if (what === 'files') await files(db);
+  else if (what === 'login') code = await login(client);
   else if (what === 'reads') await reads(client, db);
   else await busy(db, Number(seconds));
   const seen = known;
   await client.close();
   console.log(
-    JSON.stringify({ driver: require('mongodb/package.json').version, counted: counted(), servers: [...servers].sort(), known: seen }),
+    JSON.stringify({
+      driver: require('mongodb/package.json').version,
+      counted: counted(),
+      servers: [...servers].sort(),
+      known: seen,
+      code,
+      connections,
+    }),
   );
 }
 

@@ -2,9 +2,11 @@
 
 usage: mongo_set.py NAME PORT,PORT,.. initiate | primary | step_down | remove PORT | add PORT
 
-`primary` prints the primary's port.
+`primary` prints the primary's port. A set that asks for it is told MONGO_SET_USER (`name:password`), who is made with it.
 """
 
+import itertools
+import os
 import sys
 import time
 
@@ -14,8 +16,22 @@ from pymongo import errors
 NAME, PORTS = sys.argv[1], [int(port) for port in sys.argv[2].split(",")]
 
 
-def direct(port):
-    return pymongo.MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=2000)
+USER = dict(zip(("username", "password"), os.environ.get("MONGO_SET_USER", "").split(":"))) if "MONGO_SET_USER" in os.environ else {}
+
+
+def direct(port, **options):
+    options = options or USER
+    return pymongo.MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=2000, **options)
+
+
+def create_user():
+    """By the localhost exception, which ends with it."""
+    for port in itertools.cycle(PORTS):
+        with direct(port, appname="first") as client:
+            if client.admin.command("hello").get("isWritablePrimary"):
+                client.admin.command("createUser", USER["username"], pwd=USER["password"], roles=["root"])
+                return
+        time.sleep(0.05)
 
 
 def primary():
@@ -69,8 +85,10 @@ def main():
     if what == "initiate":
         members = [{"_id": n, "host": f"127.0.0.1:{port}"} for n, port in enumerate(PORTS)]
         settings = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500}
-        with direct(PORTS[0]) as client:
+        with direct(PORTS[0], appname="first") as client:
             client.admin.command("replSetInitiate", {"_id": NAME, "members": members, "settings": settings})
+        if USER:
+            create_user()
     elif what == "step_down":
         before = primary()
         with direct(before) as client:

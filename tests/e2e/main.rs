@@ -24,6 +24,7 @@ mod http;
 mod lifecycle;
 mod mongo;
 mod mongo_front;
+mod mongo_drain;
 mod mongo_measure;
 mod mongo_members;
 mod mongo_names;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         docs::tests,
         mongo::tests,
         mongo_front::tests,
+        mongo_drain::tests,
         mongo_measure::tests,
         mongo_members::tests,
         mongo_names::tests,

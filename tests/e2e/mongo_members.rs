@@ -3,8 +3,8 @@
 
 use crate::support::{
     counted::{Counts, assert_same, by_client},
+    front::{Front, members, published},
     net,
-    numbers::Numbers,
     parts::{ReplicaSet, SET, json, node, part, python, replica_set},
     process::Process,
     weir::{Weir, binary},
@@ -28,96 +28,6 @@ crate::tests!("mongo_members":
     without_ports_the_operator_is_told,
 );
 
-/// What drivers do on their own account and do not publish as commands.
-const UNPUBLISHED: [&str; 5] = ["hello", "isMaster", "saslStart", "saslContinue", "_other"];
-
-/// A Weir in front of the set that knows one seed of it.
-struct Front {
-    weir: Weir,
-    ports: Vec<u16>,
-    config: String,
-}
-
-impl Front {
-    fn new(set: &ReplicaSet) -> Front {
-        Front::knowing(set.ports[0])
-    }
-
-    fn knowing(seed: u16) -> Front {
-        let first = net::free_range(8);
-        let config = format!(
-            "listeners:\n  db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db, member_ports: {first}-{} }} }}\n\
-             clusters: {{ db: {{ endpoints: [\"127.0.0.1:{seed}\"] }} }}\n",
-            first + 7
-        );
-        let weir = Weir::start(&config);
-        weir.numbers_when("three members have an address", |numbers| members(numbers) == 3);
-        Front { weir, ports: (first..first + 3).collect(), config }
-    }
-
-    /// The port that stands for a member.
-    fn port_of(&self, member: u16) -> u16 {
-        let member = format!("127.0.0.1:{member}");
-        let log = self.weir.log();
-        let found =
-            log.iter().rev().find(|entry| entry["address"].is_string() && entry["member"] == member.as_str());
-        let address =
-            found.unwrap_or_else(|| panic!("{member} has no address: {log:#?}"))["address"].as_str();
-        address.and_then(|a| a.rsplit(':').next()).and_then(|port| port.parse().ok()).expect("a port")
-    }
-
-    /// What a driver may know and use.
-    fn addresses(&self) -> Vec<String> {
-        self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect()
-    }
-}
-
-fn members(numbers: &Numbers) -> u64 {
-    numbers.sum("weir_mongo_members", &[("listener", "db")])
-}
-
-fn published(numbers: &Numbers) -> Counts<3> {
-    let mut counts = numbers.operations("db", ["operation", "resource", "result"]);
-    counts.retain(|key, _| !UNPUBLISHED.contains(&key[0].as_str()));
-    counts
-}
-
-fn newly(before: &Counts<3>, after: &Counts<3>) -> Counts<3> {
-    let fresh = after.iter().map(|(key, n)| (key.clone(), n - before.get(key).unwrap_or(&0)));
-    fresh.filter(|(_, n)| *n > 0).collect()
-}
-
-/// Runs a client through the front and holds Weir's counts against its own. Returns what it printed.
-fn compare(front: &Front, what: &str, client: &mut Command) -> Value {
-    let before = published(&front.weir.numbers());
-    let printed = json(client);
-    let expected: Counts<3> = by_client(&printed);
-    let wanted: u64 = expected.values().sum();
-    let fresh = |numbers: &Numbers| newly(&before, &published(numbers));
-    let numbers = front.weir.numbers_soon(|numbers| fresh(numbers).values().sum::<u64>() >= wanted);
-    assert_same(what, &expected, &fresh(&numbers));
-    assert_eq!(numbers.sum("weir_mongo_hellos_total", &[("result", "refused")]), 0, "{what}");
-    printed
-}
-
-/// The driver knows Weir's addresses, all of them and no others.
-fn assert_behind(front: &Front, what: &str, printed: &Value) {
-    assert_eq!(printed["known"], serde_json::json!(front.addresses()), "{what}");
-    assert_nowhere_else(front, what, printed);
-}
-
-/// The driver knows no other addresses than Weir's.
-fn assert_nowhere_else(front: &Front, what: &str, printed: &Value) {
-    for list in ["servers", "known"] {
-        for server in printed[list].as_array().expect("a list") {
-            assert!(
-                front.addresses().contains(&server.as_str().expect("text").to_owned()),
-                "{what}: {server}"
-            );
-        }
-    }
-}
-
 fn every_seed(client: fn() -> Command, database: &str) {
     let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
@@ -130,13 +40,13 @@ fn every_seed(client: fn() -> Command, database: &str) {
             }
             let uri = format!("mongodb://127.0.0.1:{port}/{options}");
             let mut client = client();
-            let printed = compare(&front, &uri, client.arg(&uri).arg(database).arg("all"));
-            assert_behind(&front, &uri, &printed);
+            let printed = front.compare(&uri, client.arg(&uri).arg(database).arg("all"));
+            front.assert_behind(&uri, &printed);
         }
     }
     let uri = format!("mongodb://127.0.0.1:{}/?replicaSet={SET}", front.weir.port("db"));
-    let printed = compare(&front, &uri, client().arg(&uri).arg(database).arg("all"));
-    assert_behind(&front, &uri, &printed);
+    let printed = front.compare(&uri, client().arg(&uri).arg(database).arg("all"));
+    front.assert_behind(&uri, &printed);
 }
 
 fn every_member_is_a_seed_for_pymongo() {
@@ -154,9 +64,9 @@ fn pymongo_4_6_stays_behind_weir() {
         let uri = format!("mongodb://127.0.0.1:{}/{options}", front.ports[1]);
         let mut client = python("mongo_members.py");
         client.env("PYTHONPATH", part("pymongo46")).arg(&uri).arg("members_py46").arg("all");
-        let printed = compare(&front, &uri, &mut client);
+        let printed = front.compare(&uri, &mut client);
         assert!(printed["driver"].as_str().is_some_and(|driver| driver.starts_with("4.6")));
-        assert_behind(&front, &uri, &printed);
+        front.assert_behind(&uri, &printed);
     }
 }
 
@@ -166,8 +76,8 @@ fn compressed_hellos_are_rewritten() {
     for compressor in ["snappy", "zlib", "zstd"] {
         let uri = format!("mongodb://127.0.0.1:{}/?compressors={compressor}", front.ports[2]);
         let mut client = python("mongo_members.py");
-        let printed = compare(&front, &uri, client.arg(&uri).arg(format!("members_{compressor}")).arg("all"));
-        assert_behind(&front, &uri, &printed);
+        let printed = front.compare(&uri, client.arg(&uri).arg(format!("members_{compressor}")).arg("all"));
+        front.assert_behind(&uri, &printed);
     }
 }
 
@@ -182,7 +92,7 @@ fn a_direct_connection_stays_with_its_member() {
         let mut clients = [python("mongo_members.py"), node("mongo_members.js")];
         for client in &mut clients {
             let client = client.stderr(Stdio::null()).arg(&uri).arg("members_direct").args([what, "0.2"]);
-            let printed = compare(&front, &uri, client);
+            let printed = front.compare(&uri, client);
             assert_eq!(printed["servers"], serde_json::json!([format!("127.0.0.1:{port}")]));
         }
         // What came through the door went to the member behind it.
@@ -196,7 +106,7 @@ fn the_entry_leads_to_the_primary() {
     let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
     let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", front.weir.port("db"));
-    compare(&front, &uri, python("mongo_members.py").arg(&uri).arg("members_entry").args(["busy", "0.3"]));
+    front.compare(&uri, python("mongo_members.py").arg(&uri).arg("members_entry").args(["busy", "0.3"]));
 }
 
 /// Starts a busy client of each driver and lets `disturb` happen while they write; all of them must end well, and all that
@@ -223,7 +133,7 @@ fn while_busy(front: &Front, database: &str, seconds: u32, disturb: impl FnOnce(
         assert_eq!(process.wait(), Some(0), "{:#?}\n{:#?}", errors.join(), front.weir.log());
         let printed: Value = serde_json::from_str(&text).expect("JSON");
         // A member that is down may be unknown to the driver by then.
-        assert_nowhere_else(front, database, &printed);
+        front.assert_nowhere_else(database, &printed);
         for (key, n) in by_client::<3>(&printed) {
             *expected.entry(key).or_insert(0) += n;
         }
@@ -281,7 +191,7 @@ fn members_come_and_go() {
     let fresh = front.port_of(gone);
     assert_eq!(fresh, front.ports[2] + 1);
     let uri = format!("mongodb://127.0.0.1:{fresh}/?replicaSet={SET}");
-    let printed = compare(&front, &uri, python("mongo_members.py").arg(&uri).arg("members_new").arg("all"));
+    let printed = front.compare(&uri, python("mongo_members.py").arg(&uri).arg("members_new").arg("all"));
     assert!(printed["known"].as_array().is_some_and(|known| known.len() == 3 && known.iter().any(|k| k == &format!("127.0.0.1:{fresh}"))));
 }
 
@@ -289,15 +199,14 @@ fn a_reload_keeps_the_members() {
     let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
     let uri = format!("mongodb://127.0.0.1:{}/?replicaSet={SET}", front.ports[0]);
-    let changed = front.config.replace("bind:", "idle_timeout: 1h, bind:");
+    let changed = front.config.replace("bind:", "idle_timeout: 1h\n    bind:");
     assert_eq!(front.weir.reload(&changed)["message"], "reloaded");
     assert_eq!(members(&front.weir.numbers()), 3);
-    let printed =
-        compare(&front, &uri, python("mongo_members.py").arg(&uri).arg("members_reload").arg("all"));
-    assert_behind(&front, &uri, &printed);
+    let printed = front.compare(&uri, python("mongo_members.py").arg(&uri).arg("members_reload").arg("all"));
+    front.assert_behind(&uri, &printed);
     // Transparent again: the doors close.
     let first = front.ports[0];
-    let transparent = front.config.replace(&format!(", member_ports: {first}-{}", first + 7), "");
+    let transparent = front.config.replace(&format!("member_ports: {first}-{}", first + 7), "");
     assert_ne!(transparent, front.config);
     assert_eq!(front.weir.reload(&transparent)["message"], "reloaded");
     for port in &front.ports {

@@ -277,6 +277,6 @@ fn what_cannot_be_read_ends_its_connection() {
     let numbers = weir.numbers_when("all are counted", |numbers| {
         numbers.sum("weir_failures_total", &[("side", "client"), ("reason", "malformed")]) >= 1
     });
-    assert_eq!(numbers.sum("weir_message_degraded_total", &[]), 0);
+    assert_eq!(numbers.sum("weir_connections_degraded_total", &[]), 0);
     assert_eq!(numbers.sum("weir_cluster_connections_total", &[]), 0, "nothing went to the server");
 }

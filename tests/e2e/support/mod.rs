@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod counted;
+pub mod front;
 pub mod net;
 pub mod numbers;
 pub mod parts;

@@ -23,8 +23,9 @@ mod guards;
 mod http;
 mod lifecycle;
 mod mongo;
-mod mongo_front;
+mod mongo_bounds;
 mod mongo_drain;
+mod mongo_front;
 mod mongo_measure;
 mod mongo_members;
 mod mongo_names;
@@ -45,8 +46,9 @@ fn main() -> ExitCode {
         config::tests,
         docs::tests,
         mongo::tests,
-        mongo_front::tests,
+        mongo_bounds::tests,
         mongo_drain::tests,
+        mongo_front::tests,
         mongo_measure::tests,
         mongo_members::tests,
         mongo_names::tests,

@@ -95,18 +95,18 @@ impl<H: Head + Troubled> Decode for Direction<H> {
         let decoded = self.decoder.decode(buf, &mut self.shared.inflate.borrow_mut());
         match decoded {
             Ok(mut piece) => {
-                if let Some(problem) = piece.as_ref().and_then(|piece| piece.head.as_ref()?.problem()) {
-                    let failed = self.fail(problem.word(), &problem);
-                    if self.is_guarded() {
-                        return Err(failed);
-                    }
-                }
                 // Rules decide on what is known so far.
                 if let Some(piece) = &mut piece
                     && piece.head.is_none()
                     && self.is_guarded()
                 {
                     piece.head = self.decoder.partial_head().cloned();
+                }
+                if let Some(problem) = piece.as_ref().and_then(|piece| piece.head.as_ref()?.problem()) {
+                    let failed = self.fail(problem.word(), &problem);
+                    if self.is_guarded() {
+                        return Err(failed);
+                    }
                 }
                 Ok(piece)
             }

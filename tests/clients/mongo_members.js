@@ -1,7 +1,7 @@
 // Uses a replica set as an application does and prints, as JSON, what the driver counted and where it went; as
 // mongo_members.py, with the Node.js driver.
 //
-// usage: node mongo_members.js URI DATABASE all | files | login | reads | busy SECONDS
+// usage: node mongo_members.js URI DATABASE all | files | login | reads | busy SECONDS | busy until
 'use strict';
 const { GridFSBucket, MongoClient, ReadPreference } = require('mongodb');
 const assert = require('node:assert');
@@ -76,7 +76,9 @@ async function busy(db, seconds) {
   console.error('busy');
   let done = 0;
   const end = Date.now() + seconds * 1000;
-  while (Date.now() < end) {
+  let told = false;
+  if (seconds === 'until') process.stdin.once('data', () => { told = true; process.stdin.destroy(); });
+  while (seconds === 'until' ? !told : Date.now() < end) {
     await items.insertOne({ _id: done });
     assert.ok(await items.findOne({ _id: done }));
     done++;
@@ -104,7 +106,7 @@ async function main() {
   else if (what === 'files') await files(db);
   else if (what === 'login') code = await login(client);
   else if (what === 'reads') await reads(client, db);
-  else await busy(db, Number(seconds));
+  else await busy(db, seconds);
   const seen = known;
   await client.close();
   console.log(

@@ -30,6 +30,7 @@ mod mongo_measure;
 mod mongo_members;
 mod mongo_names;
 mod mongo_rules;
+mod mongo_secured;
 mod rules;
 mod support;
 mod tls;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         mongo_members::tests,
         mongo_names::tests,
         mongo_rules::tests,
+        mongo_secured::tests,
         guards::tests,
         http::tests,
         dynamodb::tests,

@@ -2,15 +2,11 @@
 //! get past it. What proves it is that Weir counts every command that the drivers count.
 
 use crate::support::{
-    counted::{Counts, assert_same, by_client},
-    front::{Front, members, published},
+    front::{Front, members, while_busy},
     net,
-    parts::{ReplicaSet, SET, json, node, part, python, replica_set},
-    process::Process,
+    parts::{SET, json, node, part, python, replica_set},
     weir::{Weir, binary},
 };
-use serde_json::Value;
-use std::io::BufRead as _;
 use std::process::{Command, Stdio};
 use std::sync::PoisonError;
 
@@ -109,49 +105,14 @@ fn the_entry_leads_to_the_primary() {
     front.compare(&uri, python("mongo_members.py").arg(&uri).arg("members_entry").args(["busy", "0.3"]));
 }
 
-/// Starts a busy client of each driver and lets `disturb` happen while they write; all of them must end well, and all that
-/// succeeded must have gone through Weir.
-fn while_busy(front: &Front, database: &str, seconds: u32, disturb: impl FnOnce()) {
-    let uri = format!("mongodb://127.0.0.1:{}/?replicaSet={SET}", front.ports[0]);
-    let clients = [python("mongo_members.py"), node("mongo_members.js")];
-    let mut running = Vec::new();
-    for (nth, mut client) in clients.into_iter().enumerate() {
-        client.arg(&uri).arg(format!("{database}_{nth}")).arg("busy").arg(seconds.to_string());
-        let mut process =
-            Process::start("a busy client", client.stdout(Stdio::piped()).stderr(Stdio::piped()));
-        let mut errors = process.errors();
-        let mut line = String::new();
-        errors.read_line(&mut line).expect("it says that it is busy");
-        assert_eq!(line, "busy\n");
-        let errors = std::thread::spawn(move || errors.lines().map_while(Result::ok).collect::<Vec<_>>());
-        running.push((process, errors));
-    }
-    disturb();
-    let mut expected: Counts<3> = Counts::new();
-    for (mut process, errors) in running {
-        let text = process.rest();
-        assert_eq!(process.wait(), Some(0), "{:#?}\n{:#?}", errors.join(), front.weir.log());
-        let printed: Value = serde_json::from_str(&text).expect("JSON");
-        // A member that is down may be unknown to the driver by then.
-        front.assert_nowhere_else(database, &printed);
-        for (key, n) in by_client::<3>(&printed) {
-            *expected.entry(key).or_insert(0) += n;
-        }
-    }
-    let well = |mut counts: Counts<3>| {
-        counts.retain(|key, _| key[2] == "ok" && key[0] != "endSessions");
-        counts
-    };
-    let expected = well(expected);
-    let wanted: u64 = expected.values().sum();
-    let numbers = front.weir.numbers_soon(|numbers| well(published(numbers)).values().sum::<u64>() >= wanted);
-    assert_same(database, &expected, &well(published(&numbers)));
+fn named(front: &Front) -> String {
+    format!("mongodb://127.0.0.1:{}/?replicaSet={SET}", front.ports[0])
 }
 
 fn writes_survive_a_step_down() {
     let set = replica_set().write().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
-    while_busy(&front, "members_step_down", 8, || {
+    while_busy(&front, &named(&front), "members_step_down", || {
         let before = set.primary();
         assert_ne!(set.ask("step_down"), before.to_string(), "somebody else is primary");
     });
@@ -161,19 +122,11 @@ fn writes_survive_the_death_of_a_member() {
     let set = replica_set().write().unwrap_or_else(PoisonError::into_inner);
     let front = Front::new(&set);
     let primary = set.primary();
-    // Whole again, whatever becomes of the clients.
-    let _again = Again(&set, primary);
-    while_busy(&front, "members_death", 12, || set.kill(primary));
-}
-
-/// Starts a member again when dropped, and waits until the set has taken it back.
-struct Again<'a>(&'a ReplicaSet, u16);
-
-impl Drop for Again<'_> {
-    fn drop(&mut self) {
-        self.0.start(self.1);
-        self.0.primary();
-    }
+    let mut again = None;
+    while_busy(&front, &named(&front), "members_death", || {
+        again = Some(set.kill_for_now(primary));
+        assert_ne!(set.primary(), primary);
+    });
 }
 
 fn members_come_and_go() {

@@ -4,13 +4,15 @@
 use super::counted::{Counts, assert_same, by_client};
 use super::net;
 use super::numbers::Numbers;
-use super::parts::{ReplicaSet, json};
+use super::parts::{ReplicaSet, json, node, python};
+use super::process::Process;
 use super::weir::Weir;
 use serde_json::Value;
-use std::process::Command;
+use std::io::BufRead as _;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// What drivers do on their own account and do not publish as commands.
+/// What drivers do on their own account and do not publish as commands, or without saying what came of it.
 pub const UNPUBLISHED: [&str; 5] = ["hello", "isMaster", "saslStart", "saslContinue", "_other"];
 
 /// What its configuration says beside the usual.
@@ -94,7 +96,8 @@ impl Front {
     pub fn compare(&self, what: &str, client: &mut Command) -> Value {
         let before = published(&self.weir.numbers());
         let printed = json(client);
-        let expected: Counts<3> = by_client(&printed);
+        let mut expected: Counts<3> = by_client(&printed);
+        expected.retain(|key, _| !UNPUBLISHED.contains(&key[0].as_str()));
         let wanted: u64 = expected.values().sum();
         let fresh = |numbers: &Numbers| newly(&before, &published(numbers));
         let numbers = self.weir.numbers_soon(|numbers| fresh(numbers).values().sum::<u64>() >= wanted);
@@ -118,6 +121,57 @@ impl Front {
             }
         }
     }
+}
+
+/// Starts a busy client of each driver and lets `disturb` happen while they write; both must end well, and all that succeeded must
+/// have gone through Weir.
+pub fn while_busy(front: &Front, uri: &str, database: &str, disturb: impl FnOnce()) {
+    let clients = [python("mongo_members.py"), node("mongo_members.js")];
+    let mut running = Vec::new();
+    for (nth, mut client) in clients.into_iter().enumerate() {
+        client.arg(uri).arg(format!("{database}_{nth}")).args(["busy", "until"]);
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = Process::start("a busy client", &mut client);
+        let mut errors = process.errors();
+        let mut line = String::new();
+        errors.read_line(&mut line).expect("it says that it is busy");
+        assert_eq!(line, "busy\n");
+        let errors = std::thread::spawn(move || errors.lines().map_while(Result::ok).collect::<Vec<_>>());
+        running.push((process, errors));
+    }
+    let written = |numbers: &Numbers| {
+        numbers.sum("weir_operations_total", &[("operation", "insert"), ("result", "ok")])
+    };
+    let some_more = || {
+        let before = written(&front.weir.numbers());
+        front.weir.numbers_when("some more are written", |numbers| written(numbers) > before + 40);
+    };
+    some_more();
+    disturb();
+    some_more();
+    let mut expected: Counts<3> = Counts::new();
+    for (mut process, errors) in running {
+        // One that has died has said why.
+        if process.runs() {
+            process.tell("enough");
+        }
+        let text = process.rest();
+        assert_eq!(process.wait(), Some(0), "{:#?}\n{:#?}", errors.join(), front.weir.log());
+        let printed: Value = serde_json::from_str(&text).expect("JSON");
+        // A member that is down may be unknown to the driver by then.
+        front.assert_nowhere_else(database, &printed);
+        for (key, n) in by_client::<3>(&printed) {
+            *expected.entry(key).or_insert(0) += n;
+        }
+    }
+    let well = |mut counts: Counts<3>| {
+        counts.retain(|key, _| key[2] == "ok" && key[0] != "endSessions");
+        counts
+    };
+    let expected = well(expected);
+    let wanted: u64 = expected.values().sum();
+    let numbers = front.weir.numbers_soon(|numbers| well(published(numbers)).values().sum::<u64>() >= wanted);
+    assert_same(database, &expected, &well(published(&numbers)));
 }
 
 /// How many members have an address.

@@ -100,7 +100,6 @@ pub fn replica_set() -> &'static RwLock<ReplicaSet> {
 }
 
 /// The replica set that asks for a name and a password; otherwise the same.
-#[expect(dead_code, reason = "its tests are to come")]
 pub fn secured_set() -> &'static RwLock<ReplicaSet> {
     static RS: OnceLock<RwLock<ReplicaSet>> = OnceLock::new();
     RS.get_or_init(|| ReplicaSet::new(true))
@@ -169,9 +168,10 @@ impl ReplicaSet {
         MEMBERS.lock().unwrap_or_else(PoisonError::into_inner).insert(port, process);
     }
 
-    /// Kills the member at this port.
-    pub fn kill(&self, port: u16) {
+    /// Kills the member at this port. It is started again when what this returns is dropped.
+    pub fn kill_for_now(&self, port: u16) -> Again<'_> {
         MEMBERS.lock().unwrap_or_else(PoisonError::into_inner).remove(&port).expect("it runs");
+        Again(self, port)
     }
 
     /// Has `mongo_set.py` do something with the set, past Weir: `initiate`, `primary` (prints its port), `step_down`,
@@ -188,6 +188,16 @@ impl ReplicaSet {
     /// The primary's port.
     pub fn primary(&self) -> u16 {
         self.ask("primary").parse().expect("a port")
+    }
+}
+
+/// Starts a member again when dropped, and waits until the set has taken it back.
+pub struct Again<'a>(&'a ReplicaSet, u16);
+
+impl Drop for Again<'_> {
+    fn drop(&mut self) {
+        self.0.start(self.1);
+        self.0.primary();
     }
 }
 

@@ -5,6 +5,7 @@ use bytes::{BufMut, BytesMut};
 use super::header::{HEADER_LENGTH, Header, OpCode};
 use super::reply::Labels;
 use super::request::RequestHead;
+use crate::crc32c::crc32c;
 
 /// What a reply has to mirror of the request that it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,31 +172,4 @@ fn string(out: &mut BytesMut, text: &str) {
     out.put_u32_le(u32::try_from(text.len() + 1).unwrap_or(u32::MAX));
     out.put_slice(text.as_bytes());
     out.put_u8(0);
-}
-
-/// CRC-32C (Castagnoli), the checksum at the end of an `OP_MSG`. For Weir's own small messages: a table, no more.
-pub fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, &byte| {
-        let entry = CRC_TABLE.get(usize::from(crc as u8 ^ byte)).copied().unwrap_or(0);
-        crc >> 8 ^ entry
-    })
-}
-
-static CRC_TABLE: [u32; 256] = crc_table();
-
-#[allow(clippy::indexing_slicing)] // evaluated at compile time, where out of bounds is a compile error
-const fn crc_table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = byte as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0x82F6_3B78 } else { crc >> 1 };
-            bit += 1;
-        }
-        table[byte] = crc;
-        byte += 1;
-    }
-    table
 }

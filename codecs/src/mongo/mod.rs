@@ -42,10 +42,11 @@ mod snappy;
 mod walk;
 mod whole;
 
+pub use crate::crc32c::crc32c;
 pub use command::{Class, Command, Namespace};
 pub use comment::Comment;
 pub use decode::{Decoder, Head, ReplyDecoder, RequestDecoder};
-pub use encode::{ErrorReply, ReplyTo, crc32c, document_reply, error_reply, op_msg};
+pub use encode::{ErrorReply, ReplyTo, document_reply, error_reply, op_msg};
 pub use header::{HEADER_LENGTH, Header, LooksLike, MAX_MESSAGE_LENGTH, Malformed, OpCode};
 pub use inflate::{Budget, Compressor, Inflate};
 pub use names::Short;

@@ -3,11 +3,11 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::encode::crc32c;
 use super::header::{HEADER_LENGTH, Header, OpCode};
 use super::inflate::{Compressor, Inflate};
 use super::problem::Problem;
 use super::request::Flags;
+use crate::crc32c::crc32c;
 
 /// `OP_REPLY` between header and document: flags, cursor, starting number, how many documents.
 const REPLY_PREFACE: usize = 20;

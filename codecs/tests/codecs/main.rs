@@ -9,3 +9,4 @@ mod dynamodb_json;
 mod grpc;
 mod http1;
 mod mongo;
+mod proxy_protocol;

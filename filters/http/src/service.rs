@@ -87,6 +87,12 @@ impl Filter for Http {
         for route in &settings.routes {
             let config::Action::Cluster(name) = &route.action else { continue };
             let dialect = self.0.factories().find(|factory| Some(factory.name()) == route.dialect.as_deref());
+            if config.cluster(name).is_some_and(|cluster| cluster.proxy_protocol.is_some()) {
+                return Ok(Some(format!(
+                    "the cluster `{name}` has `proxy_protocol`, and clients of this listener share its connections: their headers \
+                     say that they are Weir's own; clients' addresses are in x-forwarded-for"
+                )));
+            }
             let over_http1 = config.cluster(name).is_some_and(|cluster| cluster.protocol == Upstream::Http1);
             if over_http1 && dialect.is_some_and(|dialect| dialect.needs_http2()) {
                 return Ok(Some(format!(

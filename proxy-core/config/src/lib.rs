@@ -61,7 +61,9 @@ pub use model::{
     Balance, CircuitBreaker, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat, LogLevel,
     OutlierEjection, RetryBudget, Settings, Source, Upstream,
 };
-pub use network::{Bind, Cidr, UNIX, unix_path};
+pub use network::{
+    AcceptRate, Admission, Bind, Cidr, NotANetwork, ProxyProtocol, ProxyVersion, UNIX, unix_path,
+};
 pub use node::{Entry, Node, Scalar, Value};
 pub use reference::{reference, reference_of, replace_block};
 pub use schema::schema;

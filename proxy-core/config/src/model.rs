@@ -2,7 +2,7 @@
 //! knows (a port that is taken, a certificate that does not parse, a name that does not resolve).
 
 use crate::diagnostic::{Diagnostic, Position};
-use crate::network::Bind;
+use crate::network::{Admission, Bind, ProxyVersion};
 use crate::tls::{ClientTls, ServerTls};
 use std::any::Any;
 use std::fmt;
@@ -117,6 +117,8 @@ pub struct Listener {
     pub tls: Option<ServerTls>,
     /// The most connections at a time; further ones are closed at once and counted.
     pub max_connections: u32,
+    /// Which clients it takes, how many of each, and how fast.
+    pub admission: Admission,
     /// A connection on which nothing moved for so long is closed; `None`: never.
     pub idle_timeout: Option<Duration>,
     /// The protocol: the key of its section.
@@ -140,6 +142,8 @@ pub struct Cluster {
     pub source: Source,
     /// TLS towards the endpoints, verified; `None`: plain text.
     pub tls: Option<ClientTls>,
+    /// A header that says on whose behalf a connection is made; `None`: none.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// The version of HTTP that HTTP listeners speak to it.
     pub protocol: Upstream,
     /// How an endpoint is picked.

@@ -1,9 +1,12 @@
 //! Addresses and networks as the file writes them: where a listener listens, and which clients it takes.
 
+use crate::node::Node;
+use crate::walk::{Fields, Walk};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What an address of a Unix socket begins with.
 pub const UNIX: &str = "unix:";
@@ -107,10 +110,127 @@ impl Cidr {
     }
 }
 
+/// As the file writes it.
+impl std::str::FromStr for Cidr {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Cidr, NotANetwork> {
+        Cidr::parse(text).map_err(|_| NotANetwork)
+    }
+}
+
+/// A text is no network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotANetwork;
+
+impl fmt::Display for NotANetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected an IP address or a network")
+    }
+}
+
+impl std::error::Error for NotANetwork {}
+
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
     }
+}
+
+/// Which clients a listener takes, how many, and how fast.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// Only clients from these networks; none: from everywhere.
+    pub allow: Vec<Cidr>,
+    /// No clients from these networks.
+    pub deny: Vec<Cidr>,
+    /// The most connections of one address (of one /64 of IPv6).
+    pub max_connections_per_address: Option<u32>,
+    /// How fast connections are accepted; `None`: as fast as they come.
+    pub accept_rate: Option<AcceptRate>,
+    /// Who says on whose behalf it connects; `None`: nobody does.
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// So many connections in so long a time, and so many at once after a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcceptRate {
+    /// How many in each `per`.
+    pub count: u32,
+    /// In how long a time.
+    pub per: Duration,
+    /// How many at once.
+    pub burst: u32,
+}
+
+/// Connections that begin with a header of the PROXY protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Those from these networks; none: all.
+    pub from: Vec<Cidr>,
+    /// How long the header may take.
+    pub timeout: Duration,
+}
+
+crate::words! {
+    /// The version of the PROXY protocol that is spoken to endpoints.
+    pub enum ProxyVersion {
+        #[doc = "A line of text."]
+        V1 = "v1",
+        #[doc = "Binary."]
+        V2 = "v2",
+    }
+}
+
+/// Reads what a listener's keys say of its clients.
+pub(crate) fn admission(walk: &mut Walk<'_>, fields: &Fields<'_>, bind: Option<&Bind>) -> Admission {
+    let source = fields.table(walk, "source");
+    let lists = source.map(|source| (networks(walk, &source, "allow"), networks(walk, &source, "deny")));
+    let (allow, deny) = lists.unwrap_or_default();
+    let max_connections_per_address = fields.number(walk, "max_connections_per_address");
+    let accept_rate = fields.table(walk, "accept_rate").and_then(|rate| {
+        let count = rate.number(walk, "count");
+        let per = rate.duration(walk, "per");
+        let burst = rate.number(walk, "burst");
+        let (count, per) = count.zip(per)?;
+        Some(AcceptRate { count, per, burst: burst.unwrap_or(count) })
+    });
+    let proxy_protocol = fields.table(walk, "proxy_protocol").map(|header| {
+        let from = networks(walk, &header, "from");
+        (from, header.duration(walk, "timeout").unwrap_or_default())
+    });
+    let proxy_protocol = proxy_protocol.map(|(from, timeout)| ProxyProtocol { from, timeout });
+    let said = |key: &str| fields.child(key);
+    if bind.is_some_and(|bind| bind.path().is_some()) {
+        if let Some(node) = said("proxy_protocol").and_then(|node| node.child("from")) {
+            walk.error(
+                node,
+                "clients of a Unix socket have no address: without `from` all of them send a header",
+            );
+        }
+        for key in ["source", "max_connections_per_address"] {
+            if let (Some(node), None) = (said(key), said("proxy_protocol")) {
+                walk.error(
+                    node,
+                    format!("`{key}` is of no use on a Unix socket: its clients have no address"),
+                );
+            }
+        }
+    } else if let Some(node) = said("proxy_protocol").filter(|node| believes_anybody(node, bind)) {
+        walk.warn(node, "whoever can connect is believed to be whoever he says: give `from`");
+    }
+    Admission { allow, deny, max_connections_per_address, accept_rate, proxy_protocol }
+}
+
+/// Whether headers are taken from everybody, and not only of this host.
+fn believes_anybody(node: &Node, bind: Option<&Bind>) -> bool {
+    let within = bind.and_then(Bind::ip).is_none_or(|address| address.ip().is_loopback());
+    node.entries().is_some() && node.child("from").is_none() && !within
+}
+
+fn networks(walk: &mut Walk<'_>, fields: &Fields<'_>, key: &str) -> Vec<Cidr> {
+    let items = fields.items(walk, key).unwrap_or_default();
+    items.iter().filter_map(|item| walk.network(item)).collect()
 }
 
 /// `address` without the bits beyond the prefix.

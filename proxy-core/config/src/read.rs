@@ -6,7 +6,7 @@ use crate::model::{
     Balance, CircuitBreaker, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat, LogLevel,
     OutlierEjection, RetryBudget, Source, Upstream, split_host_port,
 };
-use crate::network::{Bind, unix_path};
+use crate::network::{self, Bind, unix_path};
 use crate::node::{Entry, Node};
 use crate::table::Kind;
 use crate::tables::{CIRCUIT_BREAKER, CLUSTER, FILE, LISTENER};
@@ -113,6 +113,7 @@ fn listener(walk: &mut Walk<'_>, entry: &Entry, sections: &[&dyn Section]) -> Op
     let bind = fields.listen(walk, "bind");
     let unix_mode = unix_mode(walk, &fields, bind.as_ref());
     let max_connections = fields.number(walk, "max_connections").unwrap_or_default();
+    let admission = network::admission(walk, &fields, bind.as_ref());
     let idle_timeout = fields.duration(walk, "idle_timeout").filter(|timeout| *timeout > Duration::ZERO);
     let (protocol, settings) = section?;
     let (text, print) = canonical::of(entry.value());
@@ -129,6 +130,7 @@ fn listener(walk: &mut Walk<'_>, entry: &Entry, sections: &[&dyn Section]) -> Op
             Some(tls) => Some(tls?),
         },
         max_connections,
+        admission,
         idle_timeout,
         protocol,
         settings,
@@ -194,6 +196,7 @@ fn cluster(walk: &mut Walk<'_>, entry: &Entry, standard: CircuitBreaker) -> Opti
             format!("`{}` has no name that its certificate could be for: give `sni`", socket.address),
         );
     }
+    let proxy_protocol = fields.child("proxy_protocol").and_then(|_| fields.word(walk, "proxy_protocol"));
     let protocol = fields.word(walk, "protocol").unwrap_or(Upstream::Http1);
     let balance = fields.word(walk, "balance").unwrap_or(Balance::RoundRobin);
     let circuit_breaker =
@@ -211,6 +214,7 @@ fn cluster(walk: &mut Walk<'_>, entry: &Entry, standard: CircuitBreaker) -> Opti
         at: entry.key_position(),
         source: source?,
         tls,
+        proxy_protocol,
         protocol,
         balance,
         circuit_breaker,

@@ -1,6 +1,7 @@
 //! The field tables of everything that does not depend on a protocol.
 
 use crate::model::{Balance, LogFormat, LogLevel, Upstream};
+use crate::network::ProxyVersion;
 use crate::table::{Field, Kind, Rule, Table};
 use crate::tls::{CLIENT_TLS, SERVER_TLS};
 
@@ -143,12 +144,74 @@ pub static LISTENER: Table = Table {
             "65536",
             "The most connections at a time; further ones are closed at once.",
         ),
+        Field::optional(
+            "max_connections_per_address",
+            SOME,
+            "The most connections at a time of one client address, which for IPv6 is a /64; further ones are closed at once. \
+             Left out: no such limit.",
+        ),
+        Field::optional(
+            "accept_rate",
+            Kind::Table(&ACCEPT_RATE),
+            "How fast connections are accepted; further ones wait in the system's queue. Left out: as fast as they come.",
+        ),
+        Field::optional(
+            "source",
+            Kind::Table(&SOURCE),
+            "Which client addresses are let in; others are closed at once. Left out: all.",
+        ),
+        Field::optional(
+            "proxy_protocol",
+            Kind::Table(&PROXY_PROTOCOL),
+            "Connections begin with a header of the PROXY protocol, version 1 or 2, before any TLS; the address in it is the \
+             client's from then on. Left out: none is expected, nor believed.",
+        ),
         Field::with_default(
             "idle_timeout",
             Kind::Duration { min: 0, max: 24 * HOUR },
             "1h",
             "A connection on which nothing moved for so long is closed. `0s`: never.",
         ),
+    ],
+    rules: &[],
+};
+
+static ACCEPT_RATE: Table = Table {
+    name: "accept_rate",
+    doc: "A token bucket that all workers share.",
+    fields: &[
+        Field::required("count", SOME, "How many in the long run, in each `per`."),
+        Field::with_default("per", Kind::Duration { min: 1, max: HOUR }, "1s", "In how long a time."),
+        Field::optional("burst", SOME, "How many at once, after a pause. Left out: `count`."),
+    ],
+    rules: &[],
+};
+
+/// A list of networks.
+const NETWORKS: Kind = Kind::List { item: &Kind::Network, min: 1, max: 100_000 };
+
+static SOURCE: Table = Table {
+    name: "source",
+    doc: "Addresses are compared with that of the client, which is the one in a PROXY protocol header where there is one. \
+          IPv4 addresses that are written as IPv6 (`::ffff:10.0.0.1`) are IPv4 addresses.",
+    fields: &[
+        Field::optional("allow", NETWORKS, "Only clients from these networks. Left out: from everywhere."),
+        Field::optional("deny", NETWORKS, "No clients from these networks, whatever `allow` says."),
+    ],
+    rules: &[],
+};
+
+static PROXY_PROTOCOL: Table = Table {
+    name: "listener proxy_protocol",
+    doc: "Which connections have to begin with a header of the PROXY protocol.",
+    fields: &[
+        Field::optional(
+            "from",
+            NETWORKS,
+            "Those from these networks: the proxies in front. Others are taken as they are, and a header from them is not \
+             believed. Left out: all connections.",
+        ),
+        Field::with_default("timeout", WAIT, "10s", "How long the header may take."),
     ],
     rules: &[],
 };
@@ -173,6 +236,12 @@ pub static CLUSTER: Table = Table {
             Kind::Table(&CLIENT_TLS),
             "TLS 1.2 and 1.3 towards the endpoints, the certificate always verified; `{}` for the roots of the system. Left \
              out: plain text.",
+        ),
+        Field::optional(
+            "proxy_protocol",
+            Kind::OneOf(ProxyVersion::CHOICES),
+            "Connections begin with a header of the PROXY protocol that says the client's address, before any TLS. Connections \
+             that HTTP listeners share between clients say that they are Weir's own. Left out: none.",
         ),
         Field::with_default(
             "protocol",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use weir_codecs::proxy_protocol::Origin;
 
 /// One end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +19,26 @@ impl Address {
         match self {
             Address::Ip(address) => Some(address),
             Address::Unix => None,
+        }
+    }
+}
+
+/// On whose behalf something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// The client.
+    pub address: Address,
+    /// Where it connected to, as far as is known: at Weir, or at the proxy before it.
+    pub destination: Address,
+}
+
+impl Client {
+    /// The same in the words of the PROXY protocol.
+    pub(crate) fn origin(&self) -> Origin {
+        match (self.address, self.destination) {
+            (Address::Ip(source), Address::Ip(destination)) => Origin::Client { source, destination },
+            (Address::Unix, _) => Origin::Unix,
+            (Address::Ip(_), Address::Unix) => Origin::Unknown,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the connections of a listener that goes to one cluster have in common, and how such a connection gets its upstream one.
 
+use crate::address::Client;
 use crate::cluster::{Cluster, Connected, Offer};
 use crate::message::Numbers;
 use crate::worker::Worker;
@@ -68,19 +69,21 @@ impl Context {
     }
 
     /// Admits `op`, picks an endpoint and connects to it; tries again as the policy says, since nothing has been sent yet.
-    /// Other endpoints come first. `tries` tells afterwards what was tried.
+    /// Other endpoints come first. `tries` tells afterwards what was tried. The connection is `client`'s, and nobody else's.
     pub(crate) async fn connect(
         &self,
         op: &Operation,
         tries: &mut Tries,
+        client: &Client,
     ) -> Result<(Ticket, Connected), Fault> {
         loop {
             let began = self.worker.now();
             let ticket = self.cluster.view.admit(op, tries, began)?;
-            let fault = match self.cluster.connect(ticket.pick(), Offer::Nothing, None).await {
-                Ok(connected) => return Ok((ticket, connected)),
-                Err(fault) => fault,
-            };
+            let fault =
+                match self.cluster.connect_for(ticket.pick(), Offer::Nothing, None, Some(client)).await {
+                    Ok(connected) => return Ok((ticket, connected)),
+                    Err(fault) => fault,
+                };
             let now = self.worker.now();
             let refused = fault.side == Side::Proxy;
             let outcome = Outcome {

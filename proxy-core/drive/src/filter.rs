@@ -1,7 +1,7 @@
 //! What a protocol is to the core: it reads its section of a listener, and serves the connections that the listener
 //! accepts. `Filter` is one per process and protocol, `Service` one per worker and listener.
 
-use crate::address::Address;
+use crate::address::{Address, Client};
 use crate::drain::Drain;
 use crate::io::Io;
 use crate::listener::Held;
@@ -95,10 +95,12 @@ impl Alpn {
 pub struct Accepted {
     /// The bytes.
     pub io: Io,
-    /// The client's address.
+    /// The client's address: as the proxy before Weir says, if it is believed.
     pub peer: Address,
-    /// The address that the client connected to.
+    /// Weir's own address, to which the client, or the proxy before Weir, connected.
     pub local: Address,
+    /// The address that the client connected to: [`Accepted::local`], unless a proxy says otherwise.
+    pub destination: Address,
     /// What TLS agreed upon, if anything.
     pub alpn: Option<Alpn>,
     /// The server name that the TLS client asked for.
@@ -109,4 +111,11 @@ pub struct Accepted {
     /// Keeps the connection counted. It is, until the future of [`Service::serve`] has ended; who goes on with the connection
     /// elsewhere keeps this.
     pub held: Held,
+}
+
+impl Accepted {
+    /// On whose behalf it is served.
+    pub fn client(&self) -> Client {
+        Client { address: self.peer, destination: self.destination }
+    }
 }

@@ -57,7 +57,7 @@ pub mod worker;
 #[cfg(test)]
 mod allocations;
 
-pub use address::Address;
+pub use address::{Address, Client};
 pub use buffers::Buffers;
 pub use cluster::{Cluster, Connected, Offer, Slot};
 pub use context::Context;

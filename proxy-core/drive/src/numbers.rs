@@ -13,6 +13,12 @@ pub struct ListenerNumbers {
     pub refused_listener: Counter,
     /// Closed at once: the process's `max_connections` is met.
     pub refused_process: Counter,
+    /// Closed at once: `source` does not let the client in.
+    pub refused_source: Counter,
+    /// Closed at once: the client's address has `max_connections_per_address` already.
+    pub refused_address: Counter,
+    /// Accepted later than they came, for `accept_rate`.
+    pub delayed: Counter,
     /// Accepting failed: no descriptors, no memory.
     pub accept_errors: Counter,
     /// Connections that a bug in Weir has cost.
@@ -28,6 +34,9 @@ impl ListenerNumbers {
             open: measure.gauge(&names::LISTENER_CONNECTIONS, &[listener]),
             refused_listener: refused("max_connections"),
             refused_process: refused("process_max_connections"),
+            refused_source: refused("source"),
+            refused_address: refused("max_connections_per_address"),
+            delayed: measure.counter(&names::LISTENER_DELAYED, &[listener]),
             accept_errors: measure.counter(&names::LISTENER_ACCEPT_ERRORS, &[listener]),
             panics: measure.counter(&names::LISTENER_PANICS, &[listener]),
         }

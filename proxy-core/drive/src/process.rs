@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, oneshot};
-use weir_measure::Measure;
+use weir_measure::{Measure, names};
 
 /// What the server, or another worker, asks of a worker.
 #[derive(Debug)]
@@ -65,6 +65,7 @@ impl Process {
         fronts: UnboundedSender<Request>,
     ) -> Process {
         let numbers = ProcessNumbers::new(&measure, controls.len());
+        measure.gauge(&names::MAX_CONNECTIONS, &[]).set(max_connections.into());
         let peer =
             |control| Line(Peer { connections: AtomicU32::new(0), handed: AtomicU32::new(0), control });
         Process {

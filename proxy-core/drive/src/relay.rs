@@ -4,6 +4,7 @@
 //! direction never holds more than one read buffer, and none while it waits. The end of one direction is passed on and the
 //! other goes on (half-close).
 
+use crate::address::Client;
 use crate::buffers::Buffers;
 use crate::cluster::{Connected, Slot};
 use crate::context::Context;
@@ -105,9 +106,10 @@ pub(crate) fn serve_from(
     connection: Accepted,
     head: Option<BytesMut>,
 ) -> impl Future<Output = ()> {
+    let from = connection.client();
     let Accepted { io, held, .. } = connection;
     // Boxed, so that its size is only needed for as long as connecting lasts.
-    let joined = Box::pin(join(Rc::clone(&context), io, head));
+    let joined = Box::pin(join(Rc::clone(&context), from, io, head));
     async move {
         let _held = held;
         let measure = context.worker.measure();
@@ -144,11 +146,16 @@ struct Joined {
 }
 
 /// Makes the upstream connection; a fault comes with how often that was tried again.
-async fn join(context: Rc<Context>, client: Io, head: Option<BytesMut>) -> Result<Joined, (Fault, u32)> {
+async fn join(
+    context: Rc<Context>,
+    from: Client,
+    client: Io,
+    head: Option<BytesMut>,
+) -> Result<Joined, (Fault, u32)> {
     let name = context.worker.measure().intern(NameKind::Operation, &[b"connection"]);
     let op = Operation { replies: Replies::Stream, ..Operation::new(name, NameId::NONE) };
     let mut tries = Tries::new();
-    let made = context.connect(&op, &mut tries).await;
+    let made = context.connect(&op, &mut tries, &from).await;
     let retries = tries.retries();
     let head = head.filter(|head| !head.is_empty());
     made.map(|(ticket, upstream)| Joined { client, head, upstream, ticket, retries })

@@ -1,9 +1,10 @@
 //! A connected socket, TCP or Unix, before any TLS.
 
+use rustix::net::{RecvFlags, recv};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected socket.
@@ -28,6 +29,31 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => socket.poll_read_ready(cx),
             Socket::Unix(socket) => socket.poll_read_ready(cx),
+        }
+    }
+
+    /// Waits until bytes have come, and looks at them without taking them. 0 is the end.
+    pub(crate) async fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.receive(bytes, RecvFlags::PEEK).await
+    }
+
+    /// Takes the next `count` bytes, which have been looked at, and at most as many as `scratch` has room for.
+    pub(crate) async fn skip(&self, scratch: &mut [u8], count: usize) -> io::Result<()> {
+        let mut left = scratch.get_mut(..count).unwrap_or_default();
+        while !left.is_empty() {
+            match self.receive(left, RecvFlags::empty()).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                taken => left = left.get_mut(taken..).unwrap_or_default(),
+            }
+        }
+        Ok(())
+    }
+
+    async fn receive(&self, bytes: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
+        let asked = Interest::READABLE;
+        match self {
+            Socket::Tcp(socket) => socket.async_io(asked, || Ok(recv(socket, &mut *bytes, flags)?.0)).await,
+            Socket::Unix(socket) => socket.async_io(asked, || Ok(recv(socket, &mut *bytes, flags)?.0)).await,
         }
     }
 

@@ -209,6 +209,7 @@ impl Worker {
                 let current = Current {
                     config: Arc::clone(&planned.config),
                     service,
+                    admission: Arc::clone(&planned.admission),
                     tls,
                     drain: Rc::new(Drain::with(&planned.company)),
                 };
@@ -217,6 +218,7 @@ impl Worker {
             Some(known) => {
                 let before = known.current.borrow().clone();
                 let mut after = before.clone();
+                after.admission = Arc::clone(&planned.admission);
                 after.tls = tls;
                 if before.config.protocol != planned.config.protocol {
                     after.service = planned.filter.service(&planned.config, self)?;

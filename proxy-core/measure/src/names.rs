@@ -124,13 +124,19 @@ families! {
     LISTENER_CONNECTIONS = Gauge "weir_listener_connections_open" ["listener"]:
         "Connections from clients that are open.";
     LISTENER_REFUSED = Counter "weir_listener_connections_refused_total" ["listener", "reason"]:
-        "Connections that were closed at once, because a limit is met.";
+        "Connections that were closed at once, by why: max_connections, max_connections_per_address, process_max_connections, source.";
+    LISTENER_DELAYED = Counter "weir_listener_connections_delayed_total" ["listener"]:
+        "Connections that were accepted later than they could have been, because of accept_rate.";
+    LISTENER_PROXY_HEADERS = Counter "weir_listener_proxy_headers_total" ["listener", "result"]:
+        "PROXY protocol headers by what they say (client, proxy, unknown), and connections closed for want of one: absent, malformed, too_long, checksum, timeout, closed.";
     LISTENER_ACCEPT_ERRORS = Counter "weir_listener_accept_errors_total" ["listener"]:
         "Times that accepting failed: no descriptors, no memory.";
     LISTENER_TLS_HANDSHAKES = Counter "weir_listener_tls_handshakes_total" ["listener", "result", "reason"] max 4096:
         "TLS handshakes with clients, by result: ok, resumed, passed (left to the server), failed (why is in reason), timeout.";
     LISTENER_PANICS = Counter "weir_listener_panics_total" ["listener"]:
         "Connections that a bug in Weir has cost.";
+    MAX_CONNECTIONS = Gauge "weir_connections_max" []:
+        "The most connections from clients that there may be: limits.max_connections, or what the limit of open files allows for.";
     WORKER_CONNECTIONS = Gauge "weir_worker_connections_open" ["worker"]:
         "Connections from clients that are open, by worker.";
     WORKER_HANDED_OVER = Counter "weir_worker_connections_handed_over_total" []:

@@ -27,33 +27,45 @@ impl Rate {
     }
 }
 
-/// What one rule remembers.
+/// A token bucket, full at first, shared by all workers: when it will be full again, the "theoretical arrival time" of the
+/// generic cell rate algorithm (ITU-T I.371).
 #[derive(Debug, Default)]
-pub(super) struct State {
-    /// When the bucket will be full again: the "theoretical arrival time" of the generic cell rate algorithm (ITU-T I.371).
-    full_at: AtomicU64,
-    /// Operations under way.
-    under_way: AtomicU32,
-}
+pub struct Bucket(AtomicU64);
 
-impl State {
-    /// Takes one from the bucket. One compare and swap, so that workers together never take more than there is.
-    pub(super) fn take(&self, rate: Rate, now: Now) -> bool {
-        let taken = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
+impl Bucket {
+    /// Takes one, if there is one. One compare and swap, so that workers together never take more than there is.
+    pub fn take(&self, rate: Rate, now: Now) -> bool {
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
             let next = full_at.max(now.0).saturating_add(rate.interval);
             (next - now.0 <= rate.depth()).then_some(next)
         });
         taken.is_ok()
     }
 
+    /// Takes the next one, whether it is there yet or not; says when it is. Whoever waits until then has it for sure.
+    pub fn book(&self, rate: Rate, now: Now) -> Now {
+        let next = |full_at: u64| full_at.max(now.0).saturating_add(rate.interval);
+        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| Some(next(full_at)));
+        let full_at = next(before.unwrap_or_default());
+        Now(full_at.saturating_sub(rate.depth()).max(now.0))
+    }
+
     /// Puts back what was taken and not used.
-    pub(super) fn give_back(&self, rate: Rate) {
-        self.full_at
+    pub fn give_back(&self, rate: Rate) {
+        self.0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
                 Some(full_at.saturating_sub(rate.interval))
             })
             .ok();
     }
+}
+
+/// What one rule remembers.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) bucket: Bucket,
+    /// Operations under way.
+    under_way: AtomicU32,
 }
 
 /// A place under a concurrency limit, given back when dropped.

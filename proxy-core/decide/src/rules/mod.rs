@@ -14,7 +14,7 @@
 pub mod limit;
 mod select;
 
-pub use limit::{Permit, Rate, States};
+pub use limit::{Bucket, Permit, Rate, States};
 pub use select::{Globs, Operations, Selector, glob};
 
 use crate::exchange::Now;
@@ -216,11 +216,11 @@ impl Rules {
         }
         for (n, rule) in self.rates(subject) {
             let Action::Rate(rate) = rule.action else { continue };
-            if !rule.state.take(rate, now) {
+            if !rule.state.bucket.take(rate, now) {
                 // The others have no reason to count what is not going to happen.
                 for (_, earlier) in self.rates(subject).take_while(|(m, _)| *m < n) {
                     if let Action::Rate(rate) = earlier.action {
-                        earlier.state.give_back(rate);
+                        earlier.state.bucket.give_back(rate);
                     }
                 }
                 return Err((n, Cause::Rate));

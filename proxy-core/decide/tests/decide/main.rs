@@ -10,6 +10,7 @@
     clippy::print_stderr
 )]
 
+mod admission;
 #[path = "../../../../codecs/tests/codecs/alloc.rs"]
 mod alloc;
 mod balance;

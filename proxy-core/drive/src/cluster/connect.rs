@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use super::shared::Shared;
+use crate::address::Client;
 use crate::filter::Alpn;
 use crate::io::Io;
 use crate::socket::Socket;
@@ -11,8 +12,11 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout_at;
+use weir_codecs::proxy_protocol::{self, Origin};
+use weir_config::ProxyVersion;
 use weir_decide::cluster::{Permit, Pick};
 use weir_decide::exchange::{Fault, Now, Phase, Reason, Side};
 
@@ -68,7 +72,7 @@ impl Drop for Slot {
 }
 
 impl Cluster {
-    /// A new connection to the picked endpoint, within the cluster's `connect_timeout` and `deadline`, whichever is earlier.
+    /// A new connection of Weir's own to the picked endpoint, within the cluster's `connect_timeout` and `deadline`, whichever is earlier.
     /// At `max_connections` it waits its turn, and asks for the oldest idle connection of any worker to be closed.
     pub async fn connect(
         &self,
@@ -76,8 +80,20 @@ impl Cluster {
         offer: Offer,
         deadline: Option<Now>,
     ) -> Result<Connected, Fault> {
+        self.connect_for(pick, offer, deadline, None).await
+    }
+
+    /// As [`Cluster::connect`], on behalf of a client, whom a `proxy_protocol` cluster is told of. Nobody else may be served over
+    /// this connection.
+    pub async fn connect_for(
+        &self,
+        pick: &Pick,
+        offer: Offer,
+        deadline: Option<Now>,
+        client: Option<&Client>,
+    ) -> Result<Connected, Fault> {
         let slot = self.slot(pick, deadline).await?;
-        self.dial(pick, slot, offer, deadline).await
+        self.dial_for(pick, slot, offer, deadline, client).await
     }
 
     /// A place for a new connection. Fails with `max_pending` when too many wait already, with `max_connections` when the
@@ -170,7 +186,8 @@ impl Cluster {
         Slot { permit: Some(permit), shared: Arc::clone(&self.shared) }
     }
 
-    /// Makes the connection that `slot` is for, within `connect_timeout` and `deadline`.
+    /// Makes the connection that `slot` is for, within `connect_timeout` and `deadline`. It is nobody's in particular: a
+    /// `proxy_protocol` cluster is told that it is Weir's own, so that clients can share it.
     pub async fn dial(
         &self,
         pick: &Pick,
@@ -178,8 +195,19 @@ impl Cluster {
         offer: Offer,
         deadline: Option<Now>,
     ) -> Result<Connected, Fault> {
+        self.dial_for(pick, slot, offer, deadline, None).await
+    }
+
+    async fn dial_for(
+        &self,
+        pick: &Pick,
+        slot: Slot,
+        offer: Offer,
+        deadline: Option<Now>,
+        client: Option<&Client>,
+    ) -> Result<Connected, Fault> {
         let limits = self.limits(deadline);
-        let made = match timeout_at(time::deadline(limits.at), self.make(pick, offer)).await {
+        let made = match timeout_at(time::deadline(limits.at), self.make(pick, offer, client)).await {
             Ok(made) => made,
             Err(_) if limits.callers => Err(Failure::new(Reason::Timeout, "the operation's time is over")),
             Err(_) => Err(Failure::new(Reason::ConnectTimeout, "not connected within connect_timeout")),
@@ -194,17 +222,31 @@ impl Cluster {
         }
     }
 
-    async fn make(&self, pick: &Pick, offer: Offer) -> Result<(Io, Option<Alpn>), Failure> {
+    async fn make(
+        &self,
+        pick: &Pick,
+        offer: Offer,
+        client: Option<&Client>,
+    ) -> Result<(Io, Option<Alpn>), Failure> {
+        let mut socket = self.reach(pick).await?;
+        let version = self.config.borrow().proxy_protocol;
+        if let Some(version) = version {
+            let told = introduce(&mut socket, version, client).await;
+            told.map_err(|error| Failure::new(Reason::ConnectFailed, error))?;
+        }
+        self.secure(pick, socket, offer).await
+    }
+
+    async fn reach(&self, pick: &Pick) -> Result<Socket, Failure> {
         if let Some(path) = weir_config::unix_path(pick.address()) {
             let socket = UnixStream::connect(path).await;
-            let socket = socket.map_err(|error| Failure::new(Reason::ConnectFailed, error))?;
-            return self.secure(pick, Socket::Unix(socket), offer).await;
+            return socket.map(Socket::Unix).map_err(|error| Failure::new(Reason::ConnectFailed, error));
         }
         let addresses = self.addresses.borrow_mut().of(&self.shared.book, pick.address());
         let mut last = Failure::new(Reason::ConnectFailed, "its name has not been resolved");
         for address in addresses.iter() {
             match connect_tcp(*address).await {
-                Ok(tcp) => return self.secure(pick, Socket::Tcp(tcp), offer).await,
+                Ok(tcp) => return Ok(Socket::Tcp(tcp)),
                 Err(error) => last = Failure::new(Reason::ConnectFailed, error),
             }
         }
@@ -268,6 +310,18 @@ impl Failure {
     fn new(reason: Reason, error: impl ToString) -> Failure {
         Failure { reason, error: error.to_string() }
     }
+}
+
+/// Says on whose behalf the connection is made, before anything else is said.
+async fn introduce(socket: &mut Socket, version: ProxyVersion, client: Option<&Client>) -> io::Result<()> {
+    let version = match version {
+        ProxyVersion::V1 => proxy_protocol::Version::V1,
+        ProxyVersion::V2 => proxy_protocol::Version::V2,
+    };
+    let origin = client.map_or(Origin::Proxy, Client::origin);
+    let mut header = Vec::with_capacity(proxy_protocol::MAX_V1);
+    proxy_protocol::encode(version, &origin, &mut header);
+    socket.write_all(&header).await
 }
 
 async fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {

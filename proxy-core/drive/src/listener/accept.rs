@@ -3,9 +3,11 @@
 use super::Listening;
 use super::sockets::Listener;
 use crate::address::Address;
+use crate::time;
 use crate::worker::Worker;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -31,6 +33,10 @@ pub(super) async fn accept(
         match accepted {
             Ok((socket, peer)) => {
                 rest = REST;
+                if !turn(&listening, peer, &mut stopped).await {
+                    listening.place(&worker, socket, peer, bound);
+                    break;
+                }
                 listening.place(&worker, socket, peer, bound);
             }
             Err(error) if is_the_connections(&error) => {}
@@ -50,6 +56,33 @@ pub(super) async fn accept(
     while let Ok((socket, peer)) = listener.accept() {
         let Ok(socket) = socket.attach() else { continue };
         listening.place(&worker, socket, peer, bound);
+    }
+}
+
+/// Waits for the turn of a connection from `peer`, where there is an `accept_rate`: what comes after it stays in the system's queue
+/// meanwhile. Says whether there are more to come; if not, this one does not wait any longer.
+async fn turn(listening: &Listening, peer: Address, stopped: &mut oneshot::Receiver<()>) -> bool {
+    let mut delayed = false;
+    loop {
+        let admission = Arc::clone(&listening.current.borrow().admission);
+        // Who is turned away for its address takes nobody's turn.
+        let turned_away = || admission.expects_header(peer).is_none() && !admission.admits(peer);
+        let Some(turns) = admission.turns.as_ref().filter(|_| !turned_away()) else { return true };
+        let now = time::now();
+        let due = turns.bucket.book(turns.rate, now);
+        // Timers tick in milliseconds.
+        if due <= now.after(Duration::from_millis(1)) {
+            return true;
+        }
+        if !std::mem::replace(&mut delayed, true) {
+            listening.shared.numbers.delayed.inc();
+        }
+        tokio::select! {
+            biased;
+            _ = &mut *stopped => return false,
+            () = listening.changed.notified() => turns.bucket.give_back(turns.rate),
+            () = tokio::time::sleep_until(time::deadline(due)) => return true,
+        }
     }
 }
 

@@ -1,11 +1,16 @@
 //! How many connections there may be, and who counts them.
 
+use super::admission::one_client;
+use crate::address::Address;
 use crate::numbers::ListenerNumbers;
 use crate::process::Process;
 use crate::tls::numbers::Handshakes;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use weir_decide::tally::{Place, Tally};
+use weir_measure::Measure;
 
 /// What all workers share of a listener.
 #[derive(Debug)]
@@ -13,14 +18,29 @@ pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) open: AtomicU32,
     pub(crate) max: AtomicU32,
+    /// Connections by client address, all of those that have one, so that a limit that comes later counts them too.
+    pub(super) addresses: Arc<Tally<u128>>,
     pub(crate) numbers: ListenerNumbers,
     pub(crate) handshakes: Handshakes,
+}
+
+impl Shared {
+    pub(crate) fn new(measure: &Arc<Measure>, config: &weir_config::Listener) -> Shared {
+        Shared {
+            name: Arc::clone(&config.name),
+            open: AtomicU32::new(0),
+            max: AtomicU32::new(config.max_connections),
+            addresses: Arc::default(),
+            numbers: ListenerNumbers::new(measure, &config.name),
+            handshakes: Handshakes::new(measure, &config.name),
+        }
+    }
 }
 
 /// Keeps a connection counted, in its listener, its worker and the process: until both the service's future has ended and
 /// whoever else was given a clone has dropped it.
 #[derive(Debug, Clone)]
-pub struct Held(#[expect(dead_code, reason = "held, not read")] pub(super) Rc<Counted>);
+pub struct Held(pub(super) Rc<Counted>);
 
 /// One connection in the counts.
 #[derive(Debug)]
@@ -28,6 +48,8 @@ pub(super) struct Counted {
     process: Arc<Process>,
     listener: Arc<Shared>,
     worker: usize,
+    /// Its place among the connections of its client.
+    client: RefCell<Option<Place<u128>>>,
 }
 
 impl Counted {
@@ -44,7 +66,20 @@ impl Counted {
         }
         listener.numbers.open.add(1);
         process.add(worker);
-        Some(Counted { process: Arc::clone(process), listener: Arc::clone(listener), worker })
+        let (process, listener) = (Arc::clone(process), Arc::clone(listener));
+        Some(Counted { process, listener, worker, client: RefCell::default() })
+    }
+
+    /// Counts it among the connections of `client`, if `limit` has room for it.
+    pub(super) fn belongs_to(&self, client: Address, limit: Option<u32>) -> bool {
+        let Some(address) = client.ip() else { return true };
+        let place = self.listener.addresses.enter(one_client(address.ip()), limit);
+        if place.is_none() {
+            self.listener.numbers.refused_address.inc();
+            return false;
+        }
+        self.client.replace(place);
+        true
     }
 
     /// The connection goes to another worker.

@@ -16,12 +16,15 @@
 //! ([`crate::server::doors`]). What comes through one is served like anything else; `Accepted::local` tells them apart.
 
 mod accept;
+mod admission;
+mod header;
 mod limits;
 mod place;
 mod secure;
 mod sockets;
 pub(crate) mod unix;
 
+pub(crate) use admission::Admission;
 pub use limits::Held;
 pub(crate) use limits::Shared;
 pub(crate) use place::Handed;
@@ -36,7 +39,7 @@ use crate::worker::Worker;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// A listener on one worker.
 pub(crate) struct Listening {
@@ -44,6 +47,8 @@ pub(crate) struct Listening {
     pub(crate) current: RefCell<Current>,
     /// One per address: the listener's own, and its doors.
     accepting: RefCell<Vec<Accepting>>,
+    /// The settings may be others than those that somebody waits by.
+    changed: Notify,
 }
 
 /// What a reload replaces.
@@ -51,6 +56,7 @@ pub(crate) struct Listening {
 pub(crate) struct Current {
     pub(crate) config: Arc<weir_config::Listener>,
     pub(crate) service: Rc<dyn Service>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) tls: Option<Tls>,
     /// Of the connections of this service.
     pub(crate) drain: Rc<Drain>,
@@ -78,6 +84,7 @@ impl Listening {
             shared: Arc::clone(shared),
             current: RefCell::new(current),
             accepting: RefCell::default(),
+            changed: Notify::new(),
         })
     }
 
@@ -88,6 +95,7 @@ impl Listening {
         sockets: &[&Arc<Sockets>],
         moved: impl Fn(&Arc<Sockets>) -> bool,
     ) {
+        self.changed.notify_waiters();
         let mut accepting = self.accepting.borrow_mut();
         // Those that go accept what is queued first: see `accept`.
         accepting.retain(|now| {

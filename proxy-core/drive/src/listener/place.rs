@@ -1,8 +1,9 @@
 //! Which worker serves a connection, and how it comes to the listener's service.
 
-use super::Listening;
+use super::admission::Admission;
 use super::limits::{Counted, Held, Shared, enter};
-use super::secure::{Secured, agreed, secure};
+use super::secure::{Secured, Tls, agreed, secure};
+use super::{Listening, header};
 use crate::address::Address;
 use crate::drain::Drain;
 use crate::filter::Accepted;
@@ -13,6 +14,8 @@ use crate::worker::Worker;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use weir_measure::Measure;
 
 /// The most connections on their way to one worker from others; whoever accepts more serves them itself.
 pub const MAX_HANDED: u32 = 256;
@@ -43,9 +46,19 @@ impl Listening {
     pub(super) fn place(self: &Rc<Self>, worker: &Rc<Worker>, socket: Socket, peer: Address, bound: Address) {
         let local = local(&socket, bound);
         self.shared.numbers.accepted.inc();
+        let admission = Arc::clone(&self.current.borrow().admission);
+        // Whose connection it is may only be known with a header.
+        let known = admission.expects_header(peer).is_none();
+        if known && !admission.admits(peer) {
+            self.shared.numbers.refused_source.inc();
+            return;
+        }
         let process = worker.process();
         let target = process.least_loaded(worker.index());
         let Some(mut counted) = Counted::take(process, &self.shared, worker.index()) else { return };
+        if known && !counted.belongs_to(peer, admission.per_address) {
+            return;
+        }
         if target != worker.index()
             && let Some(other) = process.peer(target)
             && enter(&other.handed, &AtomicU32::new(MAX_HANDED))
@@ -82,35 +95,72 @@ impl Listening {
         let shared = Arc::clone(&self.shared);
         let guard = Guard { shared: Arc::clone(&shared), drain: Rc::clone(&drain), _held: held.clone() };
         let drained = Rc::clone(&drain);
-        let Some(tls) = current.tls.clone() else {
-            let io = socket.into();
-            let serving = service.serve(Accepted { io, peer, local, alpn: None, sni: None, drain, held });
-            let task = worker.spawn(async move {
+        let header = current.admission.expects_header(peer);
+        let served = move |io, (peer, destination), held| {
+            let (alpn, sni) = agreed(&io);
+            Accepted { io, peer, local, destination, alpn, sni, drain, held }
+        };
+        let task = if header.is_none() && current.tls.is_none() {
+            let serving = service.serve(served(socket.into(), (peer, local), held));
+            worker.spawn(async move {
                 serving.await;
                 drop(guard);
-            });
-            drained.enter(task.abort_handle());
-            return;
+            })
+        } else {
+            let (admission, tls) = (Arc::clone(&current.admission), current.tls.clone());
+            let measure = Arc::clone(&worker.process().measure);
+            let before = Before { shared, admission, header, tls, measure };
+            worker.spawn(async move {
+                // Boxed, so that its size is only needed for as long as it lasts.
+                match Box::pin(before.pass(socket, (peer, local), &held)).await {
+                    Some((Secured::Terminated(io), ends)) => service.serve(served(io, ends, held)).await,
+                    Some((Secured::Passed { context, socket, head }, ends)) => {
+                        let passed = served(socket.into(), ends, held);
+                        Box::pin(relay::serve_from(context, passed, Some(head))).await;
+                    }
+                    None => {}
+                }
+                drop(guard);
+            })
         };
-        let task = worker.spawn(async move {
-            // Boxed, so that its size is only needed for as long as the handshake lasts.
-            match Box::pin(secure(&shared, &tls, socket, peer)).await {
-                Some(Secured::Terminated(io)) => {
-                    drop(tls);
-                    let (alpn, sni) = agreed(&io);
-                    service.serve(Accepted { io, peer, local, alpn, sni, drain, held }).await;
-                }
-                Some(Secured::Passed { context, socket, head }) => {
-                    drop(tls);
-                    let io = socket.into();
-                    let passed = Accepted { io, peer, local, alpn: None, sni: None, drain, held };
-                    Box::pin(relay::serve_from(context, passed, Some(head))).await;
-                }
-                None => {}
-            }
-            drop(guard);
-        });
         drained.enter(task.abort_handle());
+    }
+}
+
+/// What comes before the service sees a connection.
+struct Before {
+    shared: Arc<Shared>,
+    admission: Arc<Admission>,
+    /// A header of the PROXY protocol has to come within this time.
+    header: Option<Duration>,
+    tls: Option<Tls>,
+    measure: Arc<Measure>,
+}
+
+impl Before {
+    /// Passes a connection on with who the client is and where it connected to. `None`: it has failed or is refused; counted.
+    async fn pass(
+        self,
+        socket: Socket,
+        ends: (Address, Address),
+        held: &Held,
+    ) -> Option<(Secured, (Address, Address))> {
+        let ends = match self.header {
+            None => ends,
+            Some(timeout) => {
+                let ends = header::read(&self.shared, &self.measure, &socket, ends, timeout).await?;
+                if !self.admission.admits(ends.0) {
+                    self.shared.numbers.refused_source.inc();
+                    return None;
+                }
+                held.0.belongs_to(ends.0, self.admission.per_address).then_some(ends)?
+            }
+        };
+        let secured = match &self.tls {
+            None => Secured::Terminated(socket.into()),
+            Some(tls) => secure(&self.shared, tls, socket, ends.0).await?,
+        };
+        Some((secured, ends))
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Tls {
 
 /// What became of a connection.
 pub(super) enum Secured {
-    /// Weir terminates it.
+    /// Weir terminates it, or there is none.
     Terminated(Io),
     /// It is passed on.
     Passed {

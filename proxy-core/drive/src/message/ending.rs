@@ -126,7 +126,7 @@ impl<P: Protocol> Exchange<P> {
     pub(super) fn unreachable(&mut self, fault: Fault) {
         self.to_upstream.clear();
         if self.opaque.is_some() {
-            tracing::debug!(peer = %self.peer, %fault, "no connection for bytes that are no message");
+            tracing::debug!(peer = %self.from.address, %fault, "no connection for bytes that are no message");
             self.state = State::Closing;
             return;
         }
@@ -176,7 +176,7 @@ impl<P: Protocol> Exchange<P> {
         let labels = [&*context.listener, P::NAME, side.label(), malformed.label()];
         context.worker.measure().measure().counter(&names::MALFORMED, &labels).inc();
         tracing::info!(
-            listener = %context.listener, peer = %self.peer, side = side.label(), %malformed,
+            listener = %context.listener, peer = %self.from.address, side = side.label(), %malformed,
             "bytes came that are no message"
         );
     }
@@ -260,7 +260,7 @@ impl<P: Protocol> Exchange<P> {
         }
         self.count_all();
         if let Some(reason) = idle_end {
-            tracing::debug!(peer = %self.peer, reason = reason.label(), "the client went before its last answer");
+            tracing::debug!(peer = %self.from.address, reason = reason.label(), "the client went before its last answer");
             return;
         }
         if self.state == State::Closing {

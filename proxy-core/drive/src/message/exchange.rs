@@ -7,7 +7,7 @@ use super::queue::{Incoming, Outgoing, Read};
 use super::replies::Outbound;
 use super::requests::Inbound;
 use super::{MAX_PENDING, Made};
-use crate::address::Address;
+use crate::address::{Address, Client};
 use crate::cluster::{Connected, Slot};
 use crate::context::Context;
 use crate::drain::Drain;
@@ -33,7 +33,7 @@ pub(crate) enum Event {
 pub(crate) struct Exchange<P: Protocol> {
     pub(super) protocol: Rc<P>,
     pub(super) context: Rc<Context>,
-    pub(super) peer: Address,
+    pub(super) from: Client,
     pub(super) session: P::Session,
     pub(super) requests: P::Request,
     pub(super) replies: P::Reply,
@@ -107,7 +107,7 @@ impl<P: Protocol> Exchange<P> {
         protocol: Rc<P>,
         context: Rc<Context>,
         client: Io,
-        (peer, local): (Address, Address),
+        (from, local): (Client, Address),
     ) -> Exchange<P> {
         let (mut session, requests, replies) = protocol.session();
         if let Some(local) = local.ip() {
@@ -118,7 +118,7 @@ impl<P: Protocol> Exchange<P> {
             idle: Idle::new(context.idle_timeout, now),
             protocol,
             context,
-            peer,
+            from,
             session,
             requests,
             replies,

@@ -85,8 +85,9 @@ pub fn serve<P: Protocol>(
     context: Rc<Context>,
     connection: Accepted,
 ) -> impl Future<Output = ()> {
-    let Accepted { io, peer, local, drain, held, .. } = connection;
-    let mut exchange = Exchange::new(protocol, context, io, (peer, local));
+    let client = connection.client();
+    let Accepted { io, local, drain, held, .. } = connection;
+    let mut exchange = Exchange::new(protocol, context, io, (client, local));
     async move {
         let _held = held;
         let mut draining = pin!(drain.wait());
@@ -125,8 +126,9 @@ async fn connect<P: Protocol>(exchange: &mut Exchange<P>) -> Option<Made> {
         op.affinity = pinned.map_or(Affinity::Any, Affinity::Endpoint);
     }
     let mut tries = Tries::new();
+    let client = exchange.from;
     let result = {
-        let mut connecting = pin!(context.connect(&op, &mut tries));
+        let mut connecting = pin!(context.connect(&op, &mut tries, &client));
         poll_fn(|cx| {
             if let Poll::Ready(made) = connecting.as_mut().poll(cx) {
                 return Poll::Ready(Some(made));

@@ -1,5 +1,6 @@
 //! The process: starts the workers, keeps the sockets, applies reloads to all workers or to none, drains.
 
+mod descriptors;
 pub mod doors;
 pub(crate) mod plan;
 mod renew;
@@ -191,13 +192,18 @@ impl Server {
         filters: &'static [&'static dyn Filter],
         measure: &Arc<Measure>,
     ) -> Result<Server, StartError> {
-        raise_open_files();
+        let descriptors = descriptors::raise();
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = config.workers.map_or_else(cores, NonZeroUsize::get);
         let (plan, _) = plan::plan(&config, None, filters, measure, workers)?;
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
         let (asks, fronts) = mpsc::unbounded_channel();
-        let process = Process::new(Arc::clone(measure), senders, config.limits.max_connections, asks);
+        let connections = descriptors::connections(
+            config.limits.max_connections,
+            descriptors,
+            plan.listeners.len() * workers,
+        );
+        let process = Process::new(Arc::clone(measure), senders, connections, asks);
         let process = Arc::new(process);
         let mut ends = Vec::new();
         for (index, control) in receivers.into_iter().enumerate() {
@@ -461,18 +467,6 @@ fn set_modes(plan: &Plan) {
         {
             tracing::warn!(listener = %listener.name, %error, "the mode of its socket could not be changed");
         }
-    }
-}
-
-/// Raises the soft limit of open files to the hard one: the soft one is often 1024, two descriptors of which a proxied
-/// connection needs.
-fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
-    {
-        tracing::warn!(%error, limit = limit.current, "the limit of open files could not be raised");
     }
 }
 

@@ -8,13 +8,10 @@ use crate::cluster::shared as cluster;
 use crate::drain::Company;
 use crate::filter::BuildError;
 use crate::listener;
-use crate::numbers::ListenerNumbers;
 use crate::tls::client::ClientTls;
-use crate::tls::numbers::Handshakes;
 use crate::tls::server::ServerTls;
 use hashbrown::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use weir_config::Config;
 use weir_measure::Measure;
 
@@ -52,6 +49,7 @@ pub(crate) struct Planned {
     pub(crate) sockets: Arc<listener::Sockets>,
     /// Further addresses, which the filter asked for.
     pub(crate) doors: Vec<Arc<listener::Sockets>>,
+    pub(crate) admission: Arc<listener::Admission>,
     pub(crate) tls: Option<Arc<ServerTls>>,
     /// Of the connections that are served alike.
     pub(crate) company: Arc<Company>,
@@ -140,18 +138,12 @@ fn listener_of(
                 error,
             })?;
             let shared = known.map(|known| Arc::clone(&known.shared));
-            let shared = shared.unwrap_or_else(|| {
-                Arc::new(listener::Shared {
-                    name: Arc::clone(&config.name),
-                    open: AtomicU32::new(0),
-                    max: AtomicU32::new(config.max_connections),
-                    numbers: ListenerNumbers::new(measure, &config.name),
-                    handshakes: Handshakes::new(measure, &config.name),
-                })
-            });
+            let shared = shared.unwrap_or_else(|| Arc::new(listener::Shared::new(measure, config)));
             (Arc::new(sockets), shared)
         }
     };
+    let before = known.map(|known| (&known.config.admission, &*known.admission));
+    let admission = listener::Admission::new(&config.admission, before);
     let host = |bind: &weir_config::Bind| bind.ip().map(|address| address.ip());
     let doors = known.filter(|known| {
         known.config.protocol == config.protocol && host(&known.config.bind) == host(&config.bind)
@@ -159,7 +151,7 @@ fn listener_of(
     let doors = doors.map(|known| known.doors.clone()).unwrap_or_default();
     let company = known.filter(|known| known.config.protocol == config.protocol);
     let company = company.map(|known| Arc::clone(&known.company)).unwrap_or_default();
-    Ok(Planned { config: Arc::clone(config), filter, shared, sockets, doors, tls, company })
+    Ok(Planned { config: Arc::clone(config), filter, shared, sockets, doors, admission, tls, company })
 }
 
 /// What can be told of `config` without listening: what the operator should know of it, or everything that is wrong.

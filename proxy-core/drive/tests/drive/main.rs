@@ -3,6 +3,7 @@
 //! Each test starts a whole [`Server`](weir_drive::Server) from a configuration and plays client and upstream itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod admission;
 mod certificates;
 mod cluster;
 mod house;

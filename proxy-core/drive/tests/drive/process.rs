@@ -365,6 +365,9 @@ async fn services_are_reloaded_all_or_none_and_a_lost_worker_is_told() {
 async fn running_short() {
     let upstream = std::env::var("UPSTREAM").unwrap();
     let house = House::start(&two(upstream.parse().unwrap(), &[("raw", "127.0.0.1:0")])).await;
+    // What was set aside for upstream connections, something else has taken.
+    let mut others: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    others.truncate(others.len() - 12);
     println!("\nlistening {}", house.address("raw"));
     assert!(until(|| house.number("weir_listener_accept_errors_total", &[]) >= 2.0).await);
     println!("\nshort");

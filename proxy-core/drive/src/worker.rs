@@ -274,7 +274,7 @@ impl Worker {
             cluster.tick(now);
         }
         self.cut_off(now);
-        self.retired.borrow_mut().retain(|listening| listening.shared.open.load(Ordering::Relaxed) > 0);
+        self.retired.borrow_mut().retain(|listening| !listening.shared.is_over());
         self.ticks.set(self.ticks.get().wrapping_add(1));
         // The clusters' events are the process's, so one worker tells of them.
         if self.index == 0 && self.ticks.get().is_multiple_of(TICKS_PER_TELLING) {

@@ -17,6 +17,8 @@ use weir_measure::Measure;
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) open: AtomicU32,
+    /// Sockets that workers still accept from.
+    accepting: AtomicU32,
     pub(crate) max: AtomicU32,
     /// Connections by client address, all of those that have one, so that a limit that comes later counts them too.
     pub(super) addresses: Arc<Tally<u128>>,
@@ -29,11 +31,37 @@ impl Shared {
         Shared {
             name: Arc::clone(&config.name),
             open: AtomicU32::new(0),
+            accepting: AtomicU32::new(0),
             max: AtomicU32::new(config.max_connections),
             addresses: Arc::default(),
             numbers: ListenerNumbers::new(measure, &config.name),
             handshakes: Handshakes::new(measure, &config.name),
         }
+    }
+}
+
+impl Shared {
+    /// Whether no connection is left, and none can come any more from any worker.
+    pub(crate) fn is_over(&self) -> bool {
+        // In this order: what was accepted last is counted before its worker ceases to accept.
+        self.accepting.load(Ordering::Acquire) == 0 && self.open.load(Ordering::Acquire) == 0
+    }
+}
+
+/// One worker accepts from one socket, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Accepts(Arc<Shared>);
+
+impl Accepts {
+    pub(super) fn new(shared: &Arc<Shared>) -> Accepts {
+        shared.accepting.fetch_add(1, Ordering::AcqRel);
+        Accepts(Arc::clone(shared))
+    }
+}
+
+impl Drop for Accepts {
+    fn drop(&mut self) {
+        self.0.accepting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -125,7 +125,12 @@ impl Listening {
         };
         let (stop, stopped) = oneshot::channel();
         let bound = sockets.local.ip().map_or(Address::Unix, Address::Ip);
+        let accepts = limits::Accepts::new(&self.shared);
         let accepting = accept::accept(Rc::clone(self), Rc::clone(worker), listener, bound, stopped);
+        let accepting = async move {
+            accepting.await;
+            drop(accepts);
+        };
         let task = tokio::task::spawn_local(accepting);
         Some(Accepting { sockets: Arc::clone(sockets), _stop: stop, task })
     }

@@ -114,6 +114,10 @@ pub struct Reply {
     pub cancellations: Vec<EntryError>,
     /// `ThrottlingReasons`, at most [`MAX_THROTTLES`].
     pub throttles: Vec<Throttle>,
+    /// Failed statements and cancellation reasons that there was no room for.
+    pub more_errors: u32,
+    /// `ThrottlingReasons` that there was no room for.
+    pub more_throttles: u32,
     /// Keys and items not processed, over all tables, those without a readable name included.
     pub unprocessed: u32,
     /// Failed statements, those beyond the cap included.
@@ -133,6 +137,8 @@ impl Reply {
             entry_errors: Vec::new(),
             cancellations: Vec::new(),
             throttles: Vec::new(),
+            more_errors: 0,
+            more_throttles: 0,
             unprocessed: 0,
             failed_entries: 0,
             count: None,
@@ -384,15 +390,19 @@ impl Walk {
                             name,
                             table: self.table,
                         });
+                    } else {
+                        self.found.more_errors = self.found.more_errors.saturating_add(1);
                     }
                 }
                 self.position = self.position.saturating_add(1);
             }
             Level::Cancellation => {
-                if let Some(name) = self.entry
-                    && self.found.cancellations.len() < MAX_ENTRY_ERRORS
-                {
-                    self.found.cancellations.push(EntryError { item: self.position, name, table: None });
+                match self.entry {
+                    Some(name) if self.found.cancellations.len() < MAX_ENTRY_ERRORS => {
+                        self.found.cancellations.push(EntryError { item: self.position, name, table: None });
+                    }
+                    Some(_) => self.found.more_errors = self.found.more_errors.saturating_add(1),
+                    None => {}
                 }
                 self.position = self.position.saturating_add(1);
             }
@@ -407,6 +417,7 @@ impl Walk {
             Level::Throttle if self.found.throttles.len() < MAX_THROTTLES => {
                 self.found.throttles.push(Throttle { reason: self.reason, table: self.table });
             }
+            Level::Throttle => self.found.more_throttles = self.found.more_throttles.saturating_add(1),
             _ => {}
         }
     }

@@ -99,6 +99,14 @@ impl Numbers {
             let labels = [&*self.listener, table, operation, entry.name.as_str()];
             self.measure.counter(&DYNAMODB_ITEM_ERRORS, &labels).inc();
         }
+        if reply.more_errors > 0 {
+            let labels = [&*self.listener, OTHER, operation, OTHER];
+            self.measure.counter(&DYNAMODB_ITEM_ERRORS, &labels).add(reply.more_errors.into());
+        }
+        if reply.more_throttles > 0 {
+            let labels = [&*self.listener, OTHER, OTHER, OTHER, OTHER];
+            self.measure.counter(&DYNAMODB_THROTTLES, &labels).add(reply.more_throttles.into());
+        }
         for throttle in &reply.throttles {
             let found = throttle.table.and_then(|table| reply.tables.get(table.into()));
             let table = found.map_or(OTHER, |found| found.table);

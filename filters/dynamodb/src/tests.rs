@@ -4,11 +4,11 @@ use super::*;
 use std::collections::HashMap;
 use weir_decide::exchange::{Class, Fault, Now, Outcome, Phase, Reason, RetryOn, Side};
 use weir_http::{AtHead, End, Fields, Refusal};
-use weir_measure::Limits;
 use weir_measure::names::{
     DYNAMODB_ITEM_ERRORS, DYNAMODB_OPAQUE, DYNAMODB_TABLE_OPERATIONS, DYNAMODB_THROTTLES,
     DYNAMODB_UNPROCESSED, Family,
 };
+use weir_measure::{Limits, OTHER};
 
 /// Interns without a cap, and shows the names.
 #[derive(Default)]
@@ -353,6 +353,31 @@ fn failed_items_and_throttles_are_counted() {
     assert_eq!(outcome.result, "throttled");
     let labels = ["tables", "orders", "ByDay", "read", "key_range_throughput"];
     assert_eq!(stage.counter(&DYNAMODB_THROTTLES, &labels), 1);
+}
+
+#[test]
+fn what_a_reply_has_too_many_of_is_counted_as_other() {
+    let mut stage = Stage::new();
+    let mut call = stage.sent("TransactWriteItems", &[], br#"{"TransactItems":[]}"#);
+    let cancelled = vec![r#"{"Code":"ConditionalCheckFailed"}"#; 103].join(",");
+    let reply =
+        format!(r#"{{"__type":"x#TransactionCanceledException","CancellationReasons":[{cancelled}]}}"#);
+    stage.replied(&mut call, 400, &[], reply.as_bytes());
+    let known = ["tables", OTHER, "TransactWriteItems", "ConditionalCheckFailedException"];
+    assert_eq!(stage.counter(&DYNAMODB_ITEM_ERRORS, &known), 100);
+    assert_eq!(stage.counter(&DYNAMODB_ITEM_ERRORS, &["tables", OTHER, "TransactWriteItems", OTHER]), 3);
+
+    let mut call = stage.sent("Query", &[], br#"{"TableName":"orders"}"#);
+    let reason =
+        r#"{"reason":"TableReadKeyRangeThroughputExceeded","resource":"arn:aws:dynamodb:x:1:table/orders"}"#;
+    let reasons = vec![reason; 18].join(",");
+    let reply = format!(r#"{{"__type":"x#ThrottlingException","ThrottlingReasons":[{reasons}]}}"#);
+    stage.replied(&mut call, 400, &[], reply.as_bytes());
+    assert_eq!(
+        stage.counter(&DYNAMODB_THROTTLES, &["tables", "orders", "", "read", "key_range_throughput"]),
+        16
+    );
+    assert_eq!(stage.counter(&DYNAMODB_THROTTLES, &["tables", OTHER, OTHER, OTHER, OTHER]), 2);
 }
 
 #[test]

@@ -69,6 +69,8 @@ pub struct Numbers {
     listener: Arc<str>,
     /// Requests whose body was too large to be kept for another try.
     pub replay_exceeded: Counter,
+    /// Replies that were held to be judged, and went on because they grew too large for that.
+    pub outgrown: Counter,
     /// Client connections ended for resetting too many streams, or for other floods.
     pub floods: Counter,
     /// Tries that found the server's connection closed before it had seen the request, and went on another.
@@ -81,6 +83,7 @@ impl Numbers {
             measure: Arc::clone(measure),
             listener: Arc::clone(listener),
             replay_exceeded: measure.counter(&names::HTTP_REPLAY_EXCEEDED, &[listener]),
+            outgrown: measure.counter(&names::CAPS_MET, &["held_reply"]),
             floods: measure.counter(&names::HTTP_FLOODS, &[listener]),
             stale: measure.counter(&names::HTTP_STALE_CONNECTIONS, &[listener]),
         }

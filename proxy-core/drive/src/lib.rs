@@ -21,7 +21,7 @@
 //! # Caps
 //! | what | cap | when it is met |
 //! |---|---|---|
-//! | connections of a listener | `max_connections` | closed at once, `weir_listener_refused_total{reason="max_connections"}` |
+//! | connections of a listener | `max_connections` | closed at once, `weir_listener_connections_refused_total{reason="max_connections"}` |
 //! | connections to a cluster | `circuit_breaker.max_connections` | the oldest idle one makes room, else the operation waits |
 //! | who waits for a connection | `circuit_breaker.max_pending` | refused with `max_pending` |
 //! | spare read buffers of a worker | [`buffers::MAX_SPARE`] × [`buffers::BUFFER_SIZE`] | freed |

@@ -50,6 +50,8 @@ pub struct ProcessNumbers {
     pub worker_connections: Vec<Gauge>,
     /// Connections that one worker handed to another.
     pub handed_over: Counter,
+    /// Connections that were not handed over because too many were on their way already.
+    pub not_handed_over: Counter,
     /// Workers that have ended by a bug.
     pub workers_lost: Counter,
 }
@@ -62,6 +64,7 @@ impl ProcessNumbers {
                 .map(|index| measure.gauge(&names::WORKER_CONNECTIONS, &[&index.to_string()]))
                 .collect(),
             handed_over: measure.counter(&names::WORKER_HANDED_OVER, &[]),
+            not_handed_over: measure.counter(&names::CAPS_MET, &["handed_over"]),
             workers_lost: measure.counter(&names::WORKERS_LOST, &[]),
         }
     }
@@ -76,6 +79,10 @@ pub struct ClusterNumbers {
     pub unresolved: Counter,
     /// Idle connections closed to make room for another.
     pub evicted: Counter,
+    /// Idle connections that were closed because a pool had too many to one endpoint.
+    pub surplus: Counter,
+    /// Answers with more addresses than are taken.
+    pub addresses: Counter,
 }
 
 impl ClusterNumbers {
@@ -86,6 +93,8 @@ impl ClusterNumbers {
             resolved: resolutions("ok"),
             unresolved: resolutions("failed"),
             evicted: measure.counter(&names::CLUSTER_EVICTED, &[cluster]),
+            surplus: measure.counter(&names::CAPS_MET, &["idle_connections"]),
+            addresses: measure.counter(&names::CAPS_MET, &["dns_addresses"]),
         }
     }
 }

@@ -97,6 +97,9 @@ impl<C: Reusable + 'static> Pool<C> {
             list.push_back((now, connection));
             if list.len() > MAX_IDLE { list.pop_front() } else { None }
         };
+        if surplus.is_some() {
+            self.cluster.numbers().surplus.inc();
+        }
         drop(surplus);
         self.cluster.idled(now);
     }

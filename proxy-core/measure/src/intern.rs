@@ -5,10 +5,11 @@ use crate::Limits;
 use crate::capped::{Capped, lock};
 use hashbrown::HashMap;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use weir_decide::exchange::{NameId, NameKind};
 
-/// The longest name in bytes; a longer one is cut here and ends in `…`.
+/// The longest name in bytes; a longer one is cut here and ends in `…`, and `weir_caps_met_total{cap="name_length"}` moves.
 pub const MAX_NAME: usize = 256;
 
 /// How everything beyond a cap is shown.
@@ -39,6 +40,8 @@ pub(crate) struct Interner {
     kinds: [Capped<Box<[u8]>, NameId>; KINDS.len()],
     /// By id. Two ids may show the same text; whoever writes merges them.
     texts: Mutex<Vec<Arc<str>>>,
+    /// Names that were cut, each time.
+    cut: AtomicU64,
 }
 
 impl Interner {
@@ -46,6 +49,7 @@ impl Interner {
         Interner {
             kinds: KINDS.map(|(kind, _)| Capped::new(limits.names(kind))),
             texts: Mutex::new(vec![Arc::from(""), Arc::from(OTHER)]),
+            cut: AtomicU64::new(0),
         }
     }
 
@@ -65,6 +69,11 @@ impl Interner {
             texts.push(printable(raw));
             (raw.into(), id)
         })
+    }
+
+    /// How often a name was cut.
+    pub(crate) fn cut(&self) -> u64 {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// Brings `known`, a copy of the texts by id, up to date. Holds the lock for as long as copying what is new takes.
@@ -88,7 +97,12 @@ impl Cache {
         let raw = match parts {
             [] => return Some(NameId::NONE),
             [one] if one.len() <= MAX_NAME => *one,
-            many => bounded(many, scratch),
+            many => {
+                if many.iter().map(|part| part.len()).sum::<usize>() > MAX_NAME {
+                    all.cut.fetch_add(1, Ordering::Relaxed);
+                }
+                bounded(many, scratch)
+            }
         };
         if raw.is_empty() {
             return Some(NameId::NONE);

@@ -316,6 +316,8 @@ families! {
         "Threads.";
 
     // The caps of the numbers themselves.
+    CAPS_MET = Counter "weir_caps_met_total" ["cap"]:
+        "Times that a cap of Weir's own was met which no setting moves: handed_over (a connection stayed with the worker that accepted it), idle_connections (of one pool and endpoint; the oldest was closed), dns_addresses (of one answer; the others were left out), held_reply (it went on before it was known whether to try again), name_length (a name was cut).";
     INTERNER_OVERFLOW = Counter "weir_interner_overflow_total" ["kind"]:
         "Names that were counted as `_other` because the cap of their kind is met.";
     ROWS_OVERFLOW = Counter "weir_rows_overflow_total" ["table"]:

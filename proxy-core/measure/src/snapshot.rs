@@ -142,6 +142,7 @@ impl Snapshot {
         let mut samples = Samples::default();
         samples.add(&names::WORKERS, &[], shards.len() as u64);
         samples.add(&names::ROWS_OVERFLOW, &["places"], measure.places_beyond.value());
+        samples.add(&names::CAPS_MET, &["name_length"], measure.interner.cut());
         for (listener, ledger) in measure.ledgers() {
             ledger.write(&listener, &mut samples);
         }

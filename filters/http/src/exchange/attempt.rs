@@ -23,7 +23,8 @@ use weir_drive::time;
 /// The most informational replies to one request; a server that sends more is broken.
 const MAX_INTERIM: u32 = 32;
 
-/// The most of a reply that is held back, whatever a dialect asks for.
+/// The most of a reply that is held back, whatever a dialect asks for; beyond it the reply goes on, and
+/// `weir_caps_met_total{cap="held_reply"}` moves.
 const MAX_HOLD: usize = 64 * 1024;
 
 /// What comes after a try.
@@ -192,7 +193,10 @@ impl Flow {
         }
         match self.down.poll(cx, u, d, self.hold.as_mut(), attempt.watcher) {
             Poll::Ready(Ok(Down::End(trailers))) => Poll::Ready(Event::End(trailers)),
-            Poll::Ready(Ok(Down::Outgrown)) => Poll::Ready(Event::Outgrown),
+            Poll::Ready(Ok(Down::Outgrown)) => {
+                attempt.site.numbers.outgrown.inc();
+                Poll::Ready(Event::Outgrown)
+            }
             Poll::Ready(Err(Stuck::From(broken))) => Poll::Ready(Event::Server(broken)),
             Poll::Ready(Err(Stuck::To(broken))) => Poll::Ready(Event::Client(broken)),
             Poll::Pending => self.poll_time(cx, timer, attempt),

@@ -301,6 +301,7 @@ pub async fn origin(version: Version) -> SocketAddr {
     address
 }
 
+#[allow(clippy::too_many_lines, reason = "a table of scripted replies")]
 async fn h1_origin(mut stream: TcpStream) {
     let mut buf = BytesMut::new();
     loop {

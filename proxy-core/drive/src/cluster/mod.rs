@@ -62,6 +62,10 @@ impl Cluster {
         Arc::clone(&self.config.borrow())
     }
 
+    pub(crate) fn numbers(&self) -> &crate::numbers::ClusterNumbers {
+        self.shared.numbers()
+    }
+
     /// Takes over what the server has put into the shared part.
     pub(crate) fn refresh(&self) {
         let current = self.shared.current();

@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use weir_config::Source;
 use weir_decide::cluster::EndpointSpec;
 
-/// The most addresses taken from one answer.
+/// The most addresses taken from one answer; of a longer one the rest is left out, and `weir_caps_met_total{cap="dns_addresses"}`
+/// moves.
 const MAX_ADDRESSES: usize = 256;
 /// How many names are asked for at a time; a resolver that hangs blocks this many threads and nothing else.
 const PARALLEL: usize = 8;
@@ -184,7 +185,11 @@ async fn look_up(shared: &Shared, host: &str, port: u16) -> Option<Vec<SocketAdd
     let cluster = shared.decide.name();
     let failure = match tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, port))).await {
         Ok(Ok(found)) => {
-            let mut found: Vec<_> = found.take(MAX_ADDRESSES).collect();
+            let mut found: Vec<_> = found.take(MAX_ADDRESSES + 1).collect();
+            if found.len() > MAX_ADDRESSES {
+                shared.numbers().addresses.inc();
+                found.truncate(MAX_ADDRESSES);
+            }
             let mut seen = hashbrown::HashSet::new();
             found.retain(|address| seen.insert(*address));
             if !found.is_empty() {

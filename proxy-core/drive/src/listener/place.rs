@@ -59,9 +59,13 @@ impl Listening {
         if known && !counted.belongs_to(peer, admission.per_address) {
             return;
         }
-        if target != worker.index()
-            && let Some(other) = process.peer(target)
-            && enter(&other.handed, &AtomicU32::new(MAX_HANDED))
+        let other = process.peer(target).filter(|_| target != worker.index());
+        let room = other.is_some_and(|other| enter(&other.handed, &AtomicU32::new(MAX_HANDED)));
+        if other.is_some() && !room {
+            process.numbers.not_handed_over.inc();
+        }
+        if let Some(other) = other
+            && room
         {
             let socket = match socket.detach() {
                 Ok(socket) => socket,

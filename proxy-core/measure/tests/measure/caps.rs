@@ -118,3 +118,15 @@ fn a_worker_that_comes_late_may_use_what_others_know() {
     assert_eq!(parsed.sum("weir_application_operations_total", &[("application", "get")]), 3.0);
     assert_eq!(parsed.sum("weir_rows_overflow_total", &[]), 0.0);
 }
+
+#[test]
+fn a_name_that_is_cut_is_counted() {
+    let measure = Measure::new(Limits::default());
+    let local = measure.local();
+    let cut = || Exposition::parse(&text(&measure)).sum("weir_caps_met_total", &[("cap", "name_length")]);
+    local.intern(NameKind::Resource, &[&[b'x'; 256]]);
+    assert_eq!(cut(), 0.0);
+    local.intern(NameKind::Resource, &[&[b'x'; 257]]);
+    local.intern(NameKind::Resource, &[&[b'x'; 200], b".", &[b'y'; 200]]);
+    assert_eq!(cut(), 2.0);
+}

@@ -9,13 +9,18 @@ const assert = require('node:assert');
 
 const NO_COLLECTION = new Set(['ping', 'endSessions', 'listDatabases', 'listCollections', 'dropDatabase', 'dbStats']);
 
-function counting(client) {
+// What is wrong with one write of many has a number only.
+const NAMES = { 9: 'FailedToParse', 11000: 'DuplicateKey' };
+
+// With `codes` by code name too.
+function counting(client, codes = false) {
   const underWay = new Map();
   const counted = new Map();
-  const count = (event, result) => {
+  const count = (event, result, atFault = {}) => {
     const [name, resource] = underWay.get(event.requestId);
     underWay.delete(event.requestId);
-    const key = JSON.stringify([name, resource, result]);
+    const code = atFault.codeName || NAMES[atFault.code] || '';
+    const key = JSON.stringify(codes ? [name, resource, result, code] : [name, resource, result]);
     counted.set(key, (counted.get(key) || 0) + 1);
   };
   client.on('commandStarted', (event) => {
@@ -26,10 +31,11 @@ function counting(client) {
   });
   client.on('commandSucceeded', (event) => {
     const reply = event.reply || {};
-    const result = reply.writeErrors && reply.writeErrors.length ? 'write_error' : reply.writeConcernError ? 'write_concern_error' : 'ok';
-    count(event, result);
+    if (reply.writeErrors && reply.writeErrors.length) count(event, 'write_error', reply.writeErrors[0]);
+    else if (reply.writeConcernError) count(event, 'write_concern_error', reply.writeConcernError);
+    else count(event, 'ok');
   });
-  client.on('commandFailed', (event) => count(event, 'error'));
+  client.on('commandFailed', (event) => count(event, 'error', event.failure));
   return () => [...counted].map(([key, n]) => [...JSON.parse(key), n]).sort();
 }
 
@@ -41,7 +47,7 @@ async function main() {
     retryWrites: false,
     ...(compressor ? { compressors: [compressor] } : {}),
   });
-  const result = counting(client);
+  const result = counting(client, true);
   const db = client.db(database);
   await client.db('admin').command({ ping: 1 });
   const people = db.collection('people');
@@ -61,6 +67,8 @@ async function main() {
     ),
   );
   await assert.rejects(db.command({ noSuchCommand: 1 }));
+  // An error where there is no replica set, and inside an ok:1 where there is one of three members.
+  await assert.rejects(db.collection('concern', { writeConcern: { w: 4, wtimeoutMS: 50 } }).insertOne({ a: 1 }));
   const quiet = db.collection('quiet', { writeConcern: { w: 0 } });
   await quiet.insertOne({ _id: 1 });
   for (let n = 0; n < 200 && !(await db.collection('quiet').findOne({ _id: 1 })); n++);

@@ -21,10 +21,15 @@ NO_COLLECTION = {
 }
 
 
-class Counter(monitoring.CommandListener):
-    """Counts what the driver says it did."""
+# What is wrong with one write of many has a number only.
+NAMES = {9: "FailedToParse", 11000: "DuplicateKey"}
 
-    def __init__(self):
+
+class Counter(monitoring.CommandListener):
+    """Counts what the driver says it did; with `codes` by code name too."""
+
+    def __init__(self, codes=False):
+        self.codes = codes
         self.under_way = {}
         self.counted = collections.Counter()
 
@@ -41,22 +46,23 @@ class Counter(monitoring.CommandListener):
 
     def succeeded(self, event):
         reply = event.reply
-        result, code = "ok", ""
+        result, at_fault = "ok", {}
         if not reply.get("ok"):
             # pymongo forgives some errors (dropping what is not there) and publishes them as successes.
-            result = "error"
+            result, at_fault = "error", reply
         elif reply.get("writeErrors"):
-            result = "write_error"
+            result, at_fault = "write_error", reply["writeErrors"][0]
         elif reply.get("writeConcernError"):
-            result = "write_concern_error"
-        self.count(event, result)
+            result, at_fault = "write_concern_error", reply["writeConcernError"]
+        self.count(event, result, at_fault)
 
     def failed(self, event):
-        self.count(event, "error")
+        self.count(event, "error", event.failure)
 
-    def count(self, event, result):
+    def count(self, event, result, at_fault):
         name, resource = self.under_way.pop(event.request_id)
-        self.counted[(name, resource, result)] += 1
+        code = at_fault.get("codeName") or NAMES.get(at_fault.get("code"), "")
+        self.counted[(name, resource, result, code) if self.codes else (name, resource, result)] += 1
 
 
 def expect(error, call):
@@ -107,7 +113,8 @@ def failures(db):
     expect(errors.OperationFailure, lambda: db.command("noSuchCommand"))
     expect(errors.OperationFailure, lambda: db.people.update_one({}, {"$badOperator": {"a": 1}}))
     expect(errors.OperationFailure, lambda: list(db.people.find({"$where": "throw 'no'"})))
-    concern = pymongo.WriteConcern(w=3, wtimeout=50)
+    # An error where there is no replica set, and inside an ok:1 where there is one of three members.
+    concern = pymongo.WriteConcern(w=4, wtimeout=50)
     expect(errors.PyMongoError, lambda: db.get_collection("concern", write_concern=concern).insert_one({"a": 1}))
 
 
@@ -150,7 +157,7 @@ def large(db):
 
 def main():
     uri, database = sys.argv[1:3]
-    counter = Counter()
+    counter = Counter(codes=True)
     options = {"event_listeners": [counter], "appname": "weir-e2e", "retryWrites": False}
     if len(sys.argv) > 3:
         options["compressors"] = sys.argv[3]

@@ -53,7 +53,8 @@ pub fn python(script: &str) -> Command {
 pub fn node(script: &str) -> Command {
     let mut node = command("node");
     node.arg(root().join("tests/clients").join(script));
-    node.env("NODE_PATH", part("node/node_modules")).env("NODE_NO_WARNINGS", "1");
+    let modules = [part("node/node_modules"), root().join("tests/clients/shims")];
+    node.env("NODE_PATH", std::env::join_paths(modules).expect("no colons")).env("NODE_NO_WARNINGS", "1");
     node
 }
 

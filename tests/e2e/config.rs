@@ -1,6 +1,10 @@
 //! The configuration, through the real binary: every fixture with its exact verdict, and every option in some fixture.
 
-use crate::support::{parts::root, process::output, weir::binary};
+use crate::support::{
+    parts::{self, root},
+    process::output,
+    weir::binary,
+};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -45,41 +49,73 @@ fn bad_files_are_refused_with_every_error() {
     }
 }
 
-/// Every property of the schema must appear in some good fixture: an option without a test is a defect.
+/// Every property of the schema must be used by some good fixture, at its own place: an option without a test is a defect.
 fn every_option_has_a_fixture() {
     let schema: Value = serde_json::from_str(&output(binary().arg("schema"))).expect("JSON");
-    let mut wanted = BTreeSet::new();
-    properties(&schema, &mut wanted);
-    let mut text = String::new();
+    let mut used = BTreeSet::new();
     for file in fixtures("good") {
-        text += &std::fs::read_to_string(file).expect("readable");
+        let text = std::fs::read_to_string(&file).expect("readable");
+        let mut walk = Walk { schema: &schema, used: &mut used };
+        walk.value(&schema, &shown(&file, &text));
     }
-    let missing: Vec<&String> = wanted
-        .iter()
-        .filter(|name| !text.contains(&format!("{name}:")) && !text.contains(&format!("\"{name}\"")))
-        .collect();
-    assert!(wanted.len() > 30, "the schema has too few properties: {wanted:?}");
+    let mut wanted = BTreeSet::new();
+    wanted.extend(keys(&schema).map(|key| ("file".to_owned(), key)));
+    for (name, table) in schema["$defs"].as_object().expect("tables") {
+        wanted.extend(keys(table).map(|key| (name.clone(), key)));
+    }
+    let missing: Vec<_> = wanted.difference(&used).collect();
+    assert!(wanted.len() > 100, "the schema has too few properties: {wanted:?}");
     assert!(missing.is_empty(), "options that no good fixture uses: {missing:?}");
 }
 
-fn properties(schema: &Value, found: &mut BTreeSet<String>) {
-    match schema {
-        Value::Object(map) => {
-            for (key, value) in map {
-                if let ("properties", Value::Object(properties)) = (key.as_str(), value) {
-                    found.extend(properties.keys().cloned());
-                }
-                properties_of(value, found);
-            }
-        }
-        other => properties_of(other, found),
-    }
+fn keys(table: &Value) -> impl Iterator<Item = String> {
+    table["properties"].as_object().into_iter().flat_map(|keys| keys.keys().cloned())
 }
 
-fn properties_of(value: &Value, found: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(_) => properties(value, found),
-        Value::Array(items) => items.iter().for_each(|item| properties_of(item, found)),
-        _ => {}
+/// What a fixture says, as JSON.
+fn shown(file: &Path, text: &str) -> Value {
+    if file.extension().is_some_and(|extension| extension == "json") {
+        return serde_json::from_str(text).expect("JSON");
+    }
+    let mut read = parts::python("yaml_to_json.py");
+    serde_json::from_str(&output(read.arg(file))).expect("JSON")
+}
+
+/// Goes through a fixture and the schema together, and notes which keys of which table are used.
+struct Walk<'a> {
+    schema: &'a Value,
+    used: &'a mut BTreeSet<(String, String)>,
+}
+
+impl Walk<'_> {
+    fn value(&mut self, schema: &Value, value: &Value) {
+        self.table("file", schema, value);
+    }
+
+    fn table(&mut self, name: &str, schema: &Value, value: &Value) {
+        if let Some(to) = schema["$ref"].as_str() {
+            let name = to.rsplit('/').next().expect("a name").replace("%20", " ");
+            let root = self.schema;
+            return self.table(&name, &root["$defs"][&name], value);
+        }
+        for either in ["anyOf", "oneOf", "allOf"].iter().filter_map(|word| schema[*word].as_array()).flatten()
+        {
+            self.table(name, either, value);
+        }
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    let property = &schema["properties"][key];
+                    if property.is_object() {
+                        self.used.insert((name.to_owned(), key.clone()));
+                        self.table(name, property, value);
+                    } else {
+                        self.table(name, &schema["additionalProperties"], value);
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.table(name, &schema["items"], item)),
+            _ => {}
+        }
     }
 }

@@ -3,7 +3,12 @@
 use crate::support::{parts::root, weir::binary};
 use std::path::{Path, PathBuf};
 
-crate::tests!("docs": configurations_are_taken, commands_are_ones_that_tests_run, links_lead_somewhere);
+crate::tests!("docs":
+    configurations_are_taken,
+    commands_are_ones_that_tests_run,
+    links_lead_somewhere,
+    the_readme_shows_what_check_says,
+);
 
 /// The commands that docs may show, and who runs them.
 const RUN: &[(&str, &str)] = &[
@@ -130,6 +135,18 @@ fn commands_are_ones_that_tests_run() {
             }
         }
     }
+}
+
+fn the_readme_shows_what_check_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = "listeners:\n  web: { bind: \"127.0.0.1:8080\", http: { cluster: wbe, keep_alive: 60 } }\n\
+                clusters:\n  web: { endpoints: [\"10.0.0.7\"], balance: least_requests }\n";
+    std::fs::write(folder.path().join("weir.yaml"), file).expect("ours");
+    let checked =
+        binary().args(["check", "weir.yaml"]).current_dir(folder.path()).output().expect("weir runs");
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("readable");
+    assert!(readme.contains(&format!("$ weir check weir.yaml\n{said}```")), "not in the README:\n{said}");
 }
 
 fn links_lead_somewhere() {

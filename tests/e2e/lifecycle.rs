@@ -199,6 +199,7 @@ fn the_admin_answers() {
     let weir = Weir::start(&simple(port));
     ok(&weir);
     for (path, holds) in [
+        ("/metrics", "weir_operations_total{listener=\"web\""),
         ("/ready", ""),
         ("/live", ""),
         ("/version", env!("CARGO_PKG_VERSION")),

@@ -31,6 +31,7 @@ mod mongo_members;
 mod mongo_names;
 mod mongo_rules;
 mod mongo_secured;
+mod numbers;
 mod rules;
 mod support;
 mod tls;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         mongo_names::tests,
         mongo_rules::tests,
         mongo_secured::tests,
+        numbers::tests,
         guards::tests,
         http::tests,
         dynamodb::tests,

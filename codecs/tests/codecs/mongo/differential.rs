@@ -111,6 +111,11 @@ fn number(value: Option<&Bson>) -> Option<i64> {
     }
 }
 
+/// Whether there is such a field, as the walk sees it: it jumps over regular expressions, which mean nothing at the top.
+fn has(document: &Document, key: &str) -> bool {
+    document.get(key).is_some_and(|value| !matches!(value, Bson::RegularExpression(_)))
+}
+
 fn members(value: Option<&Bson>) -> usize {
     match value {
         Some(Bson::Array(array)) => array.len(),
@@ -153,7 +158,7 @@ proptest! {
         prop_assert_eq!(found.txn_number, integer(whole.get("txnNumber")));
         prop_assert_eq!(found.in_transaction, truth(whole.get("autocommit")) == Some(false));
         prop_assert_eq!(found.max_time_ms, number(whole.get("maxTimeMS")));
-        prop_assert_eq!(found.comment.is_some(), whole.contains_key("comment"));
+        prop_assert_eq!(found.comment.is_some(), has(&whole, "comment"));
         let inside = if known == Command::Insert { members(whole.get("documents")) } else { 0 };
         let edits = if known == Command::Update { members(whole.get("updates")) } else { 0 };
         prop_assert_eq!(found.documents as usize, documents.len() + inside + edits);
@@ -184,7 +189,7 @@ proptest! {
         prop_assert_eq!(found.modified, number(fields.get("nModified")).unwrap_or(0));
         prop_assert_eq!(found.write_errors as usize, members(fields.get("writeErrors")));
         prop_assert_eq!(found.upserted as usize, members(fields.get("upserted")));
-        prop_assert_eq!(found.has_cursor, fields.contains_key("cursor"));
+        prop_assert_eq!(found.has_cursor, has(&fields, "cursor"));
         if let Ok(cursor) = fields.get_document("cursor") {
             prop_assert_eq!(found.cursor_id, integer(cursor.get("id")).unwrap_or(0));
         }

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::top::{By, Sort};
+use crate::top::{By, Page, Sort};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -74,9 +74,9 @@ pub enum Command {
         /// Only rows that hold this text
         #[arg(long, value_name = "TEXT", default_value = "")]
         filter: String,
-        /// The slow operations and the failures of late
-        #[arg(long)]
-        slow: bool,
+        /// What to show
+        #[arg(long, value_enum, default_value_t = Page::Operations)]
+        page: Page,
         /// Seconds between two looks
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
         interval: u64,

@@ -61,9 +61,9 @@ fn command(command: Command) -> Result<ExitCode> {
             })
         }
         Command::Stats { admin, json } => stats::stats(admin, json),
-        Command::Top { admin, by, sort, filter, slow, interval, once } => {
+        Command::Top { admin, by, sort, filter, page, interval, once } => {
             let interval = std::time::Duration::from_secs(interval);
-            top::top(admin, interval, once, slow, top::View::new(by, sort, filter))
+            top::top(admin, interval, once, top::View::new(page, by, sort, filter))
         }
         Command::Schema => {
             println!("{:#}", weir_config::schema(&filters::sections()));

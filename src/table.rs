@@ -39,6 +39,17 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// Whole seconds that may be many, as a person reads them: `7s`, `3m20s`, `2h05m`, `4d03h`.
+pub fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m{:02}s", seconds % 60),
+        3600..86_400 => format!("{hours}h{:02}m", minutes % 60),
+        _ => format!("{days}d{:02}h", hours % 24),
+    }
+}
+
 /// Bytes, as a person reads them: `340B`, `1.2KiB`.
 pub fn size(bytes: u64) -> String {
     let mut amount = bytes as f64;
@@ -68,6 +79,9 @@ mod tests {
             [(0.0, "0us"), (0.000_25, "250us"), (0.001, "1.0ms"), (0.9994, "999.4ms"), (12.34, "12.3s")];
         for (seconds, text) in durations {
             assert_eq!(duration(seconds), text);
+        }
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (200, "3m20s"), (7500, "2h05m"), (356_400, "4d03h")] {
+            assert_eq!(span(seconds), text);
         }
         for (bytes, text) in [(0, "0B"), (1023, "1023B"), (1536, "1.5KiB"), (1 << 30, "1.0GiB")] {
             assert_eq!(size(bytes), text);

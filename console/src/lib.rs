@@ -11,6 +11,7 @@ mod body;
 mod call_sites;
 mod cursors;
 mod guard;
+mod members;
 mod routes;
 pub mod server;
 mod shapes;

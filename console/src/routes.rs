@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use weir_measure::{Format, names};
 
 /// Every endpoint and what it is for.
-pub const ENDPOINTS: [(&str, &str); 13] = [
+pub const ENDPOINTS: [(&str, &str); 14] = [
     ("/", "this list"),
     ("/metrics", "all numbers, in the Prometheus text format or OpenMetrics"),
     ("/operations", "every operation on every resource: results, sizes, latencies (?format=json or text)"),
@@ -23,6 +23,7 @@ pub const ENDPOINTS: [(&str, &str); 13] = [
     ("/call_sites", "operations by the place in the application's code that their comments name"),
     ("/slow", "slow operations and failures of late, with the shape of what was asked"),
     ("/cursors", "cursors of MongoDB that are open on servers, the longest idle first"),
+    ("/members", "the servers behind MongoDB listeners: roles, elections, round trips"),
     ("/clusters", "clusters and their endpoints: limits, ejections, connections"),
     ("/listeners", "listeners and their connections"),
     ("/config", "the configuration in force"),
@@ -118,6 +119,12 @@ impl Routes {
             "/cursors" => Ok(json_of(StatusCode::OK, &crate::cursors::Cursors::of(&self.state.measure))),
             "/slow" => {
                 Ok(json_of(StatusCode::OK, &crate::slow::Slow::of(&self.state.measure.slow().latest())))
+            }
+            "/members" => {
+                let process = status.process().ok_or(Problem::Starting)?;
+                let members =
+                    crate::members::Members::of(&self.state.measure, &process, weir_drive::time::now());
+                Ok(json_of(StatusCode::OK, &members))
             }
             "/clusters" => {
                 let process = status.process().ok_or(Problem::Starting)?;

@@ -4,16 +4,18 @@
 //! codes are enough for a table that is redrawn once a second, so there is no library for it.
 
 mod numbers;
+mod pages;
 mod screen;
 
 pub use numbers::{By, Sort};
+pub use pages::Page;
 
 use crate::ask;
 use crate::table::{Column, duration, lay_out, size};
 use anyhow::{Context as _, Result};
 use numbers::{Row, Scrape};
+use pages::Before;
 use screen::Terminal;
-use serde_json::Value;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -27,7 +29,7 @@ pub struct View {
     pub sort: Sort,
     /// Only rows that hold this.
     pub filter: String,
-    slow: bool,
+    page: Page,
     paused: bool,
     typing: bool,
 }
@@ -41,8 +43,8 @@ enum After {
 
 impl View {
     /// A table.
-    pub fn new(by: By, sort: Sort, filter: String) -> View {
-        View { by, sort, filter, slow: false, paused: false, typing: false }
+    pub fn new(page: Page, by: By, sort: Sort, filter: String) -> View {
+        View { by, sort, filter, page, paused: false, typing: false }
     }
 
     fn key(&mut self, key: u8) -> After {
@@ -69,8 +71,9 @@ impl View {
             _ => None,
         };
         match (by, key) {
-            (Some(by), _) => (self.by, self.slow) = (by, false),
-            (_, b's') => self.slow = true,
+            (Some(by), _) => (self.by, self.page) = (by, Page::Operations),
+            (_, b's') => self.page = Page::Slow,
+            (_, b'm') => self.page = Page::Members,
             (_, b'/') => self.typing = true,
             (_, b' ' | b'p') => self.paused = !self.paused,
             (_, b'<' | b'>') => {
@@ -84,8 +87,10 @@ impl View {
     }
 
     fn title(&self, admin: SocketAddr) -> String {
-        let shown = if self.slow { "slow operations" } else { word(self.by) };
-        let mut title = format!("weir top  {admin}  {shown}  sorted by {}", sort_word(self.sort));
+        let mut title = match self.page.title() {
+            Some(page) => format!("weir top  {admin}  {page}"),
+            None => format!("weir top  {admin}  {}  sorted by {}", word(self.by), sort_word(self.sort)),
+        };
         if self.typing || !self.filter.is_empty() {
             title += &format!("  filter: {}{}", self.filter, if self.typing { "_" } else { "" });
         }
@@ -93,7 +98,7 @@ impl View {
             title += "  PAUSED";
         }
         title
-            + "\no operations  c commands  r collections  a applications  f call sites  s slow  < > sort  / filter  space pause  q quit\n\n"
+            + "\no operations  c commands  r collections  a applications  f call sites  s slow  m members  < > sort  / filter  space pause  q quit\n\n"
     }
 }
 
@@ -161,43 +166,6 @@ fn table(rows: &[Row], by: By) -> String {
     lay_out(&columns, &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
-/// The table of slow operations, the latest first.
-fn slow_table(answer: &Value, filter: &str) -> Result<String> {
-    let operations = answer["operations"].as_array().context("the answer holds no operations")?;
-    let row = |one: &Value| {
-        let word = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
-        let why = match &one["fault"] {
-            Value::Null if word("code").is_empty() => word("result"),
-            Value::Null => word("code"),
-            fault => format!(
-                "{} ({})",
-                fault["reason"].as_str().unwrap_or_default(),
-                fault["side"].as_str().unwrap_or_default()
-            ),
-        };
-        let time = duration(one["duration"].as_f64().unwrap_or_default());
-        let shape = one["shape"].get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
-        vec![word("operation"), word("resource"), word("application"), time, why, shape]
-    };
-    let rows: Vec<Vec<String>> = operations
-        .iter()
-        .map(row)
-        .filter(|row| filter.is_empty() || row.iter().any(|cell| cell.contains(filter)))
-        .collect();
-    if rows.is_empty() {
-        return Ok("Nothing was slow, and nothing has failed.\n".to_owned());
-    }
-    let columns = [
-        ("OPERATION", false),
-        ("RESOURCE", false),
-        ("APPLICATION", false),
-        ("TIME", true),
-        ("HOW", false),
-        ("SHAPE", false),
-    ];
-    Ok(lay_out(&columns, &rows))
-}
-
 fn scrape(admin: SocketAddr) -> Result<(Scrape, Instant)> {
     Ok((Scrape::parse(&ask::get(admin, "/metrics")?), now()))
 }
@@ -209,23 +177,15 @@ fn now() -> Instant {
 
 /// Shows the Weir whose admin API is there: for as long as somebody looks, or one table of one interval.
 #[allow(clippy::print_stdout, clippy::disallowed_methods, reason = "this is what the command is for")]
-pub fn top(
-    admin: SocketAddr,
-    interval: Duration,
-    once: bool,
-    slow: bool,
-    mut view: View,
-) -> Result<ExitCode> {
-    view.slow = slow;
-    let mut before = scrape(admin)?;
+pub fn top(admin: SocketAddr, interval: Duration, once: bool, mut view: View) -> Result<ExitCode> {
+    let mut before = (scrape(admin)?, Before::default());
     if once {
-        if slow {
-            print!("{}", slow_table(&serde_json::from_str(&ask::get(admin, "/slow")?)?, &view.filter)?);
-            return Ok(ExitCode::SUCCESS);
+        // There is nothing to wait for where nothing is a rate.
+        if view.page != Page::Slow {
+            round(admin, &mut before, &view)?;
+            std::thread::sleep(interval);
         }
-        std::thread::sleep(interval);
-        let after = scrape(admin)?;
-        print!("{}", between(&before, &after, &view));
+        print!("{}", round(admin, &mut before, &view)?);
         return Ok(ExitCode::SUCCESS);
     }
     let terminal = Terminal::take().context("standard input is no terminal (--once prints one table)")?;
@@ -255,9 +215,13 @@ pub fn top(
     }
 }
 
-fn round(admin: SocketAddr, before: &mut (Scrape, Instant), view: &View) -> Result<String> {
-    if view.slow {
-        return slow_table(&serde_json::from_str(&ask::get(admin, "/slow")?)?, &view.filter);
+fn round(
+    admin: SocketAddr,
+    (before, pages): &mut ((Scrape, Instant), Before),
+    view: &View,
+) -> Result<String> {
+    if let Some(page) = pages::show(view.page, admin, &view.filter, pages)? {
+        return Ok(page);
     }
     let after = scrape(admin)?;
     let text = between(before, &after, view);
@@ -273,7 +237,6 @@ fn between((before, then): &(Scrape, Instant), (after, now): &(Scrape, Instant),
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn typed(view: &mut View, keys: &str) -> After {
         keys.bytes().fold(After::Redraw, |_, key| view.key(key))
@@ -281,7 +244,7 @@ mod tests {
 
     #[test]
     fn keys_change_what_is_shown() {
-        let mut view = View::new(By::Operation, Sort::Rate, String::new());
+        let mut view = View::new(Page::Operations, By::Operation, Sort::Rate, String::new());
         typed(&mut view, "c>>");
         assert_eq!((view.by, view.sort), (By::Command, Sort::P99));
         typed(&mut view, "r<<<");
@@ -291,11 +254,13 @@ mod tests {
         typed(&mut view, "/\x1b");
         assert_eq!(view.filter, "");
         typed(&mut view, "s ");
-        assert!(view.slow && view.paused);
+        assert!(view.page == Page::Slow && view.paused);
         let title = view.title(SocketAddr::from(([127, 0, 0, 1], 9901)));
         assert!(title.starts_with("weir top  127.0.0.1:9901  slow operations") && title.contains("PAUSED"));
         typed(&mut view, "a ");
-        assert!(!view.slow && !view.paused && view.by == By::Application);
+        assert!(view.page == Page::Operations && !view.paused && view.by == By::Application);
+        typed(&mut view, "m");
+        assert!(view.title(SocketAddr::from(([127, 0, 0, 1], 9901))).contains("  members\n"));
         assert_eq!(typed(&mut view, "q"), After::Quit);
         assert_eq!(typed(&mut view, "/q\x03"), After::Quit, "in the middle of a filter too");
     }
@@ -324,22 +289,5 @@ mod tests {
         let text = table(&[row(&["mongo", "db", "orders.load"])], By::CallSite);
         assert!(text.lines().last().unwrap().ends_with("250.0ms"), "{text}");
         assert_eq!(table(&[], By::Command), "Nothing has happened.\n");
-    }
-
-    #[test]
-    fn slow_operations_say_why_they_are_there() {
-        let answer = json!({ "operations": [
-            { "operation": "find", "resource": "a.b", "application": "web", "duration": 1.5, "result": "ok", "code": "",
-              "fault": null, "shape": { "hash": "0", "text": "{find: ?}" } },
-            { "operation": "insert", "resource": "a.c", "application": "", "duration": 0.001, "result": "upstream_lost",
-              "code": "", "fault": { "side": "network", "phase": "waiting", "reason": "reset" }, "shape": null },
-        ] });
-        let text = slow_table(&answer, "").unwrap();
-        assert!(
-            text.contains("1.5s  ok") && text.contains("{find: ?}") && text.contains("reset (network)"),
-            "{text}"
-        );
-        assert_eq!(slow_table(&answer, "a.c").unwrap().lines().count(), 2);
-        assert!(slow_table(&answer, "zzz").unwrap().starts_with("Nothing"));
     }
 }

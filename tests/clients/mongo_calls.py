@@ -4,6 +4,7 @@ usage: mongo_calls.py URI WHAT
 
 slow: a find that takes a while, and has a condition that holds a secret.
 sites: operations whose comments say where they come from.
+hellos: what the server is, asked more than once on a connection.
 many: 80 operations from 40 places.
 tenants: operations on collections that are many and mean one.
 """
@@ -46,6 +47,11 @@ def sites():
     PEOPLE.count_documents({})
 
 
+def hellos():
+    for _ in range(3):
+        CLIENT.admin.command("hello")
+
+
 def many():
     for n in range(80):
         PEOPLE.find_one(comment=f"site {n % 40}")
@@ -75,5 +81,5 @@ def tenants():
             orders[1].find_one()
 
 
-{"slow": slow, "sites": sites, "many": many, "tenants": tenants}[sys.argv[2]]()
+{"slow": slow, "sites": sites, "hellos": hellos, "many": many, "tenants": tenants}[sys.argv[2]]()
 CLIENT.close()

@@ -31,6 +31,7 @@ mod mongo_members;
 mod mongo_names;
 mod mongo_rules;
 mod mongo_secured;
+mod mongo_topology;
 mod numbers;
 mod rules;
 mod support;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         mongo_members::tests,
         mongo_names::tests,
         mongo_rules::tests,
+        mongo_topology::tests,
         mongo_secured::tests,
         numbers::tests,
         guards::tests,

@@ -227,7 +227,7 @@ fn slow(weir: &Weir) {
 
 fn shown(weir: &Weir) {
     let admin = weir.admin().to_string();
-    let slow = output(binary().args(["top", "--once", "--slow", "--admin", &admin]));
+    let slow = output(binary().args(["top", "--once", "--page", "slow", "--admin", &admin]));
     assert!(slow.contains("{find: ?, filter: {name: ?, $where: ?}}"), "{slow}");
     // Nothing happens any more.
     let table = output(binary().args(["top", "--once", "--by", "collection", "--admin", &admin]));

@@ -126,6 +126,14 @@ pub struct ReplyHead {
     pub is_writable_primary: bool,
     /// The server is a secondary.
     pub is_secondary: bool,
+    /// The server is an arbiter.
+    pub is_arbiter: bool,
+    /// The server is of a replica set, or is meant to be.
+    pub has_set: bool,
+    /// The server is a mongos.
+    pub is_router: bool,
+    /// `electionId`, which grows with each election: by which one the server is primary.
+    pub election: Option<[u8; 12]>,
 
     begun: bool,
 }
@@ -189,6 +197,12 @@ impl ReplyHead {
             b"topologyVersion" => self.has_topology_version = true,
             b"hosts" => self.announces_members = true,
             b"isWritablePrimary" | b"ismaster" => self.is_writable_primary = as_bool(element) == Some(true),
+            b"arbiterOnly" => self.is_arbiter = as_bool(element) == Some(true),
+            b"setName" | b"isreplicaset" => self.has_set = true,
+            b"msg" => self.is_router = as_str(element) == Some(b"isdbgrid"),
+            b"electionId" if element.kind == kind::OBJECT_ID => {
+                self.election = element.value.first_chunk().copied();
+            }
             b"secondary" => self.is_secondary = as_bool(element) == Some(true),
             _ => {}
         }

@@ -11,6 +11,7 @@ use weir_decide::exchange::{Fault, Items, NameKind, Now, Phase as How, Reason, S
 use weir_drive::Filter as _;
 use weir_drive::server::{ClusterStatus, ListenerStatus};
 use weir_measure::slow::{ShapeText, SlowOperation};
+use weir_measure::topology::{Heard, Role};
 use weir_measure::{Limits, Measure, Record};
 
 /// The configuration of the examples in docs/admin.md.
@@ -133,6 +134,19 @@ impl Fixture {
         let checkout = local.intern(NameKind::Application, &[b"checkout"]);
         ledger.batch(0x2A, orders, checkout, Now(1));
         ledger.tick(Now(75_000_000_001));
+        let topology = self.measure.topology(&"orders-db".into());
+        topology.of_cluster(&"legacy".into());
+        let members = [("10.0.0.8:9000", Some("db-proxy.internal:27018")), ("10.0.0.9:9000", None)];
+        topology.list(&"rs0".into(), &members.map(|(name, at)| (name.into(), at.map(Into::into))));
+        let now = weir_drive::time::now();
+        for (name, role, election) in [
+            ("10.0.0.9:9000", Role::Primary, Some([1; 12])),
+            ("10.0.0.8:9000", Role::Primary, Some([2; 12])),
+            ("10.0.0.9:9000", Role::Secondary, None),
+        ] {
+            let round_trip = Some(Duration::from_micros(350));
+            topology.heard(name, &Heard { role, election, round_trip }, now);
+        }
         let shape =
             ShapeText { text: "{find: ?, filter: {age: {$gt: ?}}}".into(), hash: 0xC0FF_EE00_0000_0001 };
         self.measure.slow().keep(

@@ -36,6 +36,7 @@ use members::settings::Said;
 use weir_config::{Config, Field, Kind, Listener, Node, Section, Settings, Table, Walk};
 use weir_drive::message::{self, Context};
 use weir_drive::{Accepted, BuildError, Filter, Service, Worker};
+use weir_measure::topology::Topology;
 
 pub use cursors::AwaitCursors;
 pub use decode::{Replies, Requests};
@@ -121,7 +122,8 @@ impl Filter for Mongo {
     fn service(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Rc<dyn Service>, BuildError> {
         let control = Rc::<Control>::default();
         let made = parts(listener, worker, &control, None)?;
-        Ok(Rc::new(MongoService { made: RefCell::new(made), control }))
+        let topology = (worker.index() == 0).then(|| worker.measure().measure().topology(&listener.name));
+        Ok(Rc::new(MongoService { made: RefCell::new(made), control, topology }))
     }
 
     fn check(&self, listener: &Listener, config: &Config) -> Result<Option<String>, BuildError> {
@@ -155,6 +157,7 @@ fn parts(
     let cluster = worker.cluster(&settings.cluster);
     let cluster = cluster.ok_or_else(|| BuildError::no_cluster(listener, &settings.cluster))?;
     let measure = worker.measure().measure();
+    measure.topology(&listener.name).of_cluster(&settings.cluster);
     let protocol = Protocol::new(&listener.name, measure, Arc::clone(&settings.told))
         .with_slow(measure, &settings.slow)
         .naming(settings.renames.clone(), settings.call_sites.clone())
@@ -177,6 +180,16 @@ struct MongoService {
     /// Of all connections, also of those that stood before a reload.
     control: Rc<Control>,
     made: RefCell<Made>,
+    /// On the first worker: it ends with the listener.
+    topology: Option<Arc<Topology>>,
+}
+
+impl Drop for MongoService {
+    fn drop(&mut self) {
+        if let Some(topology) = &self.topology {
+            topology.clear();
+        }
+    }
 }
 
 impl Service for MongoService {

@@ -14,6 +14,7 @@ use weir_decide::exchange::{
 };
 use weir_decide::protocol::{self, Answer, Ending, Malformed, Stays, Step};
 use weir_measure::ledger::Ledger;
+use weir_measure::topology::{Heard, Topology};
 use weir_measure::{Counter, Measure, names};
 
 use crate::cursors::AwaitCursors;
@@ -23,7 +24,7 @@ use crate::measure::connection::{Connection, Connections};
 use crate::measure::open::{Belongs, OpenHere};
 use crate::measure::rename::Renames;
 use crate::measure::slow::{Kept, Slow, SlowSettings};
-use crate::members::{Door, Fronted};
+use crate::members::{Door, Fronted, role};
 use crate::rules::{Control, Governed};
 use crate::{measure, refusal, verdict};
 
@@ -55,6 +56,7 @@ pub struct Protocol {
     connections: Connections,
     /// The names of commands, by [`Command::id`], once they have been asked for.
     commands: Box<[Cell<NameId>]>,
+    topology: Arc<Topology>,
     /// Members mode.
     members: Option<Fronted>,
 }
@@ -81,6 +83,7 @@ impl Protocol {
             ledger,
             connections: Connections::new(listener, measure),
             commands: Command::ALL.iter().map(|_| Cell::new(NameId::NONE)).collect(),
+            topology: measure.topology(listener),
             members: None,
         }
     }
@@ -195,6 +198,17 @@ impl Protocol {
         }
     }
 
+    /// A server has answered a hello.
+    fn hear(&self, op: &MongoOp, mut heard: Heard, ending: &Ending<'_>) {
+        let Some(endpoint) = ending.endpoint else { return };
+        // In members mode Weir asks itself.
+        if !op.shared.parked && !op.is_first && !self.topology.is_listed() {
+            let took = ending.complete.zip(ending.first_byte).map(|(sent, first)| first.since(sent));
+            heard.round_trip = took.map(Duration::from_nanos);
+        }
+        self.topology.heard(endpoint, &heard, ending.ended);
+    }
+
     fn remember(&self, cursor: i64) {
         if !self.awaited.insert(cursor) {
             self.forgotten.inc();
@@ -255,6 +269,10 @@ pub struct MongoOp {
     /// The cursor that its reply left open.
     left_open: i64,
     belongs: Belongs,
+    /// It is the first of its connection: its time holds that of connecting.
+    is_first: bool,
+    /// What the answer to a hello said of the server.
+    heard: Option<Heard>,
 }
 
 impl MongoOp {
@@ -277,6 +295,8 @@ impl MongoOp {
             kept: 0,
             left_open: 0,
             belongs: Belongs::default(),
+            is_first: false,
+            heard: None,
         }
     }
 }
@@ -330,8 +350,9 @@ impl protocol::Protocol for Protocol {
         if let Some(head) = head {
             self.describe(session, names, &mut op, head);
         }
+        op.is_first = !session.door.answered;
         if let Some(members) = &self.members
-            && !session.door.answered
+            && op.is_first
         {
             op.shared.affinity = members.affinity(&session.door);
         }
@@ -437,6 +458,7 @@ impl protocol::Protocol for Protocol {
         let outcome = verdict::of_reply(names, op, tail);
         let ok = outcome.result == verdict::result::OK;
         self.connections.reply(&mut session.measured, op.command, ok, tail);
+        op.heard = (ok && op.command.is_hello()).then(|| role::of_reply(tail));
         outcome
     }
 
@@ -464,6 +486,9 @@ impl protocol::Protocol for Protocol {
     }
 
     fn ended(&self, session: &mut Session, op: &mut MongoOp, ending: &Ending<'_>) {
+        if let Some(heard) = op.heard.take() {
+            self.hear(op, heard, ending);
+        }
         let cursors = (op.cursor_id, op.left_open);
         op.belongs.ended(&self.ledger, op.command, cursors, &op.shared, ending);
         // A getMore that waits is one on a change stream, or on a tailable cursor, which is known from its beginning.

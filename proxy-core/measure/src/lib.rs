@@ -23,6 +23,7 @@ pub mod slow;
 mod snapshot;
 mod table;
 mod tables;
+pub mod topology;
 
 pub use clusters::{cluster_samples, endpoint_samples};
 pub use intern::{MAX_NAME, OTHER};
@@ -33,6 +34,7 @@ pub use registry::{Collect, Counter, Gauge, Held, Samples, Value};
 pub use snapshot::{CallSiteRow, OperationRow, OutcomeRow};
 
 use capped::{Capped, lock};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use tables::{ApplicationKey, CallSiteKey, OperationKey, OutcomeKey, Shard};
@@ -131,7 +133,9 @@ pub struct Measure {
     call_sites: Capped<CallSiteKey, ()>,
     slow: slow::SlowOperations,
     /// By listener.
-    ledgers: Mutex<std::collections::BTreeMap<Arc<str>, Arc<ledger::Ledger>>>,
+    ledgers: Mutex<BTreeMap<Arc<str>, Arc<ledger::Ledger>>>,
+    /// By listener.
+    topologies: Mutex<BTreeMap<Arc<str>, Arc<topology::Topology>>>,
 }
 
 impl Measure {
@@ -153,6 +157,7 @@ impl Measure {
             call_sites: Capped::new(limits.call_site_rows),
             slow: slow::SlowOperations::default(),
             ledgers: Mutex::default(),
+            topologies: Mutex::default(),
         })
     }
 
@@ -208,6 +213,19 @@ impl Measure {
         lock(&self.ledgers)
             .iter()
             .map(|(listener, ledger)| (Arc::clone(listener), Arc::clone(ledger)))
+            .collect()
+    }
+
+    /// Who the servers behind `listener` are: the same whenever it is asked for. Takes a lock; keep the result.
+    pub fn topology(&self, listener: &Arc<str>) -> Arc<topology::Topology> {
+        Arc::clone(lock(&self.topologies).entry(Arc::clone(listener)).or_default())
+    }
+
+    /// Every topology, with its listener's name.
+    pub fn topologies(&self) -> Vec<(Arc<str>, Arc<topology::Topology>)> {
+        lock(&self.topologies)
+            .iter()
+            .map(|(listener, topology)| (Arc::clone(listener), Arc::clone(topology)))
             .collect()
     }
 

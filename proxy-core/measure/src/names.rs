@@ -254,6 +254,13 @@ families! {
     MONGO_MEMBERS = Gauge "weir_mongo_members" ["listener"]:
         "Members of the replica set that have an address at the listener.";
 
+    MONGO_MEMBER_ROLE = Gauge "weir_mongo_member_role" ["listener", "member", "role"]:
+        "1 for what a server was when it was last heard of: primary, secondary, arbiter, other (starting, recovering, just replaced), unreachable, standalone, router.";
+    MONGO_ELECTIONS = Counter "weir_mongo_elections_total" ["listener"]:
+        "Elections that were seen, by a primary that names a later one than the one before.";
+    MONGO_MEMBER_ROUND_TRIP = Gauge "weir_mongo_member_round_trip_seconds" ["listener", "member"]:
+        "How long the latest hello to a server took, connecting left out: Weir's own in members mode, otherwise one of a client that did not wait for news.";
+
     MONGO_CONNECTIONS = Counter "weir_mongo_connections_total" ["listener", "application", "driver", "version"]:
         "Connections by the application and driver that their first hello names.";
     MONGO_CONNECTIONS_OPEN = Gauge "weir_mongo_connections_open" ["listener", "application", "driver", "version"]:

@@ -165,6 +165,13 @@ impl Samples {
         }
     }
 
+    /// `n` times something of `family` had no room elsewhere.
+    pub(crate) fn beyond(&mut self, family: &'static Family, n: u64) {
+        if n > 0 {
+            *self.folded.entry(family.name).or_default() += n;
+        }
+    }
+
     /// Takes the series of `family`.
     pub(crate) fn take(&mut self, family: &Family) -> Series {
         self.families.remove(family.name).unwrap_or_default()

@@ -146,6 +146,9 @@ impl Snapshot {
         for (listener, ledger) in measure.ledgers() {
             ledger.write(&listener, &mut samples);
         }
+        for (listener, topology) in measure.topologies() {
+            topology.write(&listener, &mut samples);
+        }
         measure.registry.gather(&mut samples);
         // Names and places after the rows, so that every id that a row holds is known.
         let mut known = lock(&measure.texts);

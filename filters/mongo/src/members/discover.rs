@@ -4,8 +4,8 @@
 //! The primary's word is the truth. Without a primary a newer configuration counts, and otherwise what was known stays: a
 //! set in an election must not lose its doors.
 
-use super::Members;
 use super::map::Map;
+use super::{Members, role};
 use bson::{Document, doc};
 use bytes::BytesMut;
 use std::cell::Cell;
@@ -17,7 +17,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use weir_codecs::mongo::{HEADER_LENGTH, Header, OpCode, op_msg};
 use weir_config::Listener;
-use weir_drive::{Cluster, Connected, Front, Offer, Worker};
+use weir_decide::exchange::Now;
+use weir_drive::{Cluster, Connected, Front, Offer, Worker, time};
+use weir_measure::topology::{Heard, Topology};
 use weir_measure::{Gauge, names};
 
 /// How often the members are asked.
@@ -40,6 +42,7 @@ pub(crate) struct Discovery {
     front: Front,
     fronted: Rc<Cell<bool>>,
     worker: Rc<Worker>,
+    topology: Arc<Topology>,
 }
 
 impl Discovery {
@@ -69,8 +72,10 @@ impl Discovery {
             taken: BTreeSet::new(),
             is_told: false,
             gauge,
+            topology: worker.measure().measure().topology(&listener.name),
         };
-        Discovery { task: worker.spawn(round.run()), front, fronted, worker: Rc::clone(worker) }
+        let topology = Arc::clone(&round.topology);
+        Discovery { task: worker.spawn(round.run()), front, fronted, worker: Rc::clone(worker), topology }
     }
 
     /// Ends it; the doors and endpoints stay, for who takes over.
@@ -83,6 +88,7 @@ impl Drop for Discovery {
     fn drop(&mut self) {
         self.task.abort();
         if self.fronted.get() {
+            self.topology.clear();
             drop(self.worker.front(self.front.clone()));
         }
     }
@@ -159,12 +165,16 @@ struct Round {
     /// That there is no replica set has been told.
     is_told: bool,
     gauge: Gauge,
+    topology: Arc<Topology>,
 }
+
+/// What came of asking an endpoint: what it says it is, and when it did; or when it was asked in vain.
+type Answer = (Arc<str>, Option<Heard>, Now);
 
 impl Round {
     async fn run(mut self) {
         loop {
-            let words = self.ask_all().await;
+            let (words, answers) = self.ask_all().await;
             let map = self.members.map();
             match believed(&map, &words) {
                 Some(word) => self.take(&map, &word).await,
@@ -173,6 +183,7 @@ impl Round {
                 }
                 None => {}
             }
+            self.note(&answers);
             let settled = self.members.map().primary.is_some() || self.is_told;
             let pause = if settled { REFRESH } else { UNSETTLED };
             tokio::time::sleep(REST).await;
@@ -180,8 +191,25 @@ impl Round {
         }
     }
 
+    /// Has everybody know who the members are by now, and what they say they are.
+    fn note(&self, answers: &[Answer]) {
+        let map = self.members.map();
+        let Some(set) = &map.set else { return };
+        let ported = map.members.iter().map(|(port, member)| (member, Some(map.address(*port).into())));
+        let members = ported.chain(map.left_out.iter().map(|member| (member, None)));
+        let members: Vec<_> = members.map(|(member, advertised)| (Arc::clone(member), advertised)).collect();
+        self.topology.list(set, &members);
+        for (member, heard, at) in answers {
+            match heard {
+                Some(heard) => self.topology.heard(member, heard, *at),
+                None => self.topology.missed(member, *at),
+            }
+        }
+    }
+
     /// Asks every endpoint, all at once.
-    async fn ask_all(&mut self) -> Vec<Word> {
+    async fn ask_all(&mut self) -> (Vec<Word>, Vec<Answer>) {
+        let asked_at = time::now();
         let addresses = self.cluster.view.addresses();
         self.connections.retain(|address, _| addresses.contains(address));
         let asked: Vec<_> = addresses
@@ -195,10 +223,16 @@ impl Round {
                 })
             })
             .collect();
-        let mut words = Vec::new();
+        let (mut words, mut answers) = (Vec::new(), Vec::new());
         let mut strangers = false;
         for answer in asked {
-            let Ok((address, Some((connection, hello)))) = answer.await else { continue };
+            let Ok((address, answer)) = answer.await else { continue };
+            let Some(Asked { connection, hello, took, at }) = answer else {
+                answers.push((address, None, asked_at));
+                continue;
+            };
+            let heard = Heard { round_trip: Some(took), ..role::of_document(&hello) };
+            answers.push((Arc::clone(&address), Some(heard), at));
             self.connections.insert(address, connection);
             strangers |= !hello.contains_key("setName") && !hello.contains_key("isreplicaset");
             words.extend(Word::of(&hello));
@@ -210,7 +244,7 @@ impl Round {
                 "the server belongs to no replica set: it is fronted transparently"
             );
         }
-        words
+        (words, answers)
     }
 
     /// Follows `word`: doors and endpoints first, then the map that sends drivers to them.
@@ -290,22 +324,34 @@ impl Round {
     }
 }
 
+/// A member's answer.
+struct Asked {
+    connection: Connected,
+    hello: Document,
+    /// From the question to the whole answer.
+    took: Duration,
+    /// When it came.
+    at: Now,
+}
+
 /// Asks one member, over `kept` if that still stands.
-async fn ask(
-    cluster: &Cluster,
-    address: &Arc<str>,
-    kept: Option<Connected>,
-) -> Option<(Connected, Document)> {
-    if let Some(mut kept) = kept
-        && let Ok(hello) = hello(&mut kept, false).await
-    {
-        return Some((kept, hello));
+async fn ask(cluster: &Cluster, address: &Arc<str>, kept: Option<Connected>) -> Option<Asked> {
+    let asked = |connection, hello, began: Now| {
+        let at = time::now();
+        Asked { connection, hello, took: Duration::from_nanos(at.since(began)), at }
+    };
+    if let Some(mut kept) = kept {
+        let began = time::now();
+        if let Ok(hello) = hello(&mut kept, false).await {
+            return Some(asked(kept, hello, began));
+        }
     }
     let pick = cluster.view.endpoint_at(address)?;
     // Why it cannot be reached is logged by the cluster.
     let mut made = cluster.connect(&pick, Offer::Nothing, None).await.ok()?;
+    let began = time::now();
     match hello(&mut made, true).await {
-        Ok(hello) => Some((made, hello)),
+        Ok(hello) => Some(asked(made, hello, began)),
         Err(error) => {
             tracing::warn!(cluster = %cluster.name(), member = %address, %error, "a member does not say who it is");
             None

@@ -17,6 +17,7 @@
 pub(crate) mod discover;
 mod hello;
 pub(crate) mod map;
+pub(crate) mod role;
 pub(crate) mod settings;
 
 use crate::decode::Shared;

@@ -1,0 +1,181 @@
+//! The pages of `weir top` that are no tables of operations: what the admin API lists, laid out for people.
+
+use crate::ask;
+use crate::table::{Column, duration, lay_out, span};
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// What is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Page {
+    /// A table of operations.
+    Operations,
+    /// The slow operations and the failures of late.
+    Slow,
+    /// The servers behind MongoDB listeners.
+    Members,
+}
+
+impl Page {
+    /// What it is called in the title; nothing for the tables of operations, which have names of their own.
+    pub fn title(self) -> Option<&'static str> {
+        match self {
+            Page::Operations => None,
+            Page::Slow => Some("slow operations"),
+            Page::Members => Some("members"),
+        }
+    }
+}
+
+/// What was counted when a page was last shown, for rates.
+#[derive(Debug, Default)]
+pub struct Before {
+    counts: BTreeMap<[String; 2], f64>,
+    at: Option<Instant>,
+}
+
+/// The page by now; `None`: it is a table of operations.
+pub fn show(page: Page, admin: SocketAddr, filter: &str, before: &mut Before) -> Result<Option<String>> {
+    let get = |path| -> Result<Value> { Ok(serde_json::from_str(&ask::get(admin, path)?)?) };
+    Ok(Some(match page {
+        Page::Operations => return Ok(None),
+        Page::Slow => slow(&get("/slow")?, filter)?,
+        Page::Members => members(&get("/members")?, filter, before, super::now())?,
+    }))
+}
+
+fn word(one: &Value, key: &str) -> String {
+    one[key].as_str().unwrap_or_default().to_owned()
+}
+
+/// A dash where there is nothing.
+fn time(seconds: &Value) -> String {
+    seconds.as_f64().map_or_else(|| "-".to_owned(), duration)
+}
+
+fn table(columns: &[Column], mut rows: Vec<Vec<String>>, filter: &str, nothing: &str) -> String {
+    rows.retain(|row| filter.is_empty() || row.iter().any(|cell| cell.contains(filter)));
+    if rows.is_empty() { format!("{nothing}\n") } else { lay_out(columns, &rows) }
+}
+
+/// The slow operations, the latest first.
+fn slow(answer: &Value, filter: &str) -> Result<String> {
+    let operations = answer["operations"].as_array().context("the answer holds no operations")?;
+    let row = |one: &Value| {
+        let why = match &one["fault"] {
+            Value::Null if word(one, "code").is_empty() => word(one, "result"),
+            Value::Null => word(one, "code"),
+            fault => format!("{} ({})", word(fault, "reason"), word(fault, "side")),
+        };
+        let shape = one["shape"].get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let took = time(&one["duration"]);
+        vec![word(one, "operation"), word(one, "resource"), word(one, "application"), took, why, shape]
+    };
+    let columns = [
+        ("OPERATION", false),
+        ("RESOURCE", false),
+        ("APPLICATION", false),
+        ("TIME", true),
+        ("HOW", false),
+        ("SHAPE", false),
+    ];
+    let rows = operations.iter().map(row).collect();
+    Ok(table(&columns, rows, filter, "Nothing was slow, and nothing has failed."))
+}
+
+/// The members of each set, and how many elections there were.
+fn members(answer: &Value, filter: &str, before: &mut Before, now: Instant) -> Result<String> {
+    let sets = answer["sets"].as_array().context("the answer holds no sets")?;
+    let seconds = before.at.map(|at| now.duration_since(at).as_secs_f64());
+    let (mut rows, mut counts, mut elections) = (Vec::new(), BTreeMap::new(), String::new());
+    for set in sets {
+        let listener = word(set, "listener");
+        for one in set["members"].as_array().into_iter().flatten() {
+            let key = [listener.clone(), word(one, "member")];
+            let count = one["operations"].as_f64().unwrap_or_default();
+            let rate = seconds
+                .zip(before.counts.get(&key))
+                .map(|(seconds, n)| (count - n).max(0.0) / seconds.max(1e-3));
+            rows.push(vec![
+                listener.clone(),
+                word(one, "member"),
+                word(one, "role"),
+                span(one["role_for"].as_u64().unwrap_or_default()),
+                one["advertised"].as_str().unwrap_or("-").to_owned(),
+                time(&one["round_trip"]),
+                one["connections"].to_string(),
+                rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}")),
+                one["elected"].to_string(),
+            ]);
+            counts.insert(key, count);
+        }
+        if let Some(name) = set["set"].as_str() {
+            let n = set["elections"].as_u64().unwrap_or_default();
+            let s = if n == 1 { "" } else { "s" };
+            elections += &format!("{listener}: replica set {name}, {n} election{s} seen\n");
+        }
+    }
+    *before = Before { counts, at: Some(now) };
+    let columns = [
+        ("LISTENER", false),
+        ("MEMBER", false),
+        ("ROLE", false),
+        ("FOR", true),
+        ("AT WEIR", false),
+        ("ROUND TRIP", true),
+        ("CONNS", true),
+        ("OPS/S", true),
+        ("ELECTED", true),
+    ];
+    let table = table(&columns, rows, filter, "Nobody has said who the servers are.");
+    Ok(if elections.is_empty() { table } else { format!("{table}\n{elections}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::time::Duration;
+
+    #[test]
+    fn slow_operations_say_why_they_are_there() {
+        let answer = json!({ "operations": [
+            { "operation": "find", "resource": "a.b", "application": "web", "duration": 1.5, "result": "ok", "code": "",
+              "fault": null, "shape": { "hash": "0", "text": "{find: ?}" } },
+            { "operation": "insert", "resource": "a.c", "application": "", "duration": 0.001, "result": "upstream_lost",
+              "code": "", "fault": { "side": "network", "phase": "waiting", "reason": "reset" }, "shape": null },
+        ] });
+        let text = slow(&answer, "").unwrap();
+        assert!(
+            text.contains("1.5s  ok") && text.contains("{find: ?}") && text.contains("reset (network)"),
+            "{text}"
+        );
+        assert_eq!(slow(&answer, "a.c").unwrap().lines().count(), 2);
+        assert!(slow(&answer, "zzz").unwrap().starts_with("Nothing"));
+    }
+
+    #[test]
+    fn members_have_rates_from_the_second_look_on() {
+        let answer = |operations: u64| {
+            json!({ "sets": [{ "listener": "db", "cluster": "c", "set": "rs0", "elections": 1, "members": [
+                { "member": "a:1", "role": "primary", "role_for": 7, "advertised": "weir:2", "round_trip": 0.0005,
+                  "elected": 1, "connections": 3, "operations": operations },
+                { "member": "b:1", "role": "unreachable", "role_for": 0, "advertised": null, "round_trip": null,
+                  "elected": 0, "connections": 0, "operations": 0 },
+            ] }] })
+        };
+        let (mut before, now) = (Before::default(), super::super::now());
+        let first = members(&answer(100), "", &mut before, now).unwrap();
+        assert!(first.ends_with("\ndb: replica set rs0, 1 election seen\n"), "{first}");
+        let second = members(&answer(300), "primary", &mut before, now + Duration::from_secs(2)).unwrap();
+        let line: Vec<_> = second.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(line, ["db", "a:1", "primary", "7s", "weir:2", "500us", "3", "100.0", "1"], "{second}");
+        assert_eq!(
+            members(&json!({ "sets": [] }), "", &mut before, now).unwrap(),
+            "Nobody has said who the servers are.\n"
+        );
+    }
+}

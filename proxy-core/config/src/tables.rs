@@ -276,7 +276,7 @@ pub static CLUSTER: Table = Table {
             "dns_refresh",
             Kind::Duration { min: SECOND, max: HOUR },
             "10s",
-            "How often names are resolved anew.",
+            "How often names are resolved anew. A connection to an address that its name has no more takes nothing new.",
         ),
     ],
     rules: &[Rule::ExactlyOne(&["endpoints", "dns"])],

@@ -59,7 +59,7 @@ mod allocations;
 
 pub use address::{Address, Client};
 pub use buffers::Buffers;
-pub use cluster::{Cluster, Connected, Offer, Slot};
+pub use cluster::{Cluster, Connected, Offer, Reached, Slot};
 pub use context::Context;
 pub use drain::Drain;
 pub use filter::{Accepted, Alpn, BuildError, Filter, Service};

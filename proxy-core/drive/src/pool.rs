@@ -17,7 +17,8 @@ pub const MAX_IDLE: usize = 1024;
 
 /// A connection that can be used again.
 pub trait Reusable {
-    /// Whether the peer has closed it, or sent what nobody asked for: it must not be used again. Called with a waker that
+    /// Whether the peer has closed it, or sent what nobody asked for, or the endpoint's name has moved
+    /// ([`Slot::is_outdated`]): it must not be used again. Called with a waker that
     /// does nothing, before it is handed out and on every coarse tick; [`Io::poll_broken`](crate::Io::poll_broken) answers
     /// it without a system call for as long as nothing has come.
     fn is_broken(&mut self, cx: &mut Context<'_>) -> bool;
@@ -25,7 +26,7 @@ pub trait Reusable {
 
 impl Reusable for crate::Connected {
     fn is_broken(&mut self, cx: &mut Context<'_>) -> bool {
-        self.io.poll_broken(cx).is_ready()
+        self.slot.is_outdated() || self.io.poll_broken(cx).is_ready()
     }
 }
 

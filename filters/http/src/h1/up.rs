@@ -33,7 +33,7 @@ pub struct Conn {
     /// A part of the next head has been looked at.
     partial: bool,
     /// Its place in the cluster's limit.
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl Conn {
@@ -50,7 +50,7 @@ impl Conn {
             keep_alive: false,
             tunnelled: false,
             partial: false,
-            _slot: slot,
+            slot,
         }
     }
 
@@ -137,7 +137,7 @@ pub type Pooled = Box<Conn>;
 
 impl Reusable for Pooled {
     fn is_broken(&mut self, cx: &mut Context<'_>) -> bool {
-        self.wire.io.poll_broken(cx).is_ready()
+        self.slot.is_outdated() || self.wire.io.poll_broken(cx).is_ready()
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use weir_decide::cluster::Pick;
 use weir_decide::exchange::{EndpointId, Fault, Now, Phase, Reason, Side};
-use weir_drive::{Alpn, Cluster, Connected, Offer, Sweep, Worker, time};
+use weir_drive::{Alpn, Cluster, Connected, Offer, Reached, Sweep, Worker, time};
 
 /// What h2 says the server's limit is before the server has said it. No stream is opened before that: more than it takes would
 /// be refused, and what does not speak HTTP/2 at all counts as a connection that could not be made.
@@ -55,6 +55,8 @@ pub struct Shared {
     active: Cell<usize>,
     /// No new streams: it is going away, or gone.
     closing: Cell<bool>,
+    /// Where it leads.
+    reached: RefCell<Reached>,
     cluster: Rc<Cluster>,
     endpoint: Weak<Endpoint>,
     /// Since when it has had no stream.
@@ -150,7 +152,11 @@ impl Sweep for Pool {
     }
 
     // Each connection's own task knows when it has ended or was idle for too long.
-    fn sweep(&self, _: Now, _: Duration) {}
+    fn sweep(&self, _: Now, _: Duration) {
+        for endpoint in self.endpoints.borrow().values() {
+            endpoint.open.borrow().iter().for_each(|shared| shared.close_if_outdated());
+        }
+    }
 }
 
 impl Endpoint {
@@ -163,8 +169,16 @@ impl Endpoint {
 }
 
 impl Shared {
+    /// Streams that are open may finish; new ones go to where the endpoint's name has moved.
+    fn close_if_outdated(&self) {
+        if !self.closing.get() && self.reached.borrow_mut().is_outdated() {
+            self.close();
+        }
+    }
+
     /// Count one more stream, if there is room for it.
     fn enter(&self, cx: &mut Context<'_>) -> bool {
+        self.close_if_outdated();
         let mut send = self.send.borrow_mut();
         let room = send.current_max_send_streams().min(UPSTREAM_STREAMS as usize);
         if self.closing.get() || self.active.get() >= room {
@@ -235,6 +249,7 @@ async fn dial(cluster: Rc<Cluster>, worker: Rc<Worker>, pick: Pick, endpoint: Rc
         secure,
         active: Cell::new(0),
         closing: Cell::new(false),
+        reached: RefCell::new(slot.reached().clone()),
         cluster: Rc::clone(&cluster),
         endpoint: Rc::downgrade(&endpoint),
         idle_since: Cell::new(time::now()),
@@ -301,7 +316,7 @@ async fn connect(
         // A proxy cancels for a living: its own resets say nothing about the server.
         .max_local_error_reset_streams(None)
         .max_concurrent_reset_streams(1024);
-    let (cork, io) = corked(io, BytesMut::new(), worker);
+    let (cork, io) = corked(io, BytesMut::new(), worker, None);
     let made = builder.handshake::<_, Bytes>(io).await;
     let failed = |reason| Fault::new(Side::Network, Phase::Connecting, reason);
     let (send, connection) = made.map_err(|e| failed(super::broken(&e).reason))?;

@@ -1,6 +1,7 @@
 //! A connection to a picked endpoint: its place within `max_connections` (waiting for one if need be), TCP, TLS.
 
 use super::Cluster;
+use super::resolve::Reached;
 use super::shared::Shared;
 use crate::address::Client;
 use crate::filter::Alpn;
@@ -53,9 +54,20 @@ pub struct Connected {
 pub struct Slot {
     permit: Option<Permit>,
     shared: Arc<Shared>,
+    reached: Reached,
 }
 
 impl Slot {
+    /// Whether the connection leads to an address that its endpoint's name does not stand for any more.
+    pub fn is_outdated(&mut self) -> bool {
+        self.reached.is_outdated()
+    }
+
+    /// Where the connection leads.
+    pub fn reached(&self) -> &Reached {
+        &self.reached
+    }
+
     /// The connection could not be made: counts that against the endpoint.
     fn failed(mut self) {
         if let Some(permit) = self.permit.take() {
@@ -183,7 +195,7 @@ impl Cluster {
     }
 
     fn occupy(&self, permit: Permit) -> Slot {
-        Slot { permit: Some(permit), shared: Arc::clone(&self.shared) }
+        Slot { permit: Some(permit), shared: Arc::clone(&self.shared), reached: Reached::default() }
     }
 
     /// Makes the connection that `slot` is for, within `connect_timeout` and `deadline`. It is nobody's in particular: a
@@ -201,7 +213,7 @@ impl Cluster {
     async fn dial_for(
         &self,
         pick: &Pick,
-        slot: Slot,
+        mut slot: Slot,
         offer: Offer,
         deadline: Option<Now>,
         client: Option<&Client>,
@@ -213,7 +225,11 @@ impl Cluster {
             Err(_) => Err(Failure::new(Reason::ConnectTimeout, "not connected within connect_timeout")),
         };
         match made {
-            Ok((io, alpn)) => Ok(Connected { io, alpn, slot }),
+            Ok((io, alpn)) => {
+                let peer = io.tcp().and_then(|tcp| tcp.peer_addr().ok());
+                slot.reached = Reached::new(&self.shared, pick.address(), peer);
+                Ok(Connected { io, alpn, slot })
+            }
             Err(failure) => {
                 slot.failed();
                 self.log(pick, &failure);

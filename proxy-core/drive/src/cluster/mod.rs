@@ -8,6 +8,7 @@ pub(crate) mod shared;
 
 pub(crate) use connect::Found as FoundSlot;
 pub use connect::{Connected, Offer, Slot};
+pub use resolve::Reached;
 
 use crate::pool::Sweep;
 use crate::process::Process;

@@ -64,6 +64,47 @@ impl Addresses {
     }
 }
 
+/// Where a connection leads: to an address that its endpoint's name stood for when it was made, and may not any more.
+#[derive(Debug, Clone, Default)]
+pub struct Reached(Option<Led>);
+
+#[derive(Debug, Clone)]
+struct Led {
+    shared: Arc<Shared>,
+    name: Arc<str>,
+    peer: SocketAddr,
+    /// The book's generation in which the name was last seen to stand for it.
+    seen: u64,
+}
+
+impl Reached {
+    /// An endpoint's `address`, at `peer`.
+    pub(crate) fn new(shared: &Arc<Shared>, address: &Arc<str>, peer: Option<SocketAddr>) -> Reached {
+        let peer = peer.filter(|_| is_name(address));
+        Reached(peer.map(|peer| Led { shared: Arc::clone(shared), name: Arc::clone(address), peer, seen: 0 }))
+    }
+
+    /// Whether the endpoint's name stands for other addresses by now: what is under way may finish, and the connection is then of no
+    /// further use. One load for as long as nothing has changed, none where the endpoint is no name.
+    pub fn is_outdated(&mut self) -> bool {
+        let Some(led) = &mut self.0 else { return false };
+        let generation = led.shared.book.generation.load(Ordering::Acquire);
+        if generation == led.seen {
+            return false;
+        }
+        let found = led.shared.book.read();
+        let stands = |all: &Arc<[SocketAddr]>| {
+            all.iter().any(|one| (one.ip(), one.port()) == (led.peer.ip(), led.peer.port()))
+        };
+        // A name that is not listed any more is the endpoint's end, not its move.
+        if found.get(&led.name).is_some_and(|all| !stands(all)) {
+            return true;
+        }
+        led.seen = generation;
+        false
+    }
+}
+
 /// Whether an endpoint's address is a name (and a port), which has to be resolved.
 pub(crate) fn is_name(address: &str) -> bool {
     weir_config::unix_path(address).is_none() && address.parse::<SocketAddr>().is_err()

@@ -34,7 +34,12 @@ static FIELDS: [Field; 4] = [
         "Where requests go: the first one that matches.",
     ),
     Field::with_default("keep_alive", LIMIT, "60s", "A connection without a request for so long is closed."),
-    Field::with_default("head_timeout", LIMIT, "10s", "How long a request's head may take to arrive."),
+    Field::with_default(
+        "head_timeout",
+        LIMIT,
+        "10s",
+        "How long a request's head may take to arrive, from its first byte on. In HTTP/2 also the preface and any frame but DATA.",
+    ),
 ];
 
 static ROUTE: Table = Table {

@@ -24,6 +24,7 @@
 //! |---|---|---|
 //! | head, fields, target, trailers, chunk extensions of HTTP/1 | `weir_codecs::http1::Limits` | answered, closed, `weir_http_rejects_total{rule}` |
 //! | head of HTTP/2 | 64 KiB | 431 by h2 |
+//! | time for a head, or another frame that is not DATA | `head_timeout` | 408; in HTTP/2 GOAWAY, `weir_http_rejects_total{rule="h2_head_timeout"}` |
 //! | streams of a client's connection | 100 | refused by h2 |
 //! | streams that a client resets | 200, then 20 a second | GOAWAY, `weir_http_floods_total` |
 //! | bytes in hand per direction, HTTP/1 | 64 KiB each way | nothing more is read |

@@ -6,7 +6,7 @@ use crate::h1;
 use crate::h2;
 use crate::plain::Vocabulary;
 use crate::site::{Action, Numbers, Peer, Route, Site, Target};
-use crate::timer::given_up;
+use crate::timer::{Timer, given_up};
 use bytes::BytesMut;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -266,6 +266,7 @@ async fn sniff(service: &HttpService, io: &mut Io, drain: &weir_drive::Drain) ->
     let since = time::now();
     let until = since.after(site.keep_alive);
     let mut read = BytesMut::new();
+    let (mut timer, mut began) = (Timer::default(), None);
     let known = poll_fn(|cx| {
         loop {
             if read.capacity() == 0 {
@@ -281,8 +282,15 @@ async fn sniff(service: &HttpService, io: &mut Io, drain: &weir_drive::Drain) ->
                 Poll::Pending => {
                     if read.is_empty() {
                         site.worker.buffers().give(std::mem::take(&mut read));
+                        return Poll::Pending;
                     }
-                    return Poll::Pending;
+                    // So far it is a part of the preface, and may be one of a method.
+                    let began = *began.get_or_insert_with(time::now);
+                    let late = timer.poll(cx, began.after(site.head_timeout));
+                    return late.map(|_| {
+                        site.numbers.rejected(h2::serve::LATE);
+                        None
+                    });
                 }
             }
             let common = read.iter().zip(PREFACE).take_while(|(a, b)| a == b).count();

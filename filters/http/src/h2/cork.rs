@@ -6,6 +6,7 @@
 //! after that: then everything is written. No byte waits longer than that poll; where the socket takes no more, the task is
 //! woken when it does, as with any write. Holds a buffer only while something waits.
 
+use super::frames::Frames;
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -13,6 +14,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use weir_decide::exchange::Now;
 use weir_drive::buffers::BUFFER_SIZE;
 use weir_drive::{Io, Worker};
 
@@ -36,13 +38,16 @@ struct Inner {
     failed: Option<io::Error>,
     /// TLS has something that it has not written yet.
     unflushed: bool,
+    /// What comes, if it is watched.
+    frames: Option<Frames>,
     worker: Rc<Worker>,
 }
 
-/// `io` with writes gathered; `read` are bytes that were read from it already.
-pub fn corked(io: Io, read: BytesMut, worker: Rc<Worker>) -> (Cork, Corked) {
+/// `io` with writes gathered; `read` are bytes that were read from it already; `frames` is to watch what comes.
+pub fn corked(io: Io, read: BytesMut, worker: Rc<Worker>, frames: Option<Frames>) -> (Cork, Corked) {
     let out = BytesMut::new();
-    let inner = Rc::new(RefCell::new(Inner { io, read, out, failed: None, unflushed: false, worker }));
+    let inner = Inner { io, read, out, failed: None, unflushed: false, frames, worker };
+    let inner = Rc::new(RefCell::new(inner));
     (Cork(Rc::clone(&inner)), Corked(inner))
 }
 
@@ -56,6 +61,13 @@ impl Cork {
             // h2 learns of it when it flushes the next time.
             cx.waker().wake_by_ref();
         }
+    }
+}
+
+impl Cork {
+    /// Since when the rest of something that was begun has been waited for, where frames are watched.
+    pub fn unfinished(&self) -> Option<Now> {
+        self.0.borrow().frames.as_ref().and_then(Frames::unfinished)
     }
 }
 
@@ -136,11 +148,21 @@ impl Inner {
 impl AsyncRead for Corked {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self.0.borrow_mut();
-        if this.read.is_empty() && !ready!(this.poll_fill(cx))? {
-            return Poll::Ready(Ok(()));
+        if this.read.is_empty() {
+            let Poll::Ready(filled) = this.poll_fill(cx)? else {
+                this.frames.iter_mut().for_each(Frames::paused);
+                return Poll::Pending;
+            };
+            if !filled {
+                return Poll::Ready(Ok(()));
+            }
         }
         let n = this.read.len().min(buf.remaining());
-        buf.put_slice(this.read.get(..n).unwrap_or_default());
+        let some = this.read.get(..n).unwrap_or_default();
+        if let Some(frames) = &mut this.frames {
+            frames.came(some);
+        }
+        buf.put_slice(some);
         this.read.advance(n);
         if this.read.is_empty() {
             this.worker.buffers().give(std::mem::take(&mut this.read));

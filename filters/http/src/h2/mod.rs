@@ -2,13 +2,14 @@
 //!
 //! [`serve`] accepts a client's streams and runs the exchange loop for each; [`down`] and [`up`] are the two sides as that loop
 //! sees them; [`head`] is the only place that knows `http`'s types; [`pool`] shares connections to servers; [`cork`] gathers what
-//! h2 writes.
+//! h2 writes; [`frames`] watches what a client leaves unfinished.
 //!
 //! An early reply is ended by dropping the stream's handles, never by a reset, which would discard it; flow control is given
 //! back when the other side has taken the bytes, never before.
 
 mod cork;
 pub mod down;
+mod frames;
 pub mod head;
 pub mod pool;
 pub mod serve;

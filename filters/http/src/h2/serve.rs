@@ -2,6 +2,7 @@
 //! may do to us are kept here.
 
 use super::cork::{Cork, Corked, corked};
+use super::frames::Frames;
 use super::{
     CONNECTION_WINDOW, Down, FRAME_BUDGET, MAX_HEADER_LIST, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW, head,
 };
@@ -25,6 +26,9 @@ use weir_drive::{Drain, Io, time};
 /// Streams that a client may reset before their reply in one go, and how many more each second (CVE-2023-44487).
 const RESETS: u32 = 200;
 const RESETS_PER_SECOND: u64 = 20;
+
+/// The rule that is broken by what does not come within `head_timeout`: the preface, or the rest of a head.
+pub const LATE: &str = "h2_head_timeout";
 
 /// Streams that were reset and that the application has not seen yet.
 const PENDING_RESETS: usize = 50;
@@ -89,7 +93,7 @@ pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer,
         .data_frame_budget(FRAME_BUDGET)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .enable_connect_protocol();
-    let (cork, io) = corked(io, read, Rc::clone(&site.worker));
+    let (cork, io) = corked(io, read, Rc::clone(&site.worker), Some(Frames::new()));
     let mut handshake = pin!(builder.handshake::<_, Bytes>(io));
     let handshake = poll_fn(|cx| {
         let polled = handshake.as_mut().poll(cx);
@@ -99,7 +103,7 @@ pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer,
     let mut connection = match tokio::time::timeout_at(late, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(e)) => return count(&service, &e),
-        Err(_) => return,
+        Err(_) => return site.numbers.rejected(LATE),
     };
     let conn = Rc::new(Conn {
         peer,
@@ -161,6 +165,17 @@ async fn accept(conn: &Rc<Conn>, connection: &mut Server, cork: &Cork, drain: &D
             // GOAWAY in two steps: first without a limit, then, when the client has seen it, with the last stream's number.
             connection.graceful_shutdown();
             cx.waker().wake_by_ref();
+        }
+        // Whatever streams there are: nothing else can come before the rest of it has (RFC 9113 section 4.3).
+        if let Some(since) = cork.unfinished() {
+            let site = conn.service.site();
+            if timer.poll(cx, since.after(site.head_timeout)).is_ready() {
+                site.numbers.rejected(LATE);
+                connection.abrupt_shutdown(Code::PROTOCOL_ERROR);
+                let _told = connection.poll_accept(cx);
+                cork.pass(cx);
+                return Poll::Ready(());
+            }
         }
         let active = conn.active.get() > 0;
         if std::mem::replace(&mut was_active, active) && !active {

@@ -79,7 +79,7 @@ type Case = (&'static str, &'static str, &'static str, &'static str, &'static st
 /// Time enough to get through to the server on a machine that has other things to do.
 const CASES: [Case; 4] = [
     ("reads", "idle_timeout: 400ms,", "", "replying", "idle_timeout"),
-    ("reads", "", "timeout: 2s", "replying", "timeout"),
+    ("reads", "", "timeout: 6s", "replying", "timeout"),
     ("sends", "", "timeout: 2s", "sending", "timeout"),
     ("sends", "", "retry: { retry_on: [reset], per_try_timeout: 2s }", "sending", "try_timeout"),
 ];

@@ -21,6 +21,7 @@ mod dynamodb;
 mod grpc;
 mod guards;
 mod http;
+mod http_edges;
 mod lifecycle;
 mod mongo;
 mod mongo_bounds;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         numbers::tests,
         guards::tests,
         http::tests,
+        http_edges::tests,
         dynamodb::tests,
         grpc::tests,
         lifecycle::tests,

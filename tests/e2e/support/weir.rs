@@ -36,9 +36,13 @@ impl Weir {
 
     /// Starts it on a configuration that names files of a folder by `@ROOT@`.
     pub fn start_in(folder: TempDir, config: &str) -> Weir {
+        Weir::start_as(binary(), folder, config)
+    }
+
+    /// The same by a command of one's own, such as [`binary`] with something in its environment.
+    pub fn start_as(mut run: Command, folder: TempDir, config: &str) -> Weir {
         let file = folder.path().join("weir.yaml");
         std::fs::write(&file, Weir::whole(folder.path(), config)).expect("the folder is ours");
-        let mut run = binary();
         run.arg("run").arg(&file).stderr(Stdio::piped());
         Weir::from(Process::start("weir", &mut run), folder)
     }

@@ -255,6 +255,14 @@ fn pass<'n>(
 ) -> Option<Passthrough> {
     let fields = walk.fields(node, &PASSTHROUGH)?;
     let cluster = fields.cluster(walk, "cluster");
+    if let (Some(name), Some(node)) = (&cluster, fields.child("cluster"))
+        && walk.has_tls(name)
+    {
+        walk.error(
+            node,
+            format!("`{name}` has `tls`: what is passed through is encrypted already, by the client"),
+        );
+    }
     let mut sni = Vec::new();
     for node in fields.items(walk, "sni")? {
         let Some(name) = name_match(walk, node) else { continue };

@@ -34,6 +34,8 @@ pub struct Walk<'a> {
 
 struct Known {
     name: Arc<str>,
+    /// Whether it has `tls`.
+    tls: bool,
     used: Cell<bool>,
 }
 
@@ -247,7 +249,8 @@ impl<'a> Walk<'a> {
         self.clusters.reserve(entries.len());
         for entry in entries {
             self.visited += 1;
-            let known = Known { name: entry.key().into(), used: Cell::new(false) };
+            let tls = entry.value().child("tls").is_some();
+            let known = Known { name: entry.key().into(), tls, used: Cell::new(false) };
             self.clusters.insert(entry.key(), known);
         }
     }
@@ -255,6 +258,11 @@ impl<'a> Walk<'a> {
     /// The shared name of a known cluster.
     pub(crate) fn cluster_name(&self, name: &str) -> Arc<str> {
         self.clusters.get(name).map_or_else(|| name.into(), |known| known.name.clone())
+    }
+
+    /// Whether the cluster has `tls`.
+    pub(crate) fn has_tls(&self, name: &str) -> bool {
+        self.clusters.get(name).is_some_and(|known| known.tls)
     }
 
     /// Whether anything refers to the cluster.

@@ -119,7 +119,7 @@ fn every_key_arrives() {
     );
     assert!(!tls.client_certificates.as_ref().unwrap().require);
     let [pass, more] = tls.passthrough.as_slice() else { panic!("two rules") };
-    assert_eq!((&*pass.cluster, &*more.cluster), ("all", "all"));
+    assert_eq!((&*pass.cluster, &*more.cluster), ("named", "named"));
     assert_eq!(
         pass.sni,
         [NameMatch::Exact("x509.db.internal".into()), NameMatch::Below(".raw.internal".into())]

@@ -2,7 +2,7 @@
 
 use super::admission::Admission;
 use super::limits::{Counted, Held, Shared, enter};
-use super::secure::{Secured, Tls, agreed, secure};
+use super::secure::{Passed, Secured, Tls, agreed, secure};
 use super::{Listening, header};
 use crate::address::Address;
 use crate::drain::Drain;
@@ -118,7 +118,8 @@ impl Listening {
                 // Boxed, so that its size is only needed for as long as it lasts.
                 match Box::pin(before.pass(socket, (peer, local), &held)).await {
                     Some((Secured::Terminated(io), ends)) => service.serve(served(io, ends, held)).await,
-                    Some((Secured::Passed { context, socket, head }, ends)) => {
+                    Some((Secured::Passed(passed), ends)) => {
+                        let Passed { context, socket, head } = *passed;
                         let passed = served(socket.into(), ends, held);
                         Box::pin(relay::serve_from(context, passed, Some(head))).await;
                     }

@@ -28,14 +28,17 @@ pub(crate) struct Tls {
 pub(super) enum Secured {
     /// Weir terminates it, or there is none.
     Terminated(Io),
-    /// It is passed on.
-    Passed {
-        /// To this cluster.
-        context: Rc<Context>,
-        socket: Socket,
-        /// What has come of it so far.
-        head: BytesMut,
-    },
+    /// It is passed on. Boxed, so that it takes no room in the tasks of the others.
+    Passed(Box<Passed>),
+}
+
+/// A connection that is passed on.
+pub(super) struct Passed {
+    /// Where to.
+    pub(super) context: Rc<Context>,
+    pub(super) socket: Socket,
+    /// What has come of it so far.
+    pub(super) head: BytesMut,
 }
 
 /// Does the handshake, or finds out that it is somebody else's; `None`: it failed, which has been counted.
@@ -50,7 +53,7 @@ pub(super) async fn secure(shared: &Shared, tls: &Tls, socket: Socket, peer: Add
         Ok(Ok(secured)) => {
             match &secured {
                 Secured::Terminated(io) => shared.handshakes.done(kind(io)),
-                Secured::Passed { .. } => shared.handshakes.passed(),
+                Secured::Passed(_) => shared.handshakes.passed(),
             }
             Some(secured)
         }
@@ -105,7 +108,8 @@ async fn sort(server: &ServerTls, routes: &Routes, mut socket: Socket) -> Result
     };
     let name = accepted.client_hello().server_name().map(str::to_owned);
     if let Some(context) = name.as_deref().and_then(|name| routes.find(name)) {
-        return Ok(Secured::Passed { context: Rc::clone(context), socket, head: bytes });
+        let context = Rc::clone(context);
+        return Ok(Secured::Passed(Box::new(Passed { context, socket, head: bytes })));
     }
     let Some(config) = &server.config else {
         socket.write_all(&UNRECOGNIZED_NAME).await.ok();

@@ -87,8 +87,13 @@ async fn connections_are_passed_on_by_name_and_others_terminated() {
             assert_eq!(told(stream).await, format!("None Some({name:?})"));
         }
     }
+    // What is sorted by its name is resumed like anything else.
+    let again = client(&certificates, None, &BOTH);
+    shake(&house, "l", &again, "edge.test").await.unwrap();
+    shake(&house, "l", &again, "edge.test").await.unwrap();
+    house.becomes("weir_listener_tls_handshakes_total", &["result=\"resumed\""], 1.0).await;
     house.becomes("weir_listener_tls_handshakes_total", &["result=\"passed\""], 4.0).await;
-    house.becomes("weir_listener_tls_handshakes_total", &["result=\"ok\""], 2.0).await;
+    house.becomes("weir_listener_tls_handshakes_total", &["result=\"ok\""], 3.0).await;
     let labels = ["listener=\"l\"", "cluster=\"raw\"", "protocol=\"tcp\"", "operation=\"connection\""];
     house.becomes("weir_operations_total", &[&labels[..], &["result=\"ok\""]].concat(), 4.0).await;
     house.becomes("weir_listener_connections_open", &[], 0.0).await;
@@ -208,6 +213,26 @@ async fn without_a_certificate_the_rest_is_refused() {
     rest(&mut endless).await;
     house.becomes("weir_listener_tls_handshakes_total", &["reason=\"hello_too_large\""], 1.0).await;
     house.becomes("weir_listener_connections_open", &[], 1.0).await;
+}
+
+#[tokio::test]
+async fn a_hello_has_to_come_in_time() {
+    let certificates = Certificates::new();
+    certificates.write("edge", "edge.test");
+    let sorting = passing(&certificates, nobody().await, true, "");
+    let plain = telling(&certificates.path("edge.pem"), &certificates.path("edge.key"));
+    let mut slow = Vec::new();
+    for text in [sorting, plain] {
+        let house = House::start_with(&text, TELL).await.unwrap();
+        let mut client = house.connect("l").await;
+        client.write_all(&[22, 3, 1, 2, 0, 1, 0]).await.unwrap();
+        slow.push((house, client));
+    }
+    for (house, mut slow) in slow {
+        house.becomes("weir_listener_tls_handshakes_total", &["result=\"timeout\""], 1.0).await;
+        assert_eq!(rest(&mut slow).await, b"");
+        house.becomes("weir_listener_connections_open", &[], 0.0).await;
+    }
 }
 
 #[tokio::test]

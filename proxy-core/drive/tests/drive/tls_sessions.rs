@@ -50,6 +50,29 @@ async fn sessions_are_resumed_on_any_worker_and_after_a_reload() {
     }
 }
 
+/// TLS 1.2 as it was before tickets: the server keeps the session.
+#[tokio::test]
+async fn sessions_without_tickets_are_resumed_on_any_worker_and_after_a_reload() {
+    let certificates = Certificates::new();
+    certificates.write("edge", "edge.test");
+    let text = listening(&certificates, "", "");
+    let house = House::start_with(&text, TELL).await.unwrap();
+    let mut old = (*client(&certificates, None, EACH[0])).clone();
+    old.resumption = old.resumption.tls12_resumption(rustls::client::Tls12Resumption::SessionIdOnly);
+    let old = Arc::new(old);
+    assert_eq!(kind(&house, "l", &old).await, HandshakeKind::Full);
+    for _ in 0..8 {
+        assert_eq!(kind(&house, "l", &old).await, HandshakeKind::Resumed);
+    }
+    let changed = listening(&certificates, "", ", max_connections: 1000");
+    house.server.reload(config_for(&changed, TELL)).await.unwrap();
+    assert_eq!(kind(&house, "l", &old).await, HandshakeKind::Resumed);
+    let strict = format!(", client_certificates: {{ ca: '{}' }}", certificates.path("root.pem").display());
+    house.server.reload(config_for(&listening(&certificates, &strict, ""), TELL)).await.unwrap();
+    shake(&house, "l", &old, "edge.test").await.unwrap_err();
+    house.becomes("weir_listener_tls_handshakes_total", &["reason=\"no_certificate\""], 1.0).await;
+}
+
 /// CVE-2025-23419 and its like: what was resumed was never verified.
 #[tokio::test]
 async fn a_session_is_no_way_round_client_certificates() {

@@ -378,6 +378,11 @@ impl protocol::Protocol for Protocol {
         !session.authenticated
     }
 
+    fn watches(&self, session: &Session) -> bool {
+        // A driver's monitor. The Node.js driver does not retry what was under way on connections that its monitor gave up.
+        !session.door.spoke
+    }
+
     fn stays(&self, session: &mut Session, parked: Option<&MongoOp>) -> Stays {
         if session.open.is_any(&self.ledger) {
             return Stays::Open;
@@ -386,7 +391,7 @@ impl protocol::Protocol for Protocol {
             // A change stream: its driver resumes it elsewhere, perhaps on connections that are still to go. Or a driver's
             // monitor: when that is gone the driver gives up all its connections, with what is open on them.
             Some(_) => Stays::Others,
-            None if !session.door.spoke => Stays::Others,
+            None if self.watches(session) => Stays::Others,
             None => Stays::Quiet(QUIET),
         }
     }

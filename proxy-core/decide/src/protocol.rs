@@ -190,6 +190,13 @@ pub trait Protocol {
         false
     }
 
+    /// Whether the client only watches the server over this connection. When the server goes, such connections end a moment after
+    /// the others: a client that gives the server up before it hears what became of its operations may not try those again.
+    fn watches(&self, session: &Self::Session) -> bool {
+        let _ = session;
+        false
+    }
+
     /// What a connection that is to come to its end stays for, when nothing is under way on it but the long poll `parked`. Asked
     /// again and again; it ends at the latest with the time that it is given.
     fn stays(&self, session: &mut Self::Session, parked: Option<&Self::Op>) -> Stays {

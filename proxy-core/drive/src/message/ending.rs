@@ -19,6 +19,9 @@ use weir_decide::policy::{Replay, RetryPolicy};
 use weir_decide::protocol::{Malformed, Protocol};
 use weir_measure::names;
 
+/// How much later than the others those connections end that only watch a server which is lost.
+const WATCHERS_LATER: Duration = Duration::from_millis(100);
+
 /// How long the client may take to read the last words and to close its side.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -119,6 +122,7 @@ impl<P: Protocol> Exchange<P> {
 
     /// The upstream connection has ended.
     pub(super) fn upstream_ended(&mut self, reason: Reason) {
+        self.ends_later = self.protocol.watches(&self.session);
         self.fail(Side::Network, reason);
     }
 
@@ -252,6 +256,9 @@ impl<P: Protocol> Exchange<P> {
     /// bytes would reset the connection and take the last words with it.
     pub(super) async fn close(&mut self) {
         let mut idle_end = None;
+        if self.ends_later && self.state == State::Closing {
+            tokio::time::sleep(WATCHERS_LATER).await;
+        }
         if self.state == State::Closing {
             let said = poll_fn(|cx| self.to_client.poll_write(&mut self.client, cx));
             if let Ok(Err(error)) = tokio::time::timeout(FAREWELL, said).await {

@@ -59,6 +59,8 @@ pub(crate) struct Exchange<P: Protocol> {
     pub(super) now: Now,
     /// Once the connection is to come to its end.
     pub(super) leaving: Option<Box<Leaving>>,
+    /// The server that it only watches has gone.
+    pub(super) ends_later: bool,
     pub(super) state: State,
 }
 
@@ -136,6 +138,7 @@ impl<P: Protocol> Exchange<P> {
             pinned: None,
             now,
             leaving: None,
+            ends_later: false,
             state: State::Open,
         }
     }

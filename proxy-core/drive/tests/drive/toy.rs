@@ -17,6 +17,7 @@
 //! | `quit` | both connections are closed |
 //! | `open`, `done` | forwarded; something is open on the connection from then on, or no more |
 //! | `stay` | as `park`; the connection stays for the others meanwhile |
+//! | `view` | as `park`; the connection only watches the server from then on |
 //! | `safe` | forwarded; the client does it anew by itself when the connection is closed instead |
 //!
 //! A reply that begins with `err` is an error. A refusal is a message `refused: <fault>`.
@@ -183,18 +184,25 @@ fn outcome(class: Class, result: &'static str) -> Outcome {
     Outcome { class, result, code: NameId::NONE, retryable: RetryOn::NONE, fault: None, latency: 0 }
 }
 
+/// What is remembered of a connection.
+#[derive(Default)]
+pub struct Toys {
+    open: bool,
+    watches: bool,
+}
+
 impl Protocol for ToyProtocol {
     const NAME: &'static str = "toy";
-    type Session = bool;
+    type Session = Toys;
     type Request = Frames;
     type Reply = Frames;
     type Op = Op;
 
-    fn session(&self) -> (bool, Frames, Frames) {
-        (false, Frames::default(), Frames::default())
+    fn session(&self) -> (Toys, Frames, Frames) {
+        (Toys::default(), Frames::default(), Frames::default())
     }
 
-    fn request(&self, open: &mut bool, names: &mut dyn Names, head: Option<&Head>, end: bool) -> (Op, Step) {
+    fn request(&self, toys: &mut Toys, names: &mut dyn Names, head: Option<&Head>, end: bool) -> (Op, Step) {
         let head = head.expect("the first piece has the head");
         let word = head.word();
         let name = names.intern(NameKind::Operation, &[word]);
@@ -202,11 +210,12 @@ impl Protocol for ToyProtocol {
         op.tag = head.tag.into();
         op.replies = match word {
             b"fire" => Replies::None,
-            b"watch" | b"park" | b"stay" => Replies::Stream,
+            b"watch" | b"park" | b"stay" | b"view" => Replies::Stream,
             _ => Replies::One,
         };
-        op.parked = matches!(word, b"park" | b"stay");
-        *open = (*open || word == b"open") && word != b"done";
+        op.parked = matches!(word, b"park" | b"stay" | b"view");
+        toys.open = (toys.open || word == b"open") && word != b"done";
+        toys.watches = word == b"view";
         let step = match word {
             b"local" => Step::Respond(frame(head.tag, b"from weir"), outcome(Class::Success, "local")),
             b"ask" if !end => Step::More { limit: 16 },
@@ -217,7 +226,7 @@ impl Protocol for ToyProtocol {
         (Op(op, word.to_vec()), step)
     }
 
-    fn govern(&self, _: &mut bool, _: &mut dyn Names, op: &mut Op, _: Option<&Head>, _: At<'_>) -> Ruling {
+    fn govern(&self, _: &mut Toys, _: &mut dyn Names, op: &mut Op, _: Option<&Head>, _: At<'_>) -> Ruling {
         match &*op.1 {
             b"later" => Ruling { delay: Some(Duration::from_millis(20)), ..Ruling::default() },
             b"limit" => Ruling { time_limit: Some(Duration::from_millis(30)), ..Ruling::default() },
@@ -225,32 +234,36 @@ impl Protocol for ToyProtocol {
         }
     }
 
-    fn survives(&self, _: &bool) -> bool {
+    fn survives(&self, _: &Toys) -> bool {
         !self.strict
     }
 
-    fn stays(&self, open: &mut bool, parked: Option<&Op>) -> Stays {
+    fn watches(&self, toys: &Toys) -> bool {
+        toys.watches
+    }
+
+    fn stays(&self, toys: &mut Toys, parked: Option<&Op>) -> Stays {
         match parked {
-            _ if *open => Stays::Open,
+            _ if toys.open => Stays::Open,
             Some(op) if op.1 == b"stay" => Stays::Others,
             _ => Stays::Quiet(Duration::from_millis(50)),
         }
     }
 
-    fn repeats(&self, _: &bool, op: &Op) -> bool {
+    fn repeats(&self, _: &Toys, op: &Op) -> bool {
         op.1 == b"safe"
     }
 
-    fn learn(&self, _: &mut bool, _: &mut dyn Names, op: &mut Op, head: &Head) {
+    fn learn(&self, _: &mut Toys, _: &mut dyn Names, op: &mut Op, head: &Head) {
         assert_eq!(op.0.tag, u64::from(head.tag));
     }
 
-    fn answers(&self, _: &bool, head: &Head) -> Option<u64> {
+    fn answers(&self, _: &Toys, head: &Head) -> Option<u64> {
         // Tag 0: the oldest.
         (head.tag != 0).then_some(head.tag.into())
     }
 
-    fn reply(&self, _: &mut bool, op: &mut Op, _: EndpointId, head: &Head) -> Answer {
+    fn reply(&self, _: &mut Toys, op: &mut Op, _: EndpointId, head: &Head) -> Answer {
         let more = op.0.replies == Replies::Stream && head.text[0] == b'+';
         match &*op.1 {
             b"hold" => Answer::Relay { more, hold: true },
@@ -259,7 +272,7 @@ impl Protocol for ToyProtocol {
         }
     }
 
-    fn rewrite(&self, _: &mut bool, _: &Op, whole: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
+    fn rewrite(&self, _: &mut Toys, _: &Op, whole: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
         let (head, text) = whole.split_at(8);
         if text.contains(&b'!') {
             return Err(Malformed::Syntax("exclamation"));
@@ -269,7 +282,7 @@ impl Protocol for ToyProtocol {
         Ok(())
     }
 
-    fn judge(&self, _: &mut bool, names: &mut dyn Names, _: &mut Op, tail: &Head) -> Outcome {
+    fn judge(&self, _: &mut Toys, names: &mut dyn Names, _: &mut Op, tail: &Head) -> Outcome {
         if tail.word() == b"err" {
             let code = names.intern(NameKind::Code, &[b"E42"]);
             Outcome { code, ..outcome(Class::Rejected, "error") }
@@ -280,7 +293,7 @@ impl Protocol for ToyProtocol {
 
     fn refuse(
         &self,
-        _: &mut bool,
+        _: &mut Toys,
         _: &mut dyn Names,
         op: &mut Op,
         fault: &Fault,
@@ -298,7 +311,7 @@ impl Protocol for ToyProtocol {
         outcome(class, result)
     }
 
-    fn degrades(&self, _: &bool) -> bool {
+    fn degrades(&self, _: &Toys) -> bool {
         !self.strict
     }
 }

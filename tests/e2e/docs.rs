@@ -1,10 +1,16 @@
 //! Every snippet of the README and the docs: a configuration must be taken, a command must be one that some test runs.
 
-use crate::support::{parts::root, weir::binary};
+use crate::support::{
+    parts::{json, part, root},
+    process::command,
+    weir::binary,
+};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 crate::tests!("docs":
     configurations_are_taken,
+    manifests_fit_together,
     commands_are_ones_that_tests_run,
     links_lead_somewhere,
     the_readme_shows_what_check_says,
@@ -102,6 +108,125 @@ fn configurations_are_taken() {
         }
     }
     assert!(checked >= 3, "only {checked} configurations in the docs");
+}
+
+/// Kubernetes manifests: they can be read, the configuration in a ConfigMap is taken, and what refers to something else finds it.
+fn manifests_fit_together() {
+    let mut checked = 0;
+    for page in pages() {
+        for (_, line, block) in blocks(&page).into_iter().filter(|(word, ..)| word == "yaml kubernetes") {
+            let at = format!("{}:{line}", page.display());
+            let folder = tempfile::tempdir().expect("a folder");
+            let manifest = folder.path().join("manifest.yaml");
+            std::fs::write(&manifest, &block).expect("ours");
+            let read =
+                "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
+            let mut python = command(part("venv/bin/python"));
+            let objects = json(python.args(["-c", read]).arg(&manifest));
+            Manifest::of(&at, folder.path(), objects.as_array().expect("a list")).fits_together();
+            checked += 1;
+        }
+    }
+    assert!(checked >= 2, "only {checked} manifests in the docs");
+}
+
+/// The objects of one manifest, and the configuration in it.
+struct Manifest<'a> {
+    at: &'a str,
+    config: String,
+    map: &'a Value,
+    deployment: &'a Value,
+    service: Option<&'a Value>,
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+impl Manifest<'_> {
+    fn of<'a>(at: &'a str, folder: &Path, objects: &'a [Value]) -> Manifest<'a> {
+        let of = |kind: &str| objects.iter().find(|object| object["kind"] == kind);
+        let named =
+            |object: &Value| object["apiVersion"].is_string() && object["metadata"]["name"].is_string();
+        assert!(objects.iter().all(named), "{at}");
+        let map = of("ConfigMap").unwrap_or_else(|| panic!("{at}: no ConfigMap"));
+        let config = map["data"]["weir.yaml"].as_str().unwrap_or_else(|| panic!("{at}: no weir.yaml in it"));
+        let file = folder.join("weir.yaml");
+        std::fs::write(&file, config).expect("ours");
+        let run = binary().arg("check").arg(&file).output().expect("weir runs");
+        assert!(run.status.success(), "{at}: {}", String::from_utf8_lossy(&run.stderr));
+        let deployment = of("Deployment").unwrap_or_else(|| panic!("{at}: no Deployment"));
+        Manifest { at, config: config.to_owned(), map, deployment, service: of("Service") }
+    }
+
+    fn fits_together(&self) {
+        let template = &self.deployment["spec"]["template"];
+        assert_eq!(
+            self.deployment["spec"]["selector"]["matchLabels"], template["metadata"]["labels"],
+            "{}",
+            self.at
+        );
+        let pod = &template["spec"];
+        let mut containers = list(&pod["containers"]).iter().chain(list(&pod["initContainers"]));
+        let weir = containers.find(|c| c["name"] == "weir").unwrap_or_else(|| panic!("{}: no Weir", self.at));
+        assert_eq!(pod["volumes"][0]["configMap"]["name"], self.map["metadata"]["name"], "{}", self.at);
+        let mount = weir["volumeMounts"][0]["mountPath"].as_str().expect("a path");
+        assert_eq!(weir["args"], serde_json::json!(["run", format!("{mount}/weir.yaml")]), "{}", self.at);
+        self.has_time_to_drain(pod, weir);
+        self.can_be_probed(weir);
+        if let Some(service) = self.service {
+            self.is_served(service, template, weir);
+        }
+    }
+
+    /// A key at the left margin of the configuration, without a comment.
+    fn top(&self, key: &str) -> Option<&str> {
+        let line = self.config.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))?;
+        Some(line.split('#').next().unwrap_or(line).trim())
+    }
+
+    fn has_time_to_drain(&self, pod: &Value, weir: &Value) {
+        let drain = self.top("drain_timeout").unwrap_or("30s").trim_end_matches('s');
+        let drain: u64 = drain.parse().expect("seconds");
+        let before = weir["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap_or(0);
+        let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap_or(30);
+        assert!(grace > drain + before, "{}: {grace} s are too few", self.at);
+    }
+
+    fn can_be_probed(&self, weir: &Value) {
+        let admin = self.top("admin").and_then(|admin| admin.rsplit_once(':')).expect("an admin").1;
+        let probes = ["readinessProbe", "livenessProbe", "startupProbe"];
+        let probes: Vec<&Value> = probes.iter().map(|probe| &weir[probe]["httpGet"]).collect();
+        assert!(probes.iter().any(|get| get["path"] == "/ready"), "{}", self.at);
+        for get in probes.iter().filter(|get| !get.is_null()) {
+            assert!(get["path"] == "/ready" || get["path"] == "/live", "{}: {get}", self.at);
+            assert_eq!(container_port(weir, &get["port"]).expect("a port").to_string(), admin, "{}", self.at);
+        }
+    }
+
+    /// Every port of the members is the service's, under the same number, and the service's name is what drivers are told.
+    fn is_served(&self, service: &Value, template: &Value, weir: &Value) {
+        assert_eq!(service["spec"]["selector"], template["metadata"]["labels"], "{}", self.at);
+        let mut served = Vec::new();
+        for exposed in list(&service["spec"]["ports"]) {
+            let port = exposed["port"].as_u64().expect("a port");
+            assert_eq!(container_port(weir, &exposed["targetPort"]), Some(port), "{}: {exposed}", self.at);
+            served.push(port);
+        }
+        let said =
+            self.config.split("member_ports: ").nth(1).and_then(|rest| rest.split([',', ' ', '}']).next());
+        let (first, last) = said.and_then(|range| range.split_once('-')).expect("member_ports");
+        let (first, last): (u64, u64) = (first.parse().expect("a port"), last.parse().expect("a port"));
+        assert_eq!(served, (first..=last).collect::<Vec<_>>(), "{}: all of member_ports", self.at);
+        let named = |key: &str| service["metadata"][key].as_str().expect("a name");
+        let host = format!("advertise: {}.{}.svc", named("name"), named("namespace"));
+        assert!(self.config.contains(&host), "{}: {host}", self.at);
+    }
+}
+
+fn container_port(container: &Value, name: &Value) -> Option<u64> {
+    let port = list(&container["ports"]).iter().find(|port| port["name"] == *name)?;
+    port["containerPort"].as_u64()
 }
 
 /// A page may show only the part that it speaks of; the rest is put in here.

@@ -33,6 +33,7 @@ mod mongo_names;
 mod mongo_rules;
 mod mongo_secured;
 mod mongo_topology;
+mod network;
 mod numbers;
 mod rules;
 mod support;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         mongo_names::tests,
         mongo_rules::tests,
         mongo_topology::tests,
+        network::tests,
         mongo_secured::tests,
         numbers::tests,
         guards::tests,

@@ -13,6 +13,7 @@
 //! Getmores on cursors that wait for data ([`cursors`]) and hellos that wait for news are long polls: they count, but in
 //! no latency. What cannot be understood makes its connection go on as bytes, and is counted.
 
+mod applications;
 mod cursors;
 mod decode;
 mod measure;
@@ -28,6 +29,7 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use applications::Seats;
 use measure::call_sites::CallSiteSettings;
 use measure::rename::Renames;
 use members::Members;
@@ -60,6 +62,7 @@ static TABLE: Table = Table {
         members::settings::MODE,
         members::settings::ADVERTISE,
         members::settings::MEMBER_PORTS,
+        applications::FIELD,
         Field::optional("slow", Kind::Table(&measure::slow::TABLE), "What counts as slow."),
         measure::rename::FIELD,
         measure::call_sites::FIELD,
@@ -76,6 +79,10 @@ struct MongoSettings {
     slow: Arc<SlowSettings>,
     renames: Renames,
     call_sites: Option<CallSiteSettings>,
+    /// The most connections of one application.
+    per_application: Option<u32>,
+    /// Of all workers; what was there before a reload goes on.
+    seats: OnceLock<Arc<Seats>>,
     /// The operator has been told that drivers may go round this listener.
     told: Arc<AtomicBool>,
     said: Said,
@@ -99,6 +106,7 @@ impl Section for Mongo {
         let slow = SlowSettings::read(walk, &slow);
         let renames = Renames::read(walk, &fields);
         let call_sites = CallSiteSettings::read(walk, &fields);
+        let per_application = fields.number(walk, "max_connections_per_application");
         let said = members::settings::read(walk, &fields)?;
         let rules = rules::read(walk, &fields)?;
         Some(Arc::new(MongoSettings {
@@ -107,6 +115,8 @@ impl Section for Mongo {
             slow: Arc::new(slow?),
             renames: renames?,
             call_sites: call_sites?,
+            per_application,
+            seats: OnceLock::new(),
             told: Arc::default(),
             said,
             members: OnceLock::new(),
@@ -142,6 +152,7 @@ type Parts = (Rc<Protocol>, Rc<Context>);
 /// What a listener has on one worker.
 struct Made {
     parts: Parts,
+    seats: Arc<Seats>,
     members: Option<Arc<Members>>,
     /// On the first worker, in members mode.
     discovery: Option<Discovery>,
@@ -151,7 +162,7 @@ fn parts(
     listener: &Arc<Listener>,
     worker: &Rc<Worker>,
     control: &Rc<Control>,
-    before: Option<&Arc<Members>>,
+    before: Option<&Made>,
 ) -> Result<Made, BuildError> {
     let settings = settings(listener)?;
     let cluster = worker.cluster(&settings.cluster);
@@ -162,6 +173,10 @@ fn parts(
         .with_slow(measure, &settings.slow)
         .naming(settings.renames.clone(), settings.call_sites.clone())
         .under(control);
+    let seats =
+        settings.seats.get_or_init(|| before.map(|before| Arc::clone(&before.seats)).unwrap_or_default());
+    let protocol = protocol.seating(seats, settings.per_application);
+    let before = before.and_then(|before| before.members.as_ref());
     let members = settings.said.fronting.as_ref().map(|fronting| {
         let same = before.filter(|before| before.fronting == *fronting).cloned();
         Arc::clone(settings.members.get_or_init(|| same.unwrap_or_else(|| Members::new(fronting.clone()))))
@@ -173,7 +188,12 @@ fn parts(
     let discovery = first.map(|members| Discovery::start(worker, listener, &cluster, members));
     let protocol = Rc::new(protocol.fronting(fronted));
     control.replace(&listener.name, &settings.rules, measure);
-    Ok(Made { parts: (protocol, Context::new(worker, listener, &cluster)), members, discovery })
+    Ok(Made {
+        parts: (protocol, Context::new(worker, listener, &cluster)),
+        seats: Arc::clone(seats),
+        members,
+        discovery,
+    })
 }
 
 struct MongoService {
@@ -199,7 +219,7 @@ impl Service for MongoService {
     }
 
     fn reload(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<(), BuildError> {
-        let made = parts(listener, worker, &self.control, self.made.borrow().members.as_ref())?;
+        let made = parts(listener, worker, &self.control, Some(&self.made.borrow()))?;
         let before = self.made.replace(made);
         let after = self.made.borrow();
         if let Some(retired) = before.members

@@ -10,13 +10,15 @@ use std::time::Duration;
 use bytes::BytesMut;
 use weir_codecs::mongo::{Budget, Command, Inflate, OpCode, ReplyHead, ReplyTo, RequestHead};
 use weir_decide::exchange::{
-    Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Replies as Due, Side, Trait,
+    Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Phase, Reason, Replies as Due,
+    Side, Trait,
 };
 use weir_decide::protocol::{self, Answer, Ending, Malformed, Stays, Step};
 use weir_measure::ledger::Ledger;
 use weir_measure::topology::{Heard, Topology};
 use weir_measure::{Counter, Measure, names};
 
+use crate::applications::{self, Applications, Seated, Seats};
 use crate::cursors::AwaitCursors;
 use crate::decode::{Direction, Replies, Requests, Shared};
 use crate::measure::call_sites::{CallSiteSettings, CallSites};
@@ -54,6 +56,7 @@ pub struct Protocol {
     call_sites: CallSites,
     ledger: Arc<Ledger>,
     connections: Connections,
+    applications: Applications,
     /// The names of commands, by [`Command::id`], once they have been asked for.
     commands: Box<[Cell<NameId>]>,
     topology: Arc<Topology>,
@@ -82,6 +85,7 @@ impl Protocol {
             call_sites: CallSites::default(),
             ledger,
             connections: Connections::new(listener, measure),
+            applications: Applications::new(listener, measure),
             commands: Command::ALL.iter().map(|_| Cell::new(NameId::NONE)).collect(),
             topology: measure.topology(listener),
             members: None,
@@ -91,6 +95,12 @@ impl Protocol {
     /// The same in members mode, or not.
     pub(crate) fn fronting(self, members: Option<Fronted>) -> Protocol {
         Protocol { members, ..self }
+    }
+
+    /// The same, with these seats for connections, of which each application has so many.
+    pub(crate) fn seating(mut self, seats: &Arc<Seats>, limit: Option<u32>) -> Protocol {
+        self.applications = self.applications.with(seats, limit);
+        self
     }
 
     /// The same, with other settings of what is slow.
@@ -124,6 +134,7 @@ impl Protocol {
         }
         // Rules look at heads of which the half is not known yet.
         if head.complete {
+            self.applications.seat(&mut session.seated, &session.application_name);
             self.connections.request(&mut session.measured, head);
         }
         session.door.spoke |= !head.command.is_hello();
@@ -235,6 +246,8 @@ pub struct Session {
     application: NameId,
     /// The same, for rules.
     pub(crate) application_name: Box<[u8]>,
+    /// Among the connections of that application.
+    seated: Seated,
     /// Somebody has authenticated on it.
     authenticated: bool,
     /// The number of the last reply that Weir made itself.
@@ -325,6 +338,7 @@ impl protocol::Protocol for Protocol {
         let session = Session {
             application: NameId::NONE,
             application_name: Box::default(),
+            seated: Seated::Nowhere,
             authenticated: false,
             last_request_id: 0,
             kept: Kept::default(),
@@ -344,13 +358,22 @@ impl protocol::Protocol for Protocol {
         session: &mut Session,
         names: &mut dyn Names,
         head: Option<&Rc<RequestHead>>,
-        _end: bool,
+        end: bool,
     ) -> (MongoOp, Step) {
         let mut op = MongoOp::unknown();
         if let Some(head) = head {
             self.describe(session, names, &mut op, head);
         }
         op.is_first = !session.door.answered;
+        if self.applications.asks(&session.seated, head.map(|head| &**head)) {
+            if !end {
+                return (op, Step::More { limit: applications::MOST });
+            }
+            self.applications.seat(&mut session.seated, &session.application_name);
+        }
+        if let Seated::Full = session.seated {
+            return (op, Step::Close(Fault::new(Side::Proxy, Phase::Admitted, Reason::MaxConnections)));
+        }
         if let Some(members) = &self.members
             && op.is_first
         {

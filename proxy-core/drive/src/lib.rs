@@ -22,6 +22,9 @@
 //! | what | cap | when it is met |
 //! |---|---|---|
 //! | connections of a listener | `max_connections` | closed at once, `weir_listener_connections_refused_total{reason="max_connections"}` |
+//! | connections of a client address; the map of these | `max_connections_per_address`; `max_connections` | closed at once, the same with its reason |
+//! | connections of the process | `limits.max_connections`, half of the descriptors | closed at once, `process_max_connections` |
+//! | a PROXY protocol header | 107 bytes, or 16 and `proxy_protocol::MAX_V2_REST` | closed, `weir_listener_proxy_headers_total{result="too_long"}` |
 //! | connections to a cluster | `circuit_breaker.max_connections` | the oldest idle one makes room, else the operation waits |
 //! | who waits for a connection | `circuit_breaker.max_pending` | refused with `max_pending` |
 //! | spare read buffers of a worker | [`buffers::MAX_SPARE`] × [`buffers::BUFFER_SIZE`] | freed |

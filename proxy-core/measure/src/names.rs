@@ -263,6 +263,8 @@ families! {
 
     MONGO_CONNECTIONS = Counter "weir_mongo_connections_total" ["listener", "application", "driver", "version"]:
         "Connections by the application and driver that their first hello names.";
+    MONGO_CONNECTIONS_REFUSED = Counter "weir_mongo_connections_refused_total" ["listener", "application"]:
+        "Connections that were closed because their application has max_connections_per_application.";
     MONGO_CONNECTIONS_OPEN = Gauge "weir_mongo_connections_open" ["listener", "application", "driver", "version"]:
         "Connections that are open, by the application and driver that their first hello names.";
     MONGO_AUTHENTICATIONS = Counter "weir_mongo_authentications_total" ["listener", "mechanism", "result"]:

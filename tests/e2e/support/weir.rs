@@ -125,8 +125,10 @@ impl Weir {
             if entry["message"] == "listening"
                 && let (Some(name), Some(address)) = (entry["listener"].as_str(), entry["address"].as_str())
             {
-                let address: SocketAddr = address.parse().expect("an address");
-                ports.insert(name.to_owned(), address.port());
+                // A Unix socket has none.
+                if let Ok(address) = address.parse::<SocketAddr>() {
+                    ports.insert(name.to_owned(), address.port());
+                }
             }
         }
         ports

@@ -18,6 +18,12 @@ pub(crate) struct Connection {
     mechanism: Option<Mechanism>,
 }
 
+/// What a client calls itself, as it is shown.
+pub(crate) fn shown(name: &[u8]) -> String {
+    let text = String::from_utf8_lossy(name.get(..SHOWN).unwrap_or(name));
+    text.replace(char::is_control, "?")
+}
+
 /// Counts them, on one listener and worker.
 pub(crate) struct Connections {
     listener: Arc<str>,
@@ -56,10 +62,6 @@ impl Connections {
 
     #[cold]
     fn hold(&self, client: &ClientMetadata) -> Held {
-        let shown = |name: &[u8]| {
-            let text = String::from_utf8_lossy(name.get(..SHOWN).unwrap_or(name));
-            text.replace(char::is_control, "?")
-        };
         let application = shown(client.application.as_bytes());
         let (driver, version) = (shown(client.driver.as_bytes()), shown(client.driver_version.as_bytes()));
         let labels = [&*self.listener, &application, &driver, &version];

@@ -94,8 +94,11 @@ impl Pool {
             return Ok(shared);
         }
         let limits = self.cluster.view.cluster();
+        // The first has a connection made, as each does over HTTP/1; the others wait for that one.
+        let is_first = endpoint.waiting.get() == 0;
         let _waits = Waits::begin(&endpoint);
-        // Taken once by an operation that meets `max_connections`, whoever has the connection made that it waits for.
+        // Both once, whoever has the connection made that it waits for.
+        let mut has_met_the_limit = false;
         let mut place = None;
         let failed = endpoint.failures.get().0;
         loop {
@@ -108,8 +111,11 @@ impl Pool {
                 (count, Some(fault)) if count != failed => return Err(fault),
                 _ => {}
             }
-            if endpoint.full.get() && place.is_none() {
+            if endpoint.full.get() && !has_met_the_limit {
+                has_met_the_limit = true;
                 limits.stands_behind();
+            }
+            if (endpoint.full.get() || !is_first) && place.is_none() {
                 place = Some(limits.pend()?);
             }
             if !endpoint.dialling.replace(true) {

@@ -96,3 +96,20 @@ async fn where_nobody_may_wait_there_is_still_a_connection_to_be_had() {
     permits.add_permits(1);
     assert_eq!(status(first).await, 200);
 }
+
+#[tokio::test]
+async fn who_waits_for_a_connection_that_is_being_made_takes_a_place() {
+    // It accepts, and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let house = house(listener.local_addr().unwrap(), 2).await;
+    let asked = [ask(&house), ask(&house), ask(&house)];
+    house.becomes("weir_cluster_pending_active", &[], 2.0).await;
+    assert_eq!(status(ask(&house)).await, 503);
+    let met = |limit: &str| house.number("weir_cluster_overflows_total", &[limit]);
+    assert_eq!((met("limit=\"max_connections\""), met("limit=\"max_pending\"")), (0.0, 1.0));
+    drop(listener);
+    for asked in asked {
+        assert!(status(asked).await >= 500);
+    }
+    house.becomes("weir_cluster_pending_active", &[], 0.0).await;
+}

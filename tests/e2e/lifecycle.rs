@@ -17,6 +17,7 @@ crate::tests!("lifecycle":
     a_bad_file_changes_nothing,
     a_changed_file_is_taken_without_a_signal,
     drain_finishes_what_is_under_way,
+    drain_finishes_http2_over_tls,
     drain_under_load_fails_no_request,
     a_second_signal_ends_it_at_once,
     a_second_weir_on_the_same_port_is_an_error,
@@ -148,6 +149,36 @@ fn drain_finishes_what_is_under_way() {
     assert!(rest.len() + first.len() > 600_000, "{} bytes", rest.len());
     assert_eq!(weir.process().wait(), Some(0));
     assert!(TcpStream::connect(("127.0.0.1", at)).is_err());
+}
+
+fn drain_finishes_http2_over_tls() {
+    const SIZE: usize = 12_000_000;
+    let (_nginx, _files, port) = nginx("server { listen 127.0.0.1:@PORT@; root @ROOT@; }", |root| {
+        std::fs::write(root.join("big"), vec![b'b'; SIZE]).expect("ours");
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    std::fs::write(folder.path().join("edge.pem"), certified.cert.pem()).expect("ours");
+    std::fs::write(folder.path().join("edge.key"), certified.signing_key.serialize_pem()).expect("ours");
+    let mut weir = Weir::start_in(
+        folder,
+        &format!(
+            "listeners: {{ web: {{ bind: \"127.0.0.1:0\", tls: {{ certificate: \"@ROOT@/edge.pem\", key: \"@ROOT@/edge.key\" }}, \
+             http: {{ cluster: web }} }} }}\nclusters: {{ web: {{ endpoints: [\"127.0.0.1:{port}\"] }} }}\n"
+        ),
+    );
+    // It reads slowly, and so is still reading when Weir has said everything.
+    let mut curl = command("curl");
+    curl.args(["--http2", "--silent", "--insecure", "--limit-rate", "4M", "--output", "/dev/null"]);
+    curl.args(["--write-out", "%{http_version} %{size_download}"]);
+    let curl = curl.arg(format!("https://127.0.0.1:{}/big", weir.port("web"))).stdout(Stdio::piped());
+    let curl = curl.spawn().expect("curl runs");
+    weir.numbers_when("it is under way", |n| n.sum("weir_operations_in_flight", &[]) == 1);
+    weir.process().signal("TERM");
+    let done = curl.wait_with_output().expect("it ends");
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(String::from_utf8_lossy(&done.stdout), format!("2 {SIZE}"));
+    assert_eq!(weir.process().wait(), Some(0));
 }
 
 fn drain_under_load_fails_no_request() {

@@ -12,6 +12,12 @@ use weir_drive::{Drain, time};
 /// Never.
 pub const NEVER: Now = Now(u64::MAX);
 
+/// After the last reply of a connection that is closed with bytes still coming: how long and how much of it is read, so that
+/// the client gets to see the reply before a reset.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// See [`LINGER`].
+pub const LINGER_BYTES: usize = 256 * 1024;
+
 /// A connection that is to end closes once nothing has come for so long: closed earlier, it would cost a client that has just
 /// sent its next request that request.
 pub const QUIET: Duration = Duration::from_secs(1);

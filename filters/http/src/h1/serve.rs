@@ -9,7 +9,7 @@ use crate::exchange::Exchange;
 use crate::seam::{Reply, Request};
 use crate::service::HttpService;
 use crate::site::Peer;
-use crate::timer::{Timer, given_up};
+use crate::timer::{LINGER, LINGER_BYTES, Timer, given_up};
 use bytes::BytesMut;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -22,11 +22,6 @@ use weir_drive::{Drain, Io, time};
 /// A connection without a request for so long gives back what it holds for the next one. Short, so that many quiet connections
 /// cost little; long enough that a busy one never does it.
 const REST: Duration = Duration::from_millis(50);
-
-/// After the last reply of a connection that is closed with bytes still coming: how long and how much of it is read, so that
-/// the client gets to see the reply before a reset.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 256 * 1024;
 
 /// Why a burst of requests is over.
 enum Pause {

@@ -7,8 +7,10 @@
 //! woken when it does, as with any write. Holds a buffer only while something waits.
 
 use super::frames::Frames;
+use crate::timer::{LINGER, LINGER_BYTES, Timer};
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,7 +18,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use weir_decide::exchange::Now;
 use weir_drive::buffers::BUFFER_SIZE;
-use weir_drive::{Io, Worker};
+use weir_drive::{Io, Worker, time};
 
 /// The most that waits to be written; beyond it h2 has to wait for the socket.
 const HIGH_WATER: usize = BUFFER_SIZE;
@@ -65,6 +67,40 @@ impl Cork {
 }
 
 impl Cork {
+    /// Ends the stream in such a way that what was sent arrives: a socket that is closed while something is unread tells its
+    /// peer to forget what that has not read yet. So what still comes is read and thrown away, until the peer has closed too,
+    /// nothing has come for [`LINGER`], or more than [`LINGER_BYTES`] have.
+    pub async fn linger(&self, timer: &mut Timer) {
+        let mut is_shut = false;
+        let mut left = LINGER_BYTES;
+        let mut until = time::now().after(LINGER);
+        poll_fn(|cx| {
+            let mut inner = self.0.borrow_mut();
+            if !is_shut {
+                let shut = match inner.poll_write(cx) {
+                    Poll::Ready(Ok(())) => Pin::new(&mut inner.io).poll_shutdown(cx),
+                    other => other,
+                };
+                match shut {
+                    Poll::Ready(Ok(())) => is_shut = true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => {}
+                }
+            }
+            loop {
+                left = left.saturating_sub(inner.read.len());
+                inner.read.clear();
+                match inner.poll_fill(cx) {
+                    // Whoever says that he has read something is to have the rest as well.
+                    Poll::Ready(Ok(true)) if left > 0 => until = time::now().after(LINGER),
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => return timer.poll(cx, until).map(drop),
+                }
+            }
+        })
+        .await;
+    }
+
     /// Since when the rest of something that was begun has been waited for, where frames are watched.
     pub fn unfinished(&self) -> Option<Now> {
         self.0.borrow().frames.as_ref().and_then(Frames::unfinished)

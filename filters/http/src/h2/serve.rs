@@ -116,6 +116,7 @@ pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer,
     });
     drop(site);
     accept(&conn, &mut connection, &cork, &drain).await;
+    cork.linger(&mut Timer::default()).await;
 }
 
 /// Count a connection that h2 has ended for what the client sent.

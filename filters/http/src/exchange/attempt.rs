@@ -1,7 +1,7 @@
 //! One try: the request goes up, the reply comes down, and what has to be decided is decided on the way.
 
 use super::account::Account;
-use super::blame::Waits;
+use super::blame::{Waits, has_all, side_of};
 use super::pump::{Down, Downward, Hold, Stuck, Upward, release_now};
 use super::replay::Replay;
 use super::{End, Exchange, Open, Opening, Replayable, RetryPolicy, Until, Verdict, gone};
@@ -344,6 +344,11 @@ impl<D: Downstream> Exchange<'_, D> {
                 Event::End(trailers) => {
                     return Some(self.end(attempt, ticket, flow, up, trailers).await);
                 }
+                Event::Client(_) if flow.begun && has_all(&flow.down, self.reply, attempt.watcher) => {
+                    flow.up.stop(self.down);
+                    release_now(up, 0);
+                    return Some(self.taken(attempt, ticket, &flow));
+                }
                 other => other,
             };
             attempt.clients = match &broken {
@@ -575,6 +580,17 @@ impl<D: Downstream> Exchange<'_, D> {
         Ok(())
     }
 
+    /// The client has taken all that there was for it.
+    fn taken(&mut self, attempt: &mut Attempt<'_>, ticket: &mut Option<Ticket>, flow: &Flow) -> Step {
+        let outcome = attempt.judge(End::Complete { trailers: None }, time::now());
+        if let Some(ticket) = ticket.take() {
+            attempt.finish(ticket, &outcome, true);
+        }
+        attempt.account.replied(flow.down.bytes);
+        self.down.abort(None);
+        Step::Over(outcome)
+    }
+
     /// The try failed, and nothing of a reply has gone to the client.
     async fn failed(
         &mut self,
@@ -617,13 +633,5 @@ impl<D: Downstream> Exchange<'_, D> {
             self.flush().await;
         }
         Step::Over(outcome)
-    }
-}
-
-fn side_of(broken: &Broken) -> Side {
-    match broken.reason {
-        Reason::Malformed | Reason::TooLarge | Reason::RefusedStream | Reason::GoAway => Side::Upstream,
-        Reason::Reset if broken.code.is_some() => Side::Upstream,
-        _ => Side::Network,
     }
 }

@@ -1,7 +1,10 @@
 //! Whose time passes. A timer tells that a try took too long, not for whom it waited: a client that does not read its reply, or
 //! sends its request in drops, must not cost the server its place in the rotation.
 
-use weir_decide::exchange::{Now, Reason};
+use super::pump::Downward;
+use crate::seam::{Broken, Length, Reply};
+use crate::watcher::Watcher;
+use weir_decide::exchange::{Now, Reason, Side};
 use weir_drive::time;
 
 /// How long a try has waited for its client. The clock is read only when the waiting begins or ends, so an exchange whose client
@@ -31,6 +34,22 @@ impl Waits {
     /// the present moment) was for half of the time at least.
     pub fn blame(&self, reason: Reason, began: Now, now: Now) -> bool {
         self.since.is_some() || (reason != Reason::Idle && 2 * self.before >= now.since(began).max(1))
+    }
+}
+
+/// Whether a client that has gone had got all of a plain reply, as its head announced it. A server that speaks HTTP/2 may say
+/// only later that it ends there; the client need not wait for that. (What a dialect waits for may be in trailers.)
+pub fn has_all(down: &Downward, reply: &Reply, watcher: &Watcher) -> bool {
+    let announced = matches!(reply.length, Length::Exact(n) if n == down.bytes);
+    announced && !down.waits_for_client() && matches!(watcher, Watcher::Plain { .. })
+}
+
+/// Whose fault it is that the server's side cannot go on.
+pub fn side_of(broken: &Broken) -> Side {
+    match broken.reason {
+        Reason::Malformed | Reason::TooLarge | Reason::RefusedStream | Reason::GoAway => Side::Upstream,
+        Reason::Reset if broken.code.is_some() => Side::Upstream,
+        _ => Side::Network,
     }
 }
 

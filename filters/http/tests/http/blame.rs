@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Asks for 8 MiB and reads only the beginning, until the reply is broken off.
 async fn stalled_reader(version: Version, to: SocketAddr) {
@@ -123,4 +123,52 @@ async fn a_slow_client_is_to_blame_whatever_timer_fires() {
     };
     let [h1, h2] = BOTH;
     tokio::join!(of(h1, h1), of(h1, h2), of(h2, h1), of(h2, h2));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_with_all_of_its_reply_is_served() {
+    // The server announces five bytes, sends them, and does not say that this is the end.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let up = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                let mut open = Vec::new();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let head = http::Response::builder().header("content-length", 5).body(()).unwrap();
+                    let mut out = respond.send_response(head, false).unwrap();
+                    out.send_data(Bytes::from_static(b"hello"), false).unwrap();
+                    open.push(out);
+                }
+            });
+        }
+    });
+    for down in BOTH {
+        let house = House::simple(up, "http2").await;
+        let mut stream = TcpStream::connect(house.address()).await.unwrap();
+        match down {
+            Version::H1 => {
+                stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+                let mut all = Vec::new();
+                while !all.ends_with(b"hello") {
+                    soon(stream.read_buf(&mut all)).await.unwrap();
+                }
+                drop(stream);
+            }
+            Version::H2 => {
+                let (send, connection) = h2::client::handshake(stream).await.unwrap();
+                tokio::spawn(connection);
+                let request = http::Request::builder().uri("http://a/").body(()).unwrap();
+                let mut send = send.ready().await.unwrap();
+                let (reply, _) = send.send_request(request, true).unwrap();
+                let mut body = soon(reply).await.unwrap().into_body();
+                assert_eq!(soon(body.data()).await.unwrap().unwrap(), "hello");
+            }
+        }
+        house.counted("ok", "200").await;
+        assert_eq!(house.number("weir_failures_total", &[]), 0.0);
+        house.becomes("weir_endpoint_attempts_total", &["outcome=\"success\""], 1.0).await;
+    }
 }

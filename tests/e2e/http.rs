@@ -1,8 +1,9 @@
 //! curl, h2load, WebSocket clients and plain sockets through Weir to nginx and Node.js, in all combinations of HTTP/1.1 and HTTP/2.
 
 use crate::support::{
-    net,
-    parts::{json, nginx, node, part},
+    h2, net,
+    numbers::Numbers,
+    parts::nginx,
     process::{Process, command, output},
     weir::Weir,
 };
@@ -19,10 +20,12 @@ crate::tests!("http":
     routes_do_what_they_say,
     uploads_of_64_mib_stream,
     slow_readers_hold_nothing_up,
-    websockets_pass,
     a_cluster_with_bad_endpoints_fails_no_request,
     malformed_requests_are_refused_and_counted,
 );
+
+/// HTTP/1.1 or HTTP/2 of the client, and of the server.
+const COMBINATIONS: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
 
 /// The sizes of the files that nginx serves.
 const SIZES: [usize; 5] = [0, 1, 1024, 100 * 1024, 64 << 20];
@@ -63,7 +66,7 @@ fn curl(h2: bool) -> std::process::Command {
 }
 
 fn all_combinations_carry_bodies_of_every_size() {
-    for (down, up) in [(false, false), (false, true), (true, false), (true, true)] {
+    for (down, up) in COMBINATIONS {
         let (_nginx, _folder, port) = origin(up);
         let weir = front(port, up);
         let base = format!("http://127.0.0.1:{}", weir.port("web"));
@@ -106,7 +109,7 @@ fn all_combinations_carry_bodies_of_every_size() {
 }
 
 fn counts_equal_what_h2load_counted() {
-    for (down, up) in [(false, false), (false, true), (true, false), (true, true)] {
+    for (down, up) in COMBINATIONS {
         let (_nginx, _folder, port) = origin(up);
         let weir = front(port, up);
         let mut load = command("h2load");
@@ -164,7 +167,7 @@ fn routes_do_what_they_say() {
 }
 
 fn uploads_of_64_mib_stream() {
-    for (down, up) in [(false, false), (true, false)] {
+    for (down, up) in COMBINATIONS {
         let (_nginx, folder, port) = origin(up);
         let weir = front(port, up);
         let file = folder.path().join("www/f").join((64 << 20).to_string());
@@ -185,85 +188,90 @@ fn resident(id: u32) -> u64 {
 }
 
 fn slow_readers_hold_nothing_up() {
-    let (_nginx, _folder, port) = origin(false);
-    let mut weir = front(port, false);
-    let at = weir.port("web");
-    let before = resident(weir.process().id());
-    // Twenty clients ask for 64 MiB each and read nothing.
-    let stalled: Vec<TcpStream> = (0..20)
-        .map(|_| {
-            let mut stream = TcpStream::connect(("127.0.0.1", at)).expect("it listens");
-            stream
-                .write_all(format!("GET /f/{} HTTP/1.1\r\nhost: a\r\n\r\n", 64 << 20).as_bytes())
-                .expect("it reads");
-            let mut first = [0; 15];
-            stream.read_exact(&mut first).expect("it answers");
-            stream
-        })
-        .collect();
-    // Others are served meanwhile.
-    for _ in 0..20 {
-        let got = output(
-            curl(false)
-                .args(["-o", "/dev/null", "-w", "%{http_code}"])
-                .arg(format!("http://127.0.0.1:{at}/f/102400")),
-        );
-        assert_eq!(got, "200");
+    for (down, up) in COMBINATIONS {
+        let what = format!("h2 down: {down}, h2 up: {up}");
+        let (_nginx, _folder, port) = origin(up);
+        let mut weir = front(port, up);
+        let at = weir.port("web");
+        let before = resident(weir.process().id());
+        // Twenty clients ask for 64 MiB each and read nothing. In HTTP/2 half of them allow all of it to be sent, so that TCP
+        // holds it back, and half only what is allowed anyway.
+        let stalled: Vec<TcpStream> = (0..20)
+            .map(|n| {
+                let mut stream = TcpStream::connect(("127.0.0.1", at)).expect("it listens");
+                let path = format!("/f/{}", 64 << 20);
+                let ask = match down {
+                    true => h2::get(&path, n % 2 == 0),
+                    false => format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").into_bytes(),
+                };
+                stream.write_all(&ask).expect("it reads");
+                stream.read_exact(&mut [0; 15]).expect("it answers");
+                stream
+            })
+            .collect();
+        // Others are served meanwhile.
+        for _ in 0..20 {
+            let got = output(
+                curl(down)
+                    .args(["-o", "/dev/null", "-w", "%{http_code}"])
+                    .arg(format!("http://127.0.0.1:{at}/f/102400")),
+            );
+            assert_eq!(got, "200", "{what}");
+        }
+        weir.numbers_when(&what, |n| n.sum("weir_operations_total", &[("code", "200")]) == 20);
+        let grown = resident(weir.process().id()).saturating_sub(before);
+        assert!(grown < 32 << 10, "{what}: twenty stalled readers cost {grown} KiB");
+        drop(stalled);
+        weir.numbers_when(&format!("{what}: the stalled are counted as gone"), |n| {
+            n.sum("weir_operations_total", &[("result", "client_gone")]) == 20
+        });
     }
-    let grown = resident(weir.process().id()).saturating_sub(before);
-    assert!(grown < 32 << 10, "twenty stalled readers cost {grown} KiB");
-    drop(stalled);
-    weir.numbers_when("the stalled are counted as gone", |n| {
-        n.sum("weir_operations_total", &[("result", "client_gone")]) == 20
-    });
-}
-
-fn websockets_pass() {
-    let mut server = node("ws_server.js");
-    let mut server = Process::start("ws_server.js", server.stdin(Stdio::piped()).stdout(Stdio::piped()));
-    let port: u16 = server.line().parse().expect("it prints its port");
-    let weir = front(port, false);
-    let printed = json(node("ws_client.js").arg(format!("ws://127.0.0.1:{}/chat", weir.port("web"))));
-    assert_eq!(printed["echoed"], 100);
-    assert_eq!(printed["largest"], 1 << 20);
-    weir.numbers_when("the tunnel is counted", |n| {
-        eprintln!("{:?}", n.operations("web", ["operation", "result", "code"]));
-        n.sum("weir_operations_total", &[("code", "101"), ("result", "ok")]) == 1
-    });
-    assert!(part("node").exists());
 }
 
 fn a_cluster_with_bad_endpoints_fails_no_request() {
-    let (_nginx, _folder, good) = origin(false);
-    let (_failing, _other, failing) =
-        nginx("server { listen 127.0.0.1:@PORT@; location / { return 503; } }", |_| {});
-    let (dies, _third, dead) =
-        nginx("server { listen 127.0.0.1:@PORT@; location / { return 200 ok; } }", |_| {});
-    for (down, _) in [(false, ()), (true, ())] {
+    for (down, up) in COMBINATIONS {
+        let what = format!("h2 down: {down}, h2 up: {up}");
+        let protocol = if up { " http2" } else { "" };
+        let server = |answer: &str| {
+            let config = format!(
+                "server {{ listen 127.0.0.1:@PORT@{protocol}; keepalive_requests 1000000; {answer} }}"
+            );
+            nginx(&config, |_| {})
+        };
+        let (_good, _one, good) = server("location / { return 200 ok; }");
+        let (_failing, _two, failing) = server("location / { return 503; }");
+        let (dies, _three, dying) = server("location / { return 200 ok; }");
         let weir = Weir::start(&format!(
             "listeners:\n  web:\n    bind: \"127.0.0.1:0\"\n    http:\n      routes:\n\
              \x20       - {{ cluster: web, retry: {{ retry_on: [5xx, reset, connect-failure], max_retries: 3 }} }}\n\
-             clusters:\n  web:\n    endpoints: [\"127.0.0.1:{good}\", \"127.0.0.1:{failing}\", \"127.0.0.1:{dead}\"]\n\
-             \x20   outlier_ejection: {{}}\n"
+             clusters:\n  web:\n    endpoints: [\"127.0.0.1:{good}\", \"127.0.0.1:{failing}\", \"127.0.0.1:{dying}\"]\n\
+             \x20   protocol: {}\n    outlier_ejection: {{}}\n",
+            if up { "http2" } else { "http1" }
         ));
         let mut load = command("h2load");
-        load.args(["-n", "20000", "-c", "30"]).args((!down).then_some("--h1")).stdout(Stdio::piped());
+        load.args(["-n", "12000", "-c", "30"]).args((!down).then_some("--h1")).stdout(Stdio::piped());
         let load =
             load.arg(format!("http://127.0.0.1:{}/f/1", weir.port("web"))).spawn().expect("h2load runs");
-        if !down {
-            weir.numbers_when("some have passed", |n| n.sum("weir_operations_total", &[]) > 100);
-            dies.signal("TERM");
-        }
+        let dead = format!("127.0.0.1:{dying}");
+        let attempts = |numbers: &Numbers, outcome| {
+            let labels = [("endpoint", &*dead), ("outcome", outcome)];
+            numbers.sum("weir_endpoint_attempts_total", &labels)
+        };
+        weir.numbers_when("it serves some", |n| attempts(n, "success") > 100);
+        dies.signal("KILL");
+        let at_death = weir.numbers().sum("weir_operations_total", &[]);
+        assert!(at_death < 11_000, "{what}: it was killed too late");
         let said = String::from_utf8(load.wait_with_output().expect("it ends").stdout).expect("text");
         let numbers = weir.numbers();
         assert!(
-            said.contains("20000 2xx, 0 3xx, 0 4xx, 0 5xx"),
-            "{said}\n{:#?}",
+            said.contains("12000 2xx, 0 3xx, 0 4xx, 0 5xx"),
+            "{what}: {said}\n{:#?}",
             numbers.of("weir_failures_total", &[]).collect::<Vec<_>>()
         );
-        assert_eq!(numbers.sum("weir_operations_total", &[("result", "ok")]), 20000);
-        assert!(numbers.sum("weir_operation_retries_total", &[]) > 0);
-        assert!(numbers.sum("weir_endpoint_ejections_total", &[]) >= 1);
+        assert_eq!(numbers.sum("weir_operations_total", &[("result", "ok")]), 12_000, "{what}");
+        assert!(numbers.sum("weir_operation_retries_total", &[]) > 0, "{what}");
+        assert!(attempts(&numbers, "failed") > 0, "{what}: its death was noticed");
+        assert!(numbers.sum("weir_endpoint_ejections_total", &[]) >= 1, "{what}");
     }
 }
 

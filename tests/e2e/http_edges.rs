@@ -1,7 +1,7 @@
 //! Clients that are slow, or never come to the point; servers whose names move.
 
 use crate::support::{
-    net,
+    h2, net,
     parts::{nginx, root},
     process::{Process, command, output},
     weir::{Weir, binary},
@@ -95,15 +95,6 @@ fn slow_clients(down: bool, up: bool) {
     assert_eq!(output(curl(down).arg(format!("{base}/"))), "ok", "{what}");
 }
 
-/// The client's preface and empty SETTINGS.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-
-/// A HEADERS frame of `GET http://a/`.
-fn headers(stream: u8, flags: u8) -> Vec<u8> {
-    let block = b"\x82\x86\x84\x41\x01a";
-    [&[0, 0, block.len() as u8, 1, flags, 0, 0, 0, stream], &block[..]].concat()
-}
-
 fn heads_that_do_not_come_in_time_end_the_connection() {
     // Takes requests and never answers, so that there is one under way.
     let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
@@ -118,17 +109,17 @@ fn heads_that_do_not_come_in_time_end_the_connection() {
         stream.write_all(bytes).expect("it reads");
         stream
     };
-    let whole = headers(1, 5);
+    let whole = h2::headers(1, 5, "/");
     let h1: [&[u8]; 2] = [b"G", b"GET / HTTP/1.1\r\nhost: a\r\n"];
     let h2 = [
-        PREFACE[..20].to_vec(),
+        h2::PREFACE[..20].to_vec(),
         // A HEADERS frame without END_HEADERS; a part of its payload; of its own header; of a SETTINGS frame.
-        [PREFACE, &headers(1, 1)].concat(),
-        [PREFACE, &whole[..12]].concat(),
-        [PREFACE, &whole[..4]].concat(),
-        [PREFACE, &[0, 0, 6, 4, 0, 0]].concat(),
+        [h2::PREFACE, &h2::headers(1, 1, "/")].concat(),
+        [h2::PREFACE, &whole[..12]].concat(),
+        [h2::PREFACE, &whole[..4]].concat(),
+        [h2::PREFACE, &[0, 0, 6, 4, 0, 0]].concat(),
         // Beside a request that is under way.
-        [PREFACE, &whole, &headers(3, 1)].concat(),
+        [h2::PREFACE, &whole, &h2::headers(3, 1, "/")].concat(),
     ];
     let first: Vec<TcpStream> = h1.map(open).into();
     let second: Vec<TcpStream> = h2.iter().map(|bytes| open(bytes)).collect();

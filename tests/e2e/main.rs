@@ -22,6 +22,7 @@ mod grpc;
 mod guards;
 mod http;
 mod http_edges;
+mod http_parts;
 mod lifecycle;
 mod mongo;
 mod mongo_bounds;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         guards::tests,
         http::tests,
         http_edges::tests,
+        http_parts::tests,
         dynamodb::tests,
         grpc::tests,
         lifecycle::tests,

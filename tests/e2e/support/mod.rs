@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod counted;
 pub mod front;
+pub mod h2;
 pub mod net;
 pub mod numbers;
 pub mod parts;

@@ -9,6 +9,7 @@
 
 mod body;
 mod call_sites;
+mod connections;
 mod cursors;
 mod guard;
 mod members;

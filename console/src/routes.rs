@@ -2,7 +2,7 @@
 
 use crate::body::{Content, Rows};
 use crate::guard::{Guard, Refusal};
-use crate::{Phase, State, shapes};
+use crate::{Phase, State, connections, shapes};
 use bytes::Bytes;
 use hyper::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use weir_measure::{Format, names};
 
 /// Every endpoint and what it is for.
-pub const ENDPOINTS: [(&str, &str); 14] = [
+pub const ENDPOINTS: [(&str, &str); 15] = [
     ("/", "this list"),
     ("/metrics", "all numbers, in the Prometheus text format or OpenMetrics"),
     ("/operations", "every operation on every resource: results, sizes, latencies (?format=json or text)"),
@@ -23,6 +23,7 @@ pub const ENDPOINTS: [(&str, &str); 14] = [
     ("/call_sites", "operations by the place in the application's code that their comments name"),
     ("/slow", "slow operations and failures of late, with the shape of what was asked"),
     ("/cursors", "cursors of MongoDB that are open on servers, the longest idle first"),
+    ("/connections", "open connections from clients, the longest idle first (?limit=N)"),
     ("/members", "the servers behind MongoDB listeners: roles, elections, round trips"),
     ("/clusters", "clusters and their endpoints: limits, ejections, connections"),
     ("/listeners", "listeners and their connections"),
@@ -120,6 +121,7 @@ impl Routes {
             "/slow" => {
                 Ok(json_of(StatusCode::OK, &crate::slow::Slow::of(&self.state.measure.slow().latest())))
             }
+            "/connections" => self.connections(request.uri().query().unwrap_or_default()),
             "/members" => {
                 let process = status.process().ok_or(Problem::Starting)?;
                 let members =
@@ -167,6 +169,18 @@ impl Routes {
         let leave = Arc::clone(&self.long).try_acquire_owned().map_err(|_| Problem::Busy)?;
         let scrape = Box::new(self.state.measure.scrape(format));
         Ok(respond(StatusCode::OK, format.content_type(), Content::Scrape { scrape, _leave: leave }))
+    }
+
+    fn connections(&self, query: &str) -> Result<Response<Content>, Problem> {
+        let most = connections::MOST;
+        let limit = match query {
+            "" => Some(most),
+            _ => query.strip_prefix("limit=").and_then(|n| n.parse().ok()).filter(|n| (1..=most).contains(n)),
+        };
+        let expected = || Problem::Query(format!("expected no query, or limit=N with N from 1 to {most}"));
+        let limit = limit.ok_or_else(expected)?;
+        let all = connections::Connections::of(&self.state.measure, limit, weir_drive::time::now());
+        Ok(json_of(StatusCode::OK, &all))
     }
 
     fn operations(&self, query: &str) -> Result<Response<Content>, Problem> {

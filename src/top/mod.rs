@@ -74,6 +74,7 @@ impl View {
             (Some(by), _) => (self.by, self.page) = (by, Page::Operations),
             (_, b's') => self.page = Page::Slow,
             (_, b'm') => self.page = Page::Members,
+            (_, b'n') => self.page = Page::Connections,
             (_, b'/') => self.typing = true,
             (_, b' ' | b'p') => self.paused = !self.paused,
             (_, b'<' | b'>') => {
@@ -98,7 +99,7 @@ impl View {
             title += "  PAUSED";
         }
         title
-            + "\no operations  c commands  r collections  a applications  f call sites  s slow  m members  < > sort  / filter  space pause  q quit\n\n"
+            + "\no operations  c commands  r collections  a applications  f call sites  s slow  m members  n connections  < > sort  / filter  space pause  q quit\n\n"
     }
 }
 

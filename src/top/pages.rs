@@ -1,7 +1,7 @@
 //! The pages of `weir top` that are no tables of operations: what the admin API lists, laid out for people.
 
 use crate::ask;
-use crate::table::{Column, duration, lay_out, span};
+use crate::table::{Column, duration, lay_out, size, span};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -17,6 +17,8 @@ pub enum Page {
     Slow,
     /// The servers behind MongoDB listeners.
     Members,
+    /// The connections from clients.
+    Connections,
 }
 
 impl Page {
@@ -26,6 +28,7 @@ impl Page {
             Page::Operations => None,
             Page::Slow => Some("slow operations"),
             Page::Members => Some("members"),
+            Page::Connections => Some("connections"),
         }
     }
 }
@@ -44,8 +47,12 @@ pub fn show(page: Page, admin: SocketAddr, filter: &str, before: &mut Before) ->
         Page::Operations => return Ok(None),
         Page::Slow => slow(&get("/slow")?, filter)?,
         Page::Members => members(&get("/members")?, filter, before, super::now())?,
+        Page::Connections => connections(&get(&format!("/connections?limit={ROWS}"))?, filter)?,
     }))
 }
+
+/// Connections that are asked for: more than any window has lines, and a filter may leave few.
+const ROWS: usize = 1000;
 
 fn word(one: &Value, key: &str) -> String {
     one[key].as_str().unwrap_or_default().to_owned()
@@ -134,6 +141,58 @@ fn members(answer: &Value, filter: &str, before: &mut Before, now: Instant) -> R
     Ok(if elections.is_empty() { table } else { format!("{table}\n{elections}") })
 }
 
+/// The connections, the longest idle first, and how many there are.
+fn connections(answer: &Value, filter: &str) -> Result<String> {
+    let all = answer["connections"].as_array().context("the answer holds no connections")?;
+    let or_dash = |one: &Value, key: &str| one[key].as_str().unwrap_or("-").to_owned();
+    let age =
+        |seconds: &Value| seconds.as_f64().map_or_else(|| "-".to_owned(), |seconds| span(seconds as u64));
+    let row = |one: &Value| {
+        let driver = [word(one, "driver"), word(one, "driver_version")].join(" ");
+        let number = |key: &str| one[key].as_u64();
+        let bytes = |key| number(key).map_or_else(|| "-".to_owned(), size);
+        let secrets = [one["tls"].as_bool().filter(|tls| *tls).map(|_| "tls"), one["mechanism"].as_str()];
+        let secrets: Vec<_> = secrets.into_iter().flatten().collect();
+        vec![
+            word(one, "listener"),
+            word(one, "peer"),
+            or_dash(one, "application"),
+            if driver.trim().is_empty() { "-".to_owned() } else { driver.trim().to_owned() },
+            if secrets.is_empty() { "-".to_owned() } else { secrets.join(" ") },
+            or_dash(one, "compression"),
+            or_dash(one, "endpoint"),
+            age(&one["open_for"]),
+            age(&one["idle_for"]),
+            time(&one["under_way_for"]),
+            number("operations").map_or_else(|| "-".to_owned(), |n| n.to_string()),
+            bytes("request_bytes"),
+            bytes("reply_bytes"),
+        ]
+    };
+    let columns = [
+        ("LISTENER", false),
+        ("CLIENT", false),
+        ("APPLICATION", false),
+        ("DRIVER", false),
+        ("SECURITY", false),
+        ("PACKED", false),
+        ("ENDPOINT", false),
+        ("AGE", true),
+        ("IDLE", true),
+        ("UNDER WAY", true),
+        ("OPS", true),
+        ("IN", true),
+        ("OUT", true),
+    ];
+    let table = table(&columns, all.iter().map(row).collect(), filter, "There is no connection.");
+    let open = answer["open"].as_u64().unwrap_or_default();
+    Ok(if all.len() as u64 == open {
+        table
+    } else {
+        format!("{table}\n{} of {open} connections\n", all.len())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,5 +236,25 @@ mod tests {
             members(&json!({ "sets": [] }), "", &mut before, now).unwrap(),
             "Nobody has said who the servers are.\n"
         );
+    }
+
+    #[test]
+    fn connections_show_what_is_known() {
+        let answer = json!({ "open": 7, "shown": 2, "connections": [
+            { "listener": "db", "protocol": "mongo", "peer": "10.0.0.1:5", "tls": true, "application": "web",
+              "driver": "PyMongo", "driver_version": "4.15", "compression": "zstd", "mechanism": "SCRAM-SHA-256",
+              "endpoint": "a:1", "open_for": 200, "idle_for": null, "under_way_for": 0.25, "operations": 12,
+              "request_bytes": 2048, "reply_bytes": 10 },
+            { "listener": "web", "protocol": "http", "peer": "10.0.0.2:5", "tls": false, "application": null,
+              "driver": null, "driver_version": null, "compression": null, "mechanism": null, "endpoint": null,
+              "open_for": 1, "idle_for": null, "under_way_for": null, "operations": null, "request_bytes": null,
+              "reply_bytes": null },
+        ] });
+        let text = connections(&answer, "").unwrap();
+        let lines: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let known = "db 10.0.0.1:5 web PyMongo 4.15 tls SCRAM-SHA-256 zstd a:1 3m20s - 250.0ms 12 2.0KiB 10B";
+        assert_eq!(lines[1], known.split(' ').collect::<Vec<_>>(), "{text}");
+        assert_eq!(lines[2], "web 10.0.0.2:5 - - - - - 1s - - - - -".split(' ').collect::<Vec<_>>());
+        assert!(text.ends_with("\n2 of 7 connections\n"), "{text}");
     }
 }

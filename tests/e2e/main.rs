@@ -16,6 +16,7 @@
 
 mod cli;
 mod config;
+mod connections;
 mod docs;
 mod dynamodb;
 mod grpc;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         rules::tests,
         cli::tests,
         config::tests,
+        connections::tests,
         docs::tests,
         mongo::tests,
         mongo_bounds::tests,

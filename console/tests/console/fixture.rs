@@ -1,5 +1,6 @@
 //! A console over a process that is made up, and a client that says exactly the bytes it is given.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -8,8 +9,10 @@ use weir_config::Config;
 use weir_console::{Bounds, Console, Phase, Settings, State, Status};
 use weir_decide::cluster::{Cluster, EndpointSpec};
 use weir_decide::exchange::{Fault, Items, NameKind, Now, Phase as How, Reason, Side};
+use weir_decide::protocol::{About, Software};
 use weir_drive::Filter as _;
 use weir_drive::server::{ClusterStatus, ListenerStatus};
+use weir_measure::connections::{OpenConnection, Opened};
 use weir_measure::slow::{ShapeText, SlowOperation};
 use weir_measure::topology::{Heard, Role};
 use weir_measure::{Limits, Measure, Record};
@@ -82,6 +85,8 @@ impl Status for Made {
 }
 
 pub struct Fixture {
+    /// Connections that are open.
+    open: RefCell<Vec<Opened>>,
     pub console: Console,
     pub status: Arc<Made>,
     pub measure: Arc<Measure>,
@@ -102,7 +107,8 @@ impl Fixture {
             bounds,
         };
         let state = State { measure: Arc::clone(&measure), status: Arc::clone(&status) as _ };
-        Fixture { console: Console::start(settings, state).unwrap(), status, measure }
+        let console = Console::start(settings, state).unwrap();
+        Fixture { open: RefCell::default(), console, status, measure }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -134,11 +140,26 @@ impl Fixture {
         let checkout = local.intern(NameKind::Application, &[b"checkout"]);
         ledger.batch(0x2A, orders, checkout, Now(1));
         ledger.tick(Now(75_000_000_001));
+        let now = weir_drive::time::now();
+        let open = |listener: &str, protocol, port| {
+            let peer = Some(SocketAddr::from(([10, 0, 3, 4], port)));
+            local.open(OpenConnection::new(&listener.into(), protocol, peer, now))
+        };
+        let driver = open("orders-db", "mongo", 50_000);
+        let shown = driver.connection();
+        shown.is_encrypted();
+        shown.goes_to(Some(&"10.0.0.7:27017".into()));
+        let software =
+            Software { application: "checkout".into(), driver: "PyMongo".into(), version: "4.15.0".into() };
+        let software = Some(Arc::new(software));
+        shown.says(About { software, compressor: Some("zstd"), mechanism: Some("SCRAM-SHA-256") });
+        shown.moved(now);
+        shown.ended(12_000, 400_000);
+        self.open.borrow_mut().extend([driver, open("raw", "tcp", 50_001)]);
         let topology = self.measure.topology(&"orders-db".into());
         topology.of_cluster(&"legacy".into());
         let members = [("10.0.0.8:9000", Some("db-proxy.internal:27018")), ("10.0.0.9:9000", None)];
         topology.list(&"rs0".into(), &members.map(|(name, at)| (name.into(), at.map(Into::into))));
-        let now = weir_drive::time::now();
         for (name, role, election) in [
             ("10.0.0.9:9000", Role::Primary, Some([1; 12])),
             ("10.0.0.8:9000", Role::Primary, Some([2; 12])),

@@ -529,6 +529,10 @@ impl protocol::Protocol for Protocol {
         self.slow.ended(kept, op.kept, (op.command, cursor), &op.shared, ending);
     }
 
+    fn news(&self, session: &mut Session) -> Option<protocol::About> {
+        session.measured.news()
+    }
+
     fn degrades(&self, session: &Session) -> bool {
         // In members mode a driver's monitor must not see a hello that has not been rewritten.
         !self.control.is_in_force() && (self.members.is_none() || session.door.spoke)

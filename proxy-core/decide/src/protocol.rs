@@ -4,6 +4,7 @@
 use crate::exchange::{EndpointId, Fault, Names, Now, Operation, Outcome};
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use weir_codecs::Piece;
 
@@ -135,6 +136,28 @@ pub struct Ending<'a> {
     pub reply_bytes: u64,
     /// Where it went; `None` if it did not get that far.
     pub endpoint: Option<&'a str>,
+}
+
+/// What a client says of itself, for people to see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// Whose software it is.
+    pub software: Option<Arc<Software>>,
+    /// What its messages are compressed with.
+    pub compressor: Option<&'static str>,
+    /// How somebody has authenticated.
+    pub mechanism: Option<&'static str>,
+}
+
+/// Whose software a client is: shared by its connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Software {
+    /// What the application calls itself.
+    pub application: Box<str>,
+    /// The driver or library.
+    pub driver: Box<str>,
+    /// Its version.
+    pub version: Box<str>,
 }
 
 /// A message protocol. `Session` is what it remembers of one pair of connections, bounded; `Op` is its own record of one
@@ -272,6 +295,12 @@ pub trait Protocol {
     /// An operation, or one reply of a stream, is being counted: once for each, whatever became of it.
     fn ended(&self, session: &mut Self::Session, op: &mut Self::Op, ending: &Ending<'_>) {
         let _ = (session, op, ending);
+    }
+
+    /// What the client says of itself, if that is not what was told last.
+    fn news(&self, session: &mut Self::Session) -> Option<About> {
+        let _ = session;
+        None
     }
 
     /// Whether a listener that only observes may go on as bytes after a message could not be read. Never true while a rule is

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::filter::{Accepted, BuildError, Filter, Service};
 use crate::idle::Idle;
 use crate::io::Io;
+use crate::listener::Held;
 use crate::worker::Worker;
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
@@ -111,13 +112,12 @@ pub(crate) fn serve_from(
     // Boxed, so that its size is only needed for as long as connecting lasts.
     let joined = Box::pin(join(Rc::clone(&context), from, io, head));
     async move {
-        let _held = held;
         let measure = context.worker.measure();
         let began = context.worker.now();
         let name = measure.intern(NameKind::Operation, &[b"connection"]);
         let _in_flight = measure.started(context.place);
         let mut relay = match joined.await {
-            Ok(joined) => Relay::new(joined, &context, began),
+            Ok(joined) => Relay::new(joined, &context, held, began),
             Err((fault, retries)) => {
                 let record = Record {
                     fault: Some(fault),
@@ -191,11 +191,14 @@ struct Relay<'a> {
     first_byte: Option<Now>,
     idle: Idle,
     worker: &'a Worker,
+    held: Held,
 }
 
 impl<'a> Relay<'a> {
-    fn new(joined: Joined, context: &'a Context, began: Now) -> Relay<'a> {
+    fn new(joined: Joined, context: &'a Context, held: Held, began: Now) -> Relay<'a> {
         let Joined { client, head, upstream: Connected { io, slot, .. }, ticket, retries } = joined;
+        held.connection().goes_to(Some(ticket.pick().address()));
+        held.connection().moved(began);
         Relay {
             client,
             upstream: io,
@@ -207,6 +210,7 @@ impl<'a> Relay<'a> {
             first_byte: None,
             idle: Idle::new(context.idle_timeout, began),
             worker: &context.worker,
+            held,
         }
     }
 
@@ -235,6 +239,9 @@ impl<'a> Relay<'a> {
         if self.up.bytes + self.down.bytes > before {
             let now = self.worker.now();
             self.idle.moved(now);
+            let shown = self.held.connection();
+            shown.moved(now);
+            shown.passed(self.up.bytes, self.down.bytes);
             if self.down.bytes > 0 {
                 self.first_byte.get_or_insert(now);
             }

@@ -11,6 +11,7 @@
 
 mod capped;
 mod clusters;
+pub mod connections;
 pub mod histogram;
 mod intern;
 pub mod ledger;
@@ -269,6 +270,14 @@ impl Measure {
     /// How often each call site's operations have ended, by how, and how long they took. Sorted by labels.
     pub fn call_sites(&self) -> Vec<CallSiteRow> {
         snapshot::Snapshot::take(self).into_call_sites()
+    }
+
+    /// The connections from clients that are open at this moment, in no order.
+    pub fn connections(&self) -> Vec<Arc<connections::OpenConnection>> {
+        let mut all = Vec::new();
+        let shards = lock(&self.shards).clone();
+        shards.iter().for_each(|shard| shard.connections.collect(&mut all));
+        all
     }
 
     pub(crate) fn admit_row(&self, key: &OperationKey) -> bool {

@@ -3,6 +3,7 @@
 
 use crate::Measure;
 use crate::Place;
+use crate::connections::{OpenConnection, Opened, Seats};
 use crate::histogram::Histogram;
 use crate::intern::{Cache, slot};
 use crate::table::Table;
@@ -85,6 +86,7 @@ pub struct Local {
     shard: Arc<Shard>,
     names: RefCell<Cache>,
     tables: RefCell<Tables>,
+    seats: Rc<Seats>,
 }
 
 /// What the last operation of a row was: the next one usually ends the same way, for the same application.
@@ -124,7 +126,13 @@ impl Local {
             faults: Table::new(Arc::clone(&shard.faults)),
             places: Table::new(Arc::clone(&shard.places)),
         };
-        Local { measure, shard, names: RefCell::default(), tables: RefCell::new(tables) }
+        let seats = Seats::new(&shard.connections);
+        Local { measure, shard, names: RefCell::default(), tables: RefCell::new(tables), seats }
+    }
+
+    /// A connection from a client is open, until what this returns is dropped.
+    pub fn open(&self, connection: OpenConnection) -> Opened {
+        self.seats.enter(connection)
     }
 
     /// The process's numbers.

@@ -1,6 +1,7 @@
 //! The tables of operations: what a row holds, by what it is found, and what one worker publishes.
 
 use crate::Place;
+use crate::connections::Slots;
 use crate::histogram::{COUNTS, Coarse, Histogram};
 use crate::intern::KINDS;
 use crate::table::{Cell, Published};
@@ -192,6 +193,7 @@ pub(crate) struct Shard {
     pub(crate) call_sites: Arc<Published<CallSiteCells>>,
     pub(crate) faults: Arc<Published<Counted<FaultKey>>>,
     pub(crate) places: Arc<Published<PlaceRow>>,
+    pub(crate) connections: Arc<Slots>,
     /// Names beyond the cap, by kind in the order of `intern::KINDS`.
     pub(crate) unnamed: [Cell; KINDS.len()],
     /// Operations beyond the cap of each of [`TABLES`].

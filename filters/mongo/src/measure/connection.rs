@@ -1,9 +1,10 @@
 //! What is counted by connection: whose software it is, how it authenticates, what compression saves.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
 use weir_codecs::mongo::{ClientMetadata, Command, Compressor, Mechanism, ReplyHead, RequestHead};
+use weir_decide::protocol::{About, Software};
 use weir_measure::{Counter, Held, Measure, names};
 
 /// The longest driver name or version that is shown.
@@ -16,6 +17,16 @@ pub(crate) struct Connection {
     held: Option<Held>,
     /// The authentication that is under way.
     mechanism: Option<Mechanism>,
+    about: About,
+    /// That has not been told.
+    is_news: bool,
+}
+
+impl Connection {
+    /// What the client says of itself, if that has changed since this was last asked.
+    pub(crate) fn news(&mut self) -> Option<About> {
+        std::mem::take(&mut self.is_news).then(|| self.about.clone())
+    }
 }
 
 /// What a client calls itself, as it is shown.
@@ -28,6 +39,8 @@ pub(crate) fn shown(name: &[u8]) -> String {
 pub(crate) struct Connections {
     listener: Arc<str>,
     measure: Arc<Measure>,
+    /// Of the connection that came last: the next one is often of the same kind.
+    latest: RefCell<Arc<Software>>,
     /// By compressor and direction: bytes on the wire, and decompressed.
     compressed: [[OnceCell<(Counter, Counter)>; 2]; 4],
 }
@@ -41,6 +54,7 @@ impl Connections {
         Connections {
             listener: Arc::clone(listener),
             measure: Arc::clone(measure),
+            latest: RefCell::default(),
             compressed: Default::default(),
         }
     }
@@ -50,21 +64,35 @@ impl Connections {
         if let Some(client) = &head.client
             && connection.held.is_none()
         {
-            connection.held = Some(self.hold(client));
+            let software = software(client);
+            connection.held = Some(self.hold(&software));
+            connection.about.software = Some(self.shared(software));
+            connection.is_news = true;
         }
         if head.mechanism.is_some() {
             connection.mechanism = head.mechanism;
         }
         if let Some(compressor) = head.compressor.filter(|_| head.complete) {
             self.compressed(compressor, REQUEST, head.header.length, head.uncompressed_length);
+            if connection.about.compressor != Some(compressor.name()) {
+                (connection.about.compressor, connection.is_news) = (Some(compressor.name()), true);
+            }
         }
     }
 
+    /// The same as that of the connection before, if it is.
+    fn shared(&self, software: Software) -> Arc<Software> {
+        let mut latest = self.latest.borrow_mut();
+        if **latest != software {
+            *latest = Arc::new(software);
+        }
+        Arc::clone(&latest)
+    }
+
     #[cold]
-    fn hold(&self, client: &ClientMetadata) -> Held {
-        let application = shown(client.application.as_bytes());
-        let (driver, version) = (shown(client.driver.as_bytes()), shown(client.driver_version.as_bytes()));
-        let labels = [&*self.listener, &application, &driver, &version];
+    fn hold(&self, software: &Software) -> Held {
+        let Software { application, driver, version } = software;
+        let labels = [&*self.listener, application, driver, version];
         self.measure.counter(&names::MONGO_CONNECTIONS, &labels).inc();
         self.measure.gauge(&names::MONGO_CONNECTIONS_OPEN, &labels).hold()
     }
@@ -87,6 +115,9 @@ impl Connections {
             let result = if ok { "ok" } else { "failed" };
             let labels = [&*self.listener, mechanism.name(), result];
             self.measure.counter(&names::MONGO_AUTHENTICATIONS, &labels).inc();
+            if ok {
+                (connection.about.mechanism, connection.is_news) = (Some(mechanism.name()), true);
+            }
         }
     }
 
@@ -110,5 +141,14 @@ impl Connections {
         // Shared counters: little beside decompressing.
         on_the_wire.add(wire.into());
         decompressed.add(plain.into());
+    }
+}
+
+/// Whose software it is, as it is shown.
+fn software(client: &ClientMetadata) -> Software {
+    Software {
+        application: shown(client.application.as_bytes()).into(),
+        driver: shown(client.driver.as_bytes()).into(),
+        version: shown(client.driver_version.as_bytes()).into(),
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use weir_decide::tally::{Place, Tally};
 use weir_measure::Measure;
+use weir_measure::connections::{OpenConnection, Opened};
 
 /// What all workers share of a listener.
 #[derive(Debug)]
@@ -68,7 +69,28 @@ impl Drop for Accepts {
 /// Keeps a connection counted, in its listener, its worker and the process: until both the service's future has ended and
 /// whoever else was given a clone has dropped it.
 #[derive(Debug, Clone)]
-pub struct Held(pub(super) Rc<Counted>);
+pub struct Held(Rc<Seat>);
+
+#[derive(Debug)]
+struct Seat {
+    counted: Counted,
+    opened: Opened,
+}
+
+impl Held {
+    pub(super) fn new(counted: Counted, opened: Opened) -> Held {
+        Held(Rc::new(Seat { counted, opened }))
+    }
+
+    pub(super) fn counted(&self) -> &Counted {
+        &self.0.counted
+    }
+
+    /// The connection as it is shown.
+    pub fn connection(&self) -> &OpenConnection {
+        self.0.opened.connection()
+    }
+}
 
 /// One connection in the counts.
 #[derive(Debug)]

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use weir_measure::Measure;
+use weir_measure::connections::OpenConnection;
 
 /// The most connections on their way to one worker from others; whoever accepts more serves them itself.
 pub const MAX_HANDED: u32 = 256;
@@ -93,8 +94,10 @@ impl Listening {
         (peer, local): (Address, Address),
         counted: Counted,
     ) {
-        let held = Held(Rc::new(counted));
         let current = self.current.borrow();
+        let (name, protocol) = (&self.shared.name, current.config.protocol);
+        let open = OpenConnection::new(name, protocol, peer.ip(), worker.now());
+        let held = Held::new(counted, worker.measure().open(open));
         let (service, drain) = (Rc::clone(&current.service), Rc::clone(&current.drain));
         let shared = Arc::clone(&self.shared);
         let guard = Guard { shared: Arc::clone(&shared), drain: Rc::clone(&drain), _held: held.clone() };
@@ -158,12 +161,17 @@ impl Before {
                     self.shared.numbers.refused_source.inc();
                     return None;
                 }
-                held.0.belongs_to(ends.0, self.admission.per_address).then_some(ends)?
+                held.connection().comes_from(ends.0.ip());
+                held.counted().belongs_to(ends.0, self.admission.per_address).then_some(ends)?
             }
         };
         let secured = match &self.tls {
             None => Secured::Terminated(socket.into()),
-            Some(tls) => secure(&self.shared, tls, socket, ends.0).await?,
+            Some(tls) => {
+                let secured = secure(&self.shared, tls, socket, ends.0).await?;
+                held.connection().is_encrypted();
+                secured
+            }
         };
         Some((secured, ends))
     }

@@ -162,7 +162,7 @@ impl<P: Protocol> Exchange<P> {
         // Nobody will be able to tell how they went.
         open.into_iter().for_each(|(number, fault)| self.judge_failed(number, fault));
         self.pending.iter_mut().for_each(|pending| pending.complete = true);
-        self.count_all();
+        self.count_done();
         let inbound = std::mem::replace(&mut self.inbound, Inbound::Boundary);
         inbound.into_bytes().into_iter().for_each(|bytes| self.to_upstream.push(bytes));
         let outbound = std::mem::replace(&mut self.outbound, super::replies::Outbound::Boundary);
@@ -240,16 +240,11 @@ impl<P: Protocol> Exchange<P> {
     pub(super) fn drop_upstream(&mut self) -> bool {
         self.to_upstream.clear();
         self.from_upstream.discard(self.context.worker.buffers());
-        self.upstream.take().is_some()
-    }
-
-    /// Counts all operations, which have all been judged.
-    fn count_all(&mut self) {
-        let now = self.context.worker.now();
-        let mut none = Tries::new();
-        let tries = self.upstream.as_mut().map_or(&mut none, |upstream| &mut upstream.tries);
-        let (protocol, session) = (&self.protocol, &mut self.session);
-        self.pending.retire(&self.context, tries, now, |op, ending| protocol.ended(session, op, ending));
+        let upstream = self.upstream.take();
+        if upstream.is_some() {
+            self.held.connection().goes_to(None);
+        }
+        upstream.is_some()
     }
 
     /// The farewell: the client gets what is queued for it, then the end, and may finish what it is sending; closing with unread
@@ -265,7 +260,7 @@ impl<P: Protocol> Exchange<P> {
                 idle_end = Some(reason(&error));
             }
         }
-        self.count_all();
+        self.count_done();
         if let Some(reason) = idle_end {
             tracing::debug!(peer = %self.from.address, reason = reason.label(), "the client went before its last answer");
             return;

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::drain::Drain;
 use crate::idle::Idle;
 use crate::io::Io;
+use crate::listener::Held;
 use crate::relay::Half;
 use std::io;
 use std::rc::Rc;
@@ -33,6 +34,8 @@ pub(crate) enum Event {
 pub(crate) struct Exchange<P: Protocol> {
     pub(super) protocol: Rc<P>,
     pub(super) context: Rc<Context>,
+    /// Keeps the connection counted and shown.
+    pub(super) held: Held,
     pub(super) from: Client,
     pub(super) session: P::Session,
     pub(super) requests: P::Request,
@@ -108,7 +111,7 @@ impl<P: Protocol> Exchange<P> {
     pub(super) fn new(
         protocol: Rc<P>,
         context: Rc<Context>,
-        client: Io,
+        (client, held): (Io, Held),
         (from, local): (Client, Address),
     ) -> Exchange<P> {
         let (mut session, requests, replies) = protocol.session();
@@ -120,6 +123,7 @@ impl<P: Protocol> Exchange<P> {
             idle: Idle::new(context.idle_timeout, now),
             protocol,
             context,
+            held,
             from,
             session,
             requests,
@@ -299,11 +303,24 @@ impl<P: Protocol> Exchange<P> {
         if !self.pending.has_done() || !self.flush_client(cx) {
             return;
         }
+        self.count_done();
+    }
+
+    /// Counts what is judged and complete.
+    pub(super) fn count_done(&mut self) {
         let now = self.context.worker.now();
         let mut none = Tries::new();
         let tries = self.upstream.as_mut().map_or(&mut none, |upstream| &mut upstream.tries);
         let (protocol, session) = (&self.protocol, &mut self.session);
-        self.pending.retire(&self.context, tries, now, |op, ending| protocol.ended(session, op, ending));
+        let shown = self.held.connection();
+        self.pending.retire(&self.context, tries, now, |op, ending| {
+            shown.ended(ending.request_bytes, ending.reply_bytes);
+            protocol.ended(session, op, ending);
+        });
+        shown.under_way(self.pending.under_way_since());
+        if let Some(about) = protocol.news(session) {
+            shown.says(about);
+        }
     }
 
     /// Whether an operation waits for an upstream connection to be made.
@@ -329,6 +346,7 @@ impl<P: Protocol> Exchange<P> {
         match result {
             Ok((ticket, Connected { io, slot, .. })) => {
                 let pick = ticket.pick().clone();
+                self.held.connection().goes_to(Some(pick.address()));
                 self.pinned = None;
                 let tries = Tries::pinned(pick.clone());
                 self.upstream = Some(Upstream { io, pick, tries, broken: false, _slot: slot });
@@ -377,6 +395,7 @@ impl<P: Protocol> Exchange<P> {
 
     fn moved(&mut self) {
         self.now = self.context.worker.now();
+        self.held.connection().moved(self.now);
         self.idle.moved(self.now);
     }
 }

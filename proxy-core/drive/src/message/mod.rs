@@ -87,9 +87,8 @@ pub fn serve<P: Protocol>(
 ) -> impl Future<Output = ()> {
     let client = connection.client();
     let Accepted { io, local, drain, held, .. } = connection;
-    let mut exchange = Exchange::new(protocol, context, io, (client, local));
+    let mut exchange = Exchange::new(protocol, context, (io, held), (client, local));
     async move {
-        let _held = held;
         let mut draining = pin!(drain.wait());
         let mut watched = false;
         let mut draining = |cx: &mut std::task::Context<'_>| {

@@ -182,6 +182,11 @@ impl<Op: AsRef<Operation>> Queue<Op> {
         self.list.iter_mut().find(|pending| !matches!(pending.answer, Answering::Judged(_)))
     }
 
+    /// When the oldest that is no long poll began.
+    pub(crate) fn under_way_since(&self) -> Option<Now> {
+        self.list.iter().find(|pending| !pending.op.as_ref().parked).map(|pending| pending.began)
+    }
+
     /// When the first of those that may take only so long is overdue.
     pub(crate) fn first_due(&self) -> Option<Now> {
         self.list.iter().filter(|pending| pending.is_awaited()).filter_map(|pending| pending.due).min()

@@ -172,8 +172,13 @@ impl<P: Protocol> Exchange<P> {
         pending.note_parking();
         if known.more {
             let (protocol, session) = (&self.protocol, &mut self.session);
-            let tell = |op: &mut P::Op, ending: &Ending<'_>| protocol.ended(session, op, ending);
+            let shown = self.held.connection();
+            let tell = |op: &mut P::Op, ending: &Ending<'_>| {
+                shown.ended(ending.request_bytes, ending.reply_bytes);
+                protocol.ended(session, op, ending);
+            };
             pending.turn(outcome, &self.context, self.now, tell);
+            shown.under_way(self.pending.under_way_since());
         } else {
             pending.answer = Answering::Judged(outcome);
         }

@@ -278,6 +278,9 @@ impl<P: Protocol> Exchange<P> {
         let whole = held.last && (held.gathered.is_empty() || held.latest.is_empty());
         self.protocol.begun(&mut self.session, &mut pending.op, first, whole);
         self.pending.push(pending);
+        if self.pending.len() == 1 {
+            self.held.connection().under_way(self.pending.under_way_since());
+        }
         number
     }
 

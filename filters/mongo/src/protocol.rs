@@ -500,9 +500,10 @@ impl protocol::Protocol for Protocol {
     ) -> Outcome {
         let before = out.len();
         let mut outcome = refusal::refuse(session, names, op, fault, out);
-        if self.members.is_some() && fault.side == Side::Network && out.len() > before {
-            // A driver that gets an error asks the same member again. One whose connection ends looks for another primary,
-            // as it would without Weir.
+        let ends = self.members.is_some() || session.authenticated;
+        if ends && fault.side == Side::Network && out.len() > before {
+            // A driver that gets an error asks the same member again, on a connection that ends (or leads to a member that is
+            // down). One whose connection ends at once makes another, or looks for another primary, as it would without Weir.
             out.truncate(before);
             outcome.code = NameId::NONE;
         }

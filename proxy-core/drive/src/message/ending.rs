@@ -123,7 +123,33 @@ impl<P: Protocol> Exchange<P> {
     /// The upstream connection has ended.
     pub(super) fn upstream_ended(&mut self, reason: Reason) {
         self.ends_later = self.protocol.watches(&self.session);
-        self.fail(Side::Network, reason);
+        match self.outlives() {
+            Some((number, fault)) => {
+                let fault = Fault { reason, ..fault };
+                self.pinned = self.upstream.as_ref().map(|upstream| upstream.pick.id());
+                self.drop_upstream();
+                self.swallow(number, fault, true);
+                self.release_local();
+            }
+            None => self.fail(Side::Network, reason),
+        }
+    }
+
+    /// Whether the client's connection outlives the upstream one: one operation is under way, no part of its reply has come, and
+    /// nothing that was said on the old one is missing on another. What its client is told it then tries anew, at once and on
+    /// this connection; it would take the connection's end for the answer. Which operation, and how it failed.
+    fn outlives(&mut self) -> Option<(u64, Fault)> {
+        let between = self.outbound.is_boundary()
+            && self.from_upstream.is_empty()
+            && matches!(self.inbound, Inbound::Boundary);
+        let survives = self.protocol.survives(&self.session) && !self.ends_later;
+        if !between || !survives || self.state != State::Open || self.pending.awaited() != 1 {
+            return None;
+        }
+        let pending = self.pending.oldest_open()?;
+        let untouched = pending.first_byte.is_none() && pending.is_awaited() && !pending.is_unanswered();
+        let fault = Fault::new(Side::Network, pending.phase(true), Reason::Closed);
+        untouched.then_some((pending.number, fault))
     }
 
     /// No upstream connection could be made. The client's stays: its next operation tries anew.
@@ -132,6 +158,11 @@ impl<P: Protocol> Exchange<P> {
         if self.opaque.is_some() {
             tracing::debug!(peer = %self.from.address, %fault, "no connection for bytes that are no message");
             self.state = State::Closing;
+            return;
+        }
+        if self.pinned.is_some() {
+            // The next connection of the client's may go elsewhere.
+            self.fail(fault.side, fault.reason);
             return;
         }
         let waiting = self.pending.answered_by(None).map(|pending| (pending.number, pending.complete));

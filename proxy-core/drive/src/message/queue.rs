@@ -183,10 +183,11 @@ impl Incoming {
         self.buffer.take().map(BytesMut::freeze).unwrap_or_default()
     }
 
-    /// What is in hand, and what comes, is of no more use.
+    /// What is in hand is of no more use; what may come next is another stream.
     pub(crate) fn discard(&mut self, buffers: &Buffers) {
         if let Some(buffer) = self.buffer.take() {
             buffers.give(buffer);
         }
+        (self.starved, self.ended) = (false, false);
     }
 }

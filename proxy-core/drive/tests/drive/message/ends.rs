@@ -104,6 +104,49 @@ async fn when_the_upstream_goes_every_operation_is_answered() {
 }
 
 #[tokio::test]
+async fn a_connection_outlives_its_upstream_where_nothing_is_missing_on_the_next() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    for tag in 2..5 {
+        say(&mut client, tag, b"get a").await;
+        hear(&mut server).await;
+        if tag == 3 {
+            reset(server).await
+        } else {
+            drop(server)
+        }
+        let told = hear(&mut client).await;
+        assert!(told.0 == tag && told.1.ends_with("while waiting (network)"), "{told:?}");
+        // It is done anew at once, on the same connection.
+        say(&mut client, tag + 10, b"get a").await;
+        server = upstream.accept().await;
+        assert_eq!(hear(&mut server).await, (tag + 10, "get a".into()));
+        say(&mut server, tag + 10, b"here").await;
+        assert_eq!(hear(&mut client).await, (tag + 10, "here".into()));
+    }
+    // When the server cannot be reached any more the client is told, and closed: elsewhere it may be better off.
+    say(&mut client, 21, b"get b").await;
+    hear(&mut server).await;
+    drop(upstream);
+    drop(server);
+    assert_eq!(hear(&mut client).await.0, 21);
+    say(&mut client, 22, b"get c").await;
+    assert_eq!(hear(&mut client).await, (22, "refused: connect_failed while connecting (network)".into()));
+    assert_eq!(rest(&mut client).await, b"");
+    // Where something would be missing, the connection ends with the answer.
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    let mut strict = house.connect("strict").await;
+    say(&mut strict, 1, b"get a").await;
+    let mut server = upstream.accept().await;
+    hear(&mut server).await;
+    drop(server);
+    assert_eq!(hear(&mut strict).await, (1, "refused: closed while waiting (network)".into()));
+    assert_eq!(rest(&mut strict).await, b"");
+}
+
+#[tokio::test]
 async fn what_cannot_be_reached_is_answered_operation_by_operation() {
     let house = toy(nobody().await).await;
     let mut client = house.connect("toys").await;

@@ -29,6 +29,7 @@ mod mongo;
 mod mongo_bounds;
 mod mongo_drain;
 mod mongo_front;
+mod mongo_lost;
 mod mongo_measure;
 mod mongo_members;
 mod mongo_names;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         mongo_bounds::tests,
         mongo_drain::tests,
         mongo_front::tests,
+        mongo_lost::tests,
         mongo_measure::tests,
         mongo_members::tests,
         mongo_names::tests,

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod counted;
+pub mod cut;
 pub mod front;
 pub mod h2;
 pub mod net;

@@ -98,7 +98,8 @@ impl Seen {
         }
         self.coming = None;
         self.told = Some(now);
-        now.is_some()
+        // One that has gone is told of too: who took a root away is to hear that it is still trusted.
+        true
     }
 }
 
@@ -154,13 +155,13 @@ mod tests {
         fs::write(&plain, "yek").unwrap();
         fs::File::options().write(true).open(&plain).unwrap().set_modified(time).unwrap();
         assert_eq!(settled(&mut contents), only(&plain));
-        // One that is being written is told of when it is whole; one that goes and comes back is the same.
+        // One that is being written is told of when it is whole; one that goes is told of too, and so is its return.
         fs::write(&plain, "a").unwrap();
         assert_eq!(contents.changed(), HashSet::new());
         fs::write(&plain, "ab").unwrap();
         assert_eq!(settled(&mut contents), only(&plain));
         fs::remove_file(&plain).unwrap();
-        assert_eq!(settled(&mut contents), HashSet::new());
+        assert_eq!(settled(&mut contents), only(&plain));
         fs::write(&plain, "ab").unwrap();
         assert_eq!(settled(&mut contents), only(&plain), "who failed to read it may try again");
         contents.follow(only(&linked));

@@ -6,14 +6,17 @@ use crate::context::Context;
 use crate::filter::Alpn;
 use crate::io::Io;
 use crate::socket::Socket;
+use crate::time;
 use crate::tls::numbers::Failed;
 use crate::tls::passthrough::{Hello, NoHello, Routes, UNRECOGNIZED_NAME, hello};
 use crate::tls::server::{HANDSHAKE_TIMEOUT, ServerTls};
 use bytes::BytesMut;
+use rustls_pki_types::UnixTime;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
+use tokio_rustls::server::TlsStream;
 use tokio_rustls::{StartHandshake, TlsAcceptor};
 
 /// What a listener does with TLS, on one worker.
@@ -86,6 +89,17 @@ async fn terminate(server: &ServerTls, socket: Socket) -> Result<Secured, Failur
     // Without `passthrough` there is a certificate.
     let config = server.config.as_ref().ok_or_else(|| io::Error::other("there is no certificate"))?;
     let stream = TlsAcceptor::from(Arc::clone(config)).accept(socket).await?;
+    welcome(server, stream)
+}
+
+/// A client whose session was resumed would still have to be let in.
+fn welcome(server: &ServerTls, stream: TlsStream<Socket>) -> Result<Secured, Failure> {
+    let session = stream.get_ref().1;
+    if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
+        let now = UnixTime::since_unix_epoch(time::wall());
+        let again = server.verify_again(session.peer_certificates(), now);
+        again.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    }
     Ok(Secured::Terminated(Io::Server(Box::new(stream))))
 }
 
@@ -127,7 +141,7 @@ async fn sort(server: &ServerTls, routes: &Routes, mut socket: Socket) -> Result
             }
         });
     fed?;
-    Ok(Secured::Terminated(Io::Server(Box::new(accept.await?))))
+    welcome(server, accept.await?)
 }
 
 fn kind(io: &Io) -> Option<rustls::HandshakeKind> {

@@ -1,6 +1,6 @@
 //! Certificates with their keys, and which of several a client is shown.
 
-use super::{Contents, TlsError, TlsErrors, provider};
+use super::{Contents, TlsError, TlsErrors, provider, what_of_pem};
 use hashbrown::HashMap;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -17,7 +17,7 @@ pub(super) fn certified(contents: &Contents<'_>, files: &Identity) -> Result<Cer
         let parsed = PrivateKeyDer::from_pem_slice(bytes);
         parsed.map_err(|error| match error {
             pem::Error::NoItemsFound => TlsError::NoKey(files.key.clone()),
-            error => TlsError::Pem { file: files.key.clone(), error },
+            error => TlsError::Pem { file: files.key.clone(), what: what_of_pem(&error) },
         })
     });
     let key = key.and_then(|key| {

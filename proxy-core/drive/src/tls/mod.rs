@@ -35,13 +35,13 @@ pub enum TlsError {
     /// It is larger than [`MAX_FILE`].
     #[error("{}: larger than 1 MiB", .0.path.display())]
     TooLarge(File),
-    /// It is not PEM.
-    #[error("{}: {error}", file.path.display())]
+    /// It is not PEM. What is in it is not shown: it may be a key.
+    #[error("{}: {what}", file.path.display())]
     Pem {
         /// Which file.
         file: File,
         /// What is wrong with it.
-        error: rustls_pki_types::pem::Error,
+        what: &'static str,
     },
     /// It is PEM, but holds no certificate.
     #[error("{}: no certificate in it", .0.path.display())]
@@ -74,6 +74,19 @@ pub enum TlsError {
     /// Rustls refuses the combination.
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
+}
+
+/// What is wrong, without the lines of the file that the error holds.
+fn what_of_pem(error: &rustls_pki_types::pem::Error) -> &'static str {
+    use rustls_pki_types::pem::Error;
+    match error {
+        Error::MissingSectionEnd { .. } => "not PEM: a section has no end",
+        Error::IllegalSectionStart { .. } => "not PEM: a line that begins a section is not one",
+        Error::Base64Decode(_) => "not PEM: what is in a section is not base64",
+        Error::NoItemsFound => "not PEM: there is nothing of the kind in it",
+        Error::SectionTooLarge => "not PEM: a section is too large",
+        _ => "not PEM",
+    }
 }
 
 impl TlsError {
@@ -146,7 +159,7 @@ impl<'a> Contents<'a> {
     /// The certificates in `file`.
     fn certificates(&self, file: &File) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let chain = CertificateDer::pem_slice_iter(self.of(file)?).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(|error| TlsError::Pem { file: file.clone(), error })?;
+        let chain = chain.map_err(|error| TlsError::Pem { file: file.clone(), what: what_of_pem(&error) })?;
         if chain.is_empty() {
             return Err(TlsError::NoCertificate(file.clone()));
         }
@@ -167,6 +180,10 @@ impl<'a> Contents<'a> {
 fn read(file: &File) -> Result<Vec<u8>, Unread> {
     let unread = |error| Some(Arc::new(error));
     let mut bytes = Vec::new();
+    // Others, such as a pipe, might keep us waiting.
+    if !std::fs::metadata(&file.path).map_err(unread)?.is_file() {
+        return Err(unread(std::io::Error::other("not a regular file")));
+    }
     let opened = std::fs::File::open(&file.path).map_err(unread)?;
     opened.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unread)?;
     if bytes.len() as u64 > MAX_FILE { Err(None) } else { Ok(bytes) }

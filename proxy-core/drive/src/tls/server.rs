@@ -2,14 +2,15 @@
 //!
 //! A resumed session carries over that the client was verified when it began, and nothing of it is verified again. So a
 //! session must not be resumed where other rules hold than where it began, or it would be a way round them (CVE-2025-23419): the
-//! keys of tickets, and what is kept of sessions without tickets, belong to one listener and one [`Trust`].
+//! keys of tickets, and what is kept of sessions without tickets, belong to one listener and one [`Trust`]. Nor must it go on when
+//! the client's certificate has ended, ticket after ticket: [`ServerTls::verify_again`].
 
 use super::identity::{ByName, certified};
 use super::{Contents, TlsError, TlsErrors, VERSIONS, provider};
 use crate::filter::Alpn;
 use rustls::ServerConfig;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub(crate) struct ServerTls {
     from: weir_config::ServerTls,
     alpn: &'static [Alpn],
     trust: Trust,
+    verifier: Option<Verifier>,
     sessions: Sessions,
 }
 
@@ -71,10 +73,12 @@ pub(crate) fn load(
     }
     let builder = ServerConfig::builder_with_provider(provider());
     let builder = builder.with_protocol_versions(VERSIONS).map_err(|error| vec![error.into()])?;
+    let mut again = None;
     let (builder, trust) = match &tls.client_certificates {
         None => (Some(builder.with_no_client_auth()), None),
         Some(clients) => match verifier(&contents, clients) {
             Ok((verifier, roots)) => {
+                again = Some(Arc::clone(&verifier));
                 (Some(builder.with_client_cert_verifier(verifier)), Some((roots, clients.require)))
             }
             Err(error) => {
@@ -95,7 +99,7 @@ pub(crate) fn load(
         Arc::new(config)
     });
     let (from, print) = (tls.clone(), contents.print);
-    Ok(Arc::new(ServerTls { config, print, from, alpn, trust, sessions }))
+    Ok(Arc::new(ServerTls { config, print, from, alpn, trust, verifier: again, sessions }))
 }
 
 type Verifier = Arc<dyn rustls::server::danger::ClientCertVerifier>;
@@ -115,6 +119,21 @@ fn verifier(
 }
 
 impl ServerTls {
+    /// Of a session that was resumed: whether its client, who showed `chain` when it began, would still be let in at `now`.
+    pub(crate) fn verify_again(
+        &self,
+        chain: Option<&[CertificateDer<'_>]>,
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        match (&self.verifier, chain) {
+            (Some(verifier), Some([certificate, between @ ..])) => {
+                verifier.verify_client_cert(certificate, between, now).map(drop)
+            }
+            // Whether there has to be one has not changed since: that is part of the trust.
+            _ => Ok(()),
+        }
+    }
+
     fn is(&self, tls: &weir_config::ServerTls, alpn: &[Alpn], print: Option<u64>) -> bool {
         let paths =
             |tls: &weir_config::ServerTls| -> Vec<_> { tls.files().map(|file| file.path.clone()).collect() };

@@ -50,6 +50,33 @@ async fn sessions_are_resumed_on_any_worker_and_after_a_reload() {
     }
 }
 
+/// Each resumption hands out a new ticket, so without a second look a client would stay for ever.
+#[tokio::test]
+async fn a_session_ends_with_its_clients_certificate() {
+    let certificates = Certificates::new();
+    certificates.write("edge", "edge.test");
+    let ca = format!(", client_certificates: {{ ca: '{}' }}", certificates.path("root.pem").display());
+    let house = House::start_with(&listening(&certificates, &ca, ""), TELL).await.unwrap();
+    let seconds = |n: u64| std::time::Duration::from_secs(n);
+    let end = seconds(weir_drive::time::wall().as_secs() + 4);
+    let short =
+        |params: &mut rcgen::CertificateParams| params.not_after = rcgen::date_time_ymd(1970, 1, 1) + end;
+    let clients =
+        EACH.map(|versions| client(&certificates, Some(certificates.make("me.test", short)), versions));
+    for client in &clients {
+        assert_eq!(kind(&house, "l", client).await, HandshakeKind::Full);
+        assert_eq!(kind(&house, "l", client).await, HandshakeKind::Resumed);
+    }
+    while weir_drive::time::wall() < end + seconds(1) {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    for (nth, client) in clients.iter().enumerate() {
+        assert!(shake(&house, "l", client, "edge.test").await.is_err());
+        let expired = ["result=\"failed\"", "reason=\"expired_certificate\""];
+        house.becomes("weir_listener_tls_handshakes_total", &expired, nth as f64 + 1.0).await;
+    }
+}
+
 /// TLS 1.2 as it was before tickets: the server keeps the session.
 #[tokio::test]
 async fn sessions_without_tickets_are_resumed_on_any_worker_and_after_a_reload() {
@@ -189,4 +216,34 @@ clusters: {{ up: {{ endpoints: ['{address}'], tls: {{ ca: '{ca}', sni: up.test }
     assert_eq!(rest(&mut house.connect("l").await).await, b"");
     // The relay connects three times at most.
     house.becomes("weir_cluster_tls_handshakes_total", &["result=\"failed\""], 3.0).await;
+}
+
+/// A key whose line breaks were lost is a common mistake; what is said of it goes to logs and terminals.
+#[tokio::test]
+async fn no_error_shows_what_is_in_a_file() {
+    let certificates = Certificates::new();
+    certificates.write("edge", "edge.test");
+    let text = listening(&certificates, "", "");
+    let key = certificates.path("edge.key");
+    let whole = std::fs::read_to_string(&key).unwrap();
+    let said = || {
+        let errors = weir_drive::Server::check(&config_for(&text, TELL), TELL).unwrap_err();
+        errors.iter().map(|error| format!("{error} {error:?}")).collect::<String>()
+    };
+    let flat = whole.replace('\n', " ");
+    let headless = whole.replacen("-----BEGIN", "----BEGIN", 1);
+    let endless = whole.replace("-----END", "----END");
+    let bent = whole.replace('A', "*");
+    for wrong in [&flat, &headless, &endless, &bent] {
+        std::fs::write(&key, wrong).unwrap();
+        let said = said();
+        assert!(said.contains("edge.key"), "{said}");
+        for line in wrong.split_whitespace().filter(|line| line.len() > 12) {
+            assert!(!said.contains(line), "{said}");
+            assert!(!said.contains(&format!("{:?}", &line.as_bytes()[..8])[1..20]), "{said}");
+        }
+    }
+    std::fs::remove_file(&key).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&key).status().unwrap().success());
+    assert!(said().contains("not a regular file"));
 }

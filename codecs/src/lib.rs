@@ -8,11 +8,13 @@
 //! | [`mongo`] | the MongoDB wire protocol: messages, sections, BSON top-level walks, compression |
 //! | [`grpc`] | gRPC's length-prefixed messages, timeouts and status over HTTP/2 |
 //! | [`proxy_protocol`] | the header that says on whose behalf a connection is made, PROXY protocol 1 and 2 |
+//! | [`certificate`] | the end of an X.509 certificate's time |
 //! | [`dynamodb`] | DynamoDB's JSON bodies: tables, errors, partial failures, found as the bytes pass |
 //!
 //! A request passes through a codec like this: the shell appends what it read to a buffer, calls the codec until it
 //! asks for more, and forwards each piece as soon as it has it; a codec never needs a message whole.
 
+pub mod certificate;
 mod crc32c;
 pub mod dynamodb;
 pub mod grpc;

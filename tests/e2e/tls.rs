@@ -197,6 +197,11 @@ fn a_certificate_is_exchanged_under_load() {
         net::until("connections are made", || handshakes() > before + 8);
     };
     some_more();
+    // What rcgen says when it is not told: the first of January 4096.
+    let ends = weir
+        .numbers()
+        .sum("weir_certificate_expires_timestamp_seconds", &[("side", "listener"), ("name", "web")]);
+    assert_eq!(ends, 67_090_118_400);
     for n in 1..=5 {
         version(n);
         net::until("the certificate is exchanged", || count("ok") == u64::from(n));

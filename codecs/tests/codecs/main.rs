@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod alloc;
+mod certificate;
 mod dynamodb;
 mod dynamodb_json;
 mod grpc;

@@ -307,6 +307,8 @@ families! {
         "Reloads of the configuration, by whether they were applied or rejected.";
     CERTIFICATE_RELOADS = Counter "weir_certificate_reloads_total" ["result"]:
         "Listeners and clusters whose certificates, keys or roots were read anew because a file had changed, by result: ok, failed (what was before stays).";
+    CERTIFICATE_EXPIRES = Gauge "weir_certificate_expires_timestamp_seconds" ["side", "name", "file"]:
+        "When the first of the certificates in a file ends, in seconds since 1970: of the files that Weir shows, to the clients of a listener or to the servers of a cluster.";
     WORKERS = Gauge "weir_workers" []:
         "Workers that have been started.";
     PROCESS_CPU = Counter "process_cpu_seconds_total" []:

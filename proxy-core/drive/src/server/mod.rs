@@ -212,6 +212,7 @@ impl Server {
         let plan = Arc::new(plan);
         let state = Arc::new(Mutex::new(State { plan: Arc::clone(&plan), draining: false }));
         measure.collect(Arc::new(ClusterNumbers(Arc::downgrade(&state))));
+        measure.collect(Arc::new(renew::CertificateEnds(Arc::downgrade(&state))));
         let server = Server {
             process,
             resolver: OnceLock::new(),

@@ -4,14 +4,15 @@
 //! others. Connections stay as they are; the next ones get what is new.
 
 use super::plan::Plan;
-use super::{Server, StartError, secured};
+use super::{Server, StartError, State, secured};
 use crate::cluster::shared::Current;
 use crate::process::lock;
-use std::collections::HashSet;
+use crate::tls::Ends;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use weir_config::File;
-use weir_measure::names;
+use weir_measure::{Collect, Samples, names};
 
 impl Server {
     /// The files that listeners and clusters have their certificates, keys and roots from, each once.
@@ -89,6 +90,33 @@ impl Server {
         self.process.measure.counter(&names::CERTIFICATE_RELOADS, &["failed"]).inc();
         for error in errors {
             tracing::error!("{error}; what was read before stays in use");
+        }
+    }
+}
+
+/// Tells a scrape when certificates end.
+pub(super) struct CertificateEnds(pub(super) Weak<Mutex<State>>);
+
+impl Collect for CertificateEnds {
+    fn collect(&self, out: &mut Samples) {
+        let Some(state) = self.0.upgrade() else { return };
+        let plan = Arc::clone(&lock(&state).plan);
+        let mut all = BTreeSet::new();
+        let mut take = |side, name: &str, ends: &Ends| {
+            all.extend(
+                ends.iter().map(|(file, at)| (*at, side, name.to_owned(), file.display().to_string())),
+            );
+        };
+        for planned in &plan.listeners {
+            planned.tls.iter().for_each(|tls| take("listener", &planned.config.name, &tls.ends));
+        }
+        for cluster in &plan.clusters {
+            cluster.current().tls.iter().for_each(|tls| take("cluster", cluster.decide.name(), &tls.ends));
+        }
+        // Beyond the cap samples are added up, which is no time: only the first of the rest is told.
+        let most = names::CERTIFICATE_EXPIRES.max_series.unwrap_or(usize::MAX);
+        for (at, side, name, file) in all.into_iter().take(most + 1) {
+            out.add(&names::CERTIFICATE_EXPIRES, &[side, &name, &file], at);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! TLS towards endpoints: always verified, against the system's roots or those that the configuration names.
 
-use super::{Contents, TlsError, TlsErrors, VERSIONS, identity, provider};
+use super::{Contents, Ends, TlsError, TlsErrors, VERSIONS, identity, provider};
 use crate::cluster::Offer;
 use crate::filter::Alpn;
 use crate::process::lock;
@@ -17,6 +17,8 @@ pub(crate) struct ClientTls {
     http1: TlsConnector,
     h2: TlsConnector,
     sni: Option<ServerName<'static>>,
+    /// When its certificate ends.
+    pub(crate) ends: Ends,
     /// Of what the files held, and their paths.
     print: (Option<u64>, Vec<PathBuf>),
     from: weir_config::ClientTls,
@@ -47,6 +49,9 @@ impl ClientTls {
                 return Err(roots.err().into_iter().chain(identity.err().into_iter().flatten()).collect());
             }
         };
+        let ends = tls.identity.as_ref().zip(identity.as_ref()).and_then(|(files, certified)| {
+            Some((files.certificate.path.clone(), identity::ends(certified)?))
+        });
         let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS);
         let builder = builder.map_err(|error| vec![error.into()])?.with_root_certificates(roots);
         let config = match identity {
@@ -67,6 +72,7 @@ impl ClientTls {
             http1: offering(Some(Alpn::Http1)),
             h2: offering(Some(Alpn::H2)),
             sni,
+            ends: ends.into_iter().collect(),
             print,
             from: tls.clone(),
         }))

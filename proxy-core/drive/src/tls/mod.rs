@@ -114,6 +114,9 @@ impl TlsError {
 /// Everything that is wrong with the files of one listener or cluster; never empty.
 pub type TlsErrors = Vec<TlsError>;
 
+/// Files and when the first of their certificates ends, in seconds since 1970.
+pub(crate) type Ends = Vec<(std::path::PathBuf, u64)>;
+
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))

@@ -5,8 +5,8 @@
 //! keys of tickets, and what is kept of sessions without tickets, belong to one listener and one [`Trust`]. Nor must it go on when
 //! the client's certificate has ended, ticket after ticket: [`ServerTls::verify_again`].
 
-use super::identity::{ByName, certified};
-use super::{Contents, TlsError, TlsErrors, VERSIONS, provider};
+use super::identity::{ByName, certified, ends};
+use super::{Contents, Ends, TlsError, TlsErrors, VERSIONS, provider};
 use crate::filter::Alpn;
 use rustls::ServerConfig;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
@@ -24,6 +24,8 @@ pub const MAX_SESSIONS: usize = 256;
 pub(crate) struct ServerTls {
     /// How it terminates TLS; `None`: it has no certificate, and only passes connections on.
     pub(crate) config: Option<Arc<ServerConfig>>,
+    /// When its certificates end, by file.
+    pub(crate) ends: Ends,
     /// Of what the files held.
     print: Option<u64>,
     /// From which configuration.
@@ -64,10 +66,13 @@ pub(crate) fn load(
         return Ok(Arc::clone(before));
     }
     let mut errors = Vec::new();
-    let mut identities = Vec::new();
+    let (mut identities, mut expires) = (Vec::new(), Vec::new());
     for files in &tls.identities {
         match certified(&contents, files) {
-            Ok(certified) => identities.push(certified),
+            Ok(certified) => {
+                expires.extend(ends(&certified).map(|at| (files.certificate.path.clone(), at)));
+                identities.push(certified);
+            }
             Err(wrong) => errors.extend(wrong),
         }
     }
@@ -99,7 +104,7 @@ pub(crate) fn load(
         Arc::new(config)
     });
     let (from, print) = (tls.clone(), contents.print);
-    Ok(Arc::new(ServerTls { config, print, from, alpn, trust, verifier: again, sessions }))
+    Ok(Arc::new(ServerTls { config, ends: expires, print, from, alpn, trust, verifier: again, sessions }))
 }
 
 type Verifier = Arc<dyn rustls::server::danger::ClientCertVerifier>;

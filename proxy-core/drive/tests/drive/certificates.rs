@@ -33,13 +33,18 @@ impl Certificates {
     }
 
     /// Writes `file`.pem and `file`.key for a server or client called `name` (or by several names, one blank between).
-    pub fn write(&self, file: &str, name: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = name.split(' ').map(str::to_owned).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = params.signed_by(&key, &self.root).unwrap();
+    pub fn write(&self, file: &str, name: &str) -> Identity {
+        self.write_changed(file, name, |_| {})
+    }
+
+    /// The same, changed by `change` before it is signed.
+    pub fn write_changed(
+        &self,
+        file: &str,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
+        let (certificate, key) = self.sign(name, change);
         std::fs::write(self.path(&format!("{file}.pem")), certificate.pem()).unwrap();
         std::fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
         (certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
@@ -47,13 +52,18 @@ impl Certificates {
 
     /// A certificate and its key, changed by `change` before it is signed.
     pub fn make(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let (certificate, key) = self.sign(name, change);
+        (certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+    }
+
+    fn sign(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        let names: Vec<String> = name.split(' ').map(str::to_owned).collect();
+        let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         change(&mut params);
-        let certificate = params.signed_by(&key, &self.root).unwrap();
-        (certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        (params.signed_by(&key, &self.root).unwrap(), key)
     }
 
     pub fn roots(&self) -> rustls::RootCertStore {

@@ -7,6 +7,7 @@ use rustls::HandshakeKind;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+const EXPIRES: &str = "weir_certificate_expires_timestamp_seconds";
 const RELOADS: &str = "weir_certificate_reloads_total";
 
 impl House {
@@ -46,6 +47,11 @@ async fn a_pair_that_fits_is_taken_and_no_other() {
     };
     is("l", "old.test").await;
     assert_eq!(shake(&house, "l", &anybody, "old.test").await.unwrap().0, HandshakeKind::Full);
+    for (listener, file) in [("l", "one.pem"), ("other", "two.pem")] {
+        // What rcgen says when it is not told: the first of January 4096.
+        let labels = ["side=\"listener\"", &format!("name=\"{listener}\""), &format!("{file}\"")];
+        house.becomes(EXPIRES, &labels, 67_090_118_400.0).await;
+    }
     // Nothing has changed.
     house.renew(&paths).await;
     house.reloads(0.0, 0.0).await;
@@ -133,12 +139,13 @@ clusters:
     house.reloads(1.0, 0.0).await;
     // Refused by the server now, for its certificate: with TLS 1.3 after the handshake.
     assert_eq!(rest(&mut house.connect("l").await).await, b"");
-    others.write("me", "me.test");
+    others.write_changed("me", "me.test", |params| params.not_after = rcgen::date_time_ymd(2040, 1, 2));
     for file in ["me.pem", "me.key"] {
         std::fs::copy(others.path(file), certificates.path(file)).unwrap();
     }
     house.renew(std::slice::from_ref(&me)).await;
     house.reloads(2.0, 0.0).await;
+    house.becomes(EXPIRES, &["side=\"cluster\"", "name=\"up\"", "me.pem"], 2_209_075_200.0).await;
     let mut client = house.connect("l").await;
     ping(&mut client, b"over tls").await;
     // What is of no use changes nothing, and connections stay.

@@ -1,7 +1,7 @@
 //! Accepting from one socket.
 
-use super::Listening;
 use super::sockets::Listener;
+use super::{Listening, Moved};
 use crate::address::Address;
 use crate::time;
 use crate::worker::Worker;
@@ -21,35 +21,38 @@ pub(super) async fn accept(
     worker: Rc<Worker>,
     listener: Listener,
     bound: Address,
-    mut stopped: oneshot::Receiver<()>,
+    mut stopped: oneshot::Receiver<Moved>,
 ) {
     let mut rest = REST;
-    loop {
+    let stopped = loop {
         let accepted = tokio::select! {
             biased;
-            _ = &mut stopped => break,
+            stopped = &mut stopped => break stopped,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((socket, peer)) => {
                 rest = REST;
-                if !turn(&listening, peer, &mut stopped).await {
-                    listening.place(&worker, socket, peer, bound);
-                    break;
-                }
+                let stopped = turn(&listening, peer, &mut stopped).await;
                 listening.place(&worker, socket, peer, bound);
+                if let Some(stopped) = stopped {
+                    break stopped;
+                }
             }
             Err(error) if is_the_connections(&error) => {}
             Err(error) => {
                 listening.shared.numbers.accept_errors.inc();
                 tracing::warn!(listener = %listening.shared.name, %error, ?rest, "accepting failed, resting");
                 tokio::select! {
-                    _ = &mut stopped => break,
+                    stopped = &mut stopped => break stopped,
                     () = tokio::time::sleep(rest) => {}
                 }
                 rest = (rest * 2).min(LONGEST_REST);
             }
         }
+    };
+    if let Ok(Moved) = stopped {
+        return;
     }
     // The system is asked, not the reactor: it may not have heard yet of what came last.
     let Ok(listener) = listener.direct() else { return };
@@ -60,28 +63,32 @@ pub(super) async fn accept(
 }
 
 /// Waits for the turn of a connection from `peer`, where there is an `accept_rate`: what comes after it stays in the system's queue
-/// meanwhile. Says whether there are more to come; if not, this one does not wait any longer.
-async fn turn(listening: &Listening, peer: Address, stopped: &mut oneshot::Receiver<()>) -> bool {
+/// meanwhile. When it is all over it does not wait any longer.
+async fn turn(
+    listening: &Listening,
+    peer: Address,
+    stopped: &mut oneshot::Receiver<Moved>,
+) -> Option<Result<Moved, oneshot::error::RecvError>> {
     let mut delayed = false;
     loop {
         let admission = Arc::clone(&listening.current.borrow().admission);
         // Who is turned away for its address takes nobody's turn.
         let turned_away = || admission.expects_header(peer).is_none() && !admission.admits(peer);
-        let Some(turns) = admission.turns.as_ref().filter(|_| !turned_away()) else { return true };
+        let turns = admission.turns.as_ref().filter(|_| !turned_away())?;
         let now = time::now();
         let due = turns.bucket.book(turns.rate, now);
         // Timers tick in milliseconds.
         if due <= now.after(Duration::from_millis(1)) {
-            return true;
+            return None;
         }
         if !std::mem::replace(&mut delayed, true) {
             listening.shared.numbers.delayed.inc();
         }
         tokio::select! {
             biased;
-            _ = &mut *stopped => return false,
+            stopped = &mut *stopped => return Some(stopped),
             () = listening.changed.notified() => turns.bucket.give_back(turns.rate),
-            () = tokio::time::sleep_until(time::deadline(due)) => return true,
+            () = tokio::time::sleep_until(time::deadline(due)) => return None,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::tls::numbers::Handshakes;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use weir_decide::tally::{Place, Tally};
 use weir_measure::Measure;
 use weir_measure::connections::{OpenConnection, Opened};
@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) open: AtomicU32,
     /// Sockets that workers still accept from.
     accepting: AtomicU32,
+    /// All workers know it, so any of them can be handed a connection of it.
+    pub(crate) everywhere: AtomicBool,
     pub(crate) max: AtomicU32,
     /// Connections by client address, all of those that have one, so that a limit that comes later counts them too.
     pub(super) addresses: Arc<Tally<u128>>,
@@ -33,6 +35,7 @@ impl Shared {
             name: Arc::clone(&config.name),
             open: AtomicU32::new(0),
             accepting: AtomicU32::new(0),
+            everywhere: AtomicBool::new(false),
             max: AtomicU32::new(config.max_connections),
             addresses: Arc::default(),
             numbers: ListenerNumbers::new(measure, &config.name),

@@ -64,17 +64,22 @@ pub(crate) struct Current {
 
 struct Accepting {
     sockets: Arc<Sockets>,
-    /// Dropping it ends the task.
-    _stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<Moved>,
     task: tokio::task::JoinHandle<()>,
 }
 
+/// What a task that accepts is told: another listener goes on with its socket, and with what is queued there. If it is told nothing
+/// when its time has come, that is its own.
+#[derive(Debug)]
+struct Moved;
+
 impl Accepting {
-    /// Accepts no more at all from what has moved to another listener.
-    fn leave(&self, moved: impl Fn(&Arc<Sockets>) -> bool) {
+    /// Accepts no more, or nothing at all of what has moved to another listener. The task ends when its socket is closed.
+    fn leave(self, moved: impl Fn(&Arc<Sockets>) -> bool) -> tokio::task::JoinHandle<()> {
         if moved(&self.sockets) {
-            self.task.abort();
+            self.stop.send(Moved).ok();
         }
+        self.task
     }
 }
 
@@ -98,13 +103,10 @@ impl Listening {
         self.changed.notify_waiters();
         let mut accepting = self.accepting.borrow_mut();
         // Those that go accept what is queued first: see `accept`.
-        accepting.retain(|now| {
-            let kept = sockets.iter().any(|kept| Arc::ptr_eq(&now.sockets, kept));
-            kept || {
-                now.leave(&moved);
-                false
-            }
-        });
+        let stays = |now: &mut Accepting| sockets.iter().any(|kept| Arc::ptr_eq(&now.sockets, kept));
+        for gone in accepting.extract_if(.., |now| !stays(now)) {
+            gone.leave(&moved);
+        }
         for sockets in sockets {
             if !accepting.iter().any(|now| Arc::ptr_eq(&now.sockets, sockets)) {
                 accepting.extend(self.begin(worker, sockets));
@@ -132,7 +134,7 @@ impl Listening {
             drop(accepts);
         };
         let task = tokio::task::spawn_local(accepting);
-        Some(Accepting { sockets: Arc::clone(sockets), _stop: stop, task })
+        Some(Accepting { sockets: Arc::clone(sockets), stop, task })
     }
 
     /// Accepts what is queued, then no more; connections are told to come to an end. Each task ends when its socket is
@@ -140,11 +142,6 @@ impl Listening {
     pub(crate) fn retire(&self, moved: impl Fn(&Arc<Sockets>) -> bool) -> Vec<tokio::task::JoinHandle<()>> {
         self.current.borrow().drain.begin(crate::time::now());
         let accepting = self.accepting.take().into_iter();
-        accepting
-            .map(|accepting| {
-                accepting.leave(&moved);
-                accepting.task
-            })
-            .collect()
+        accepting.map(|accepting| accepting.leave(&moved)).collect()
     }
 }

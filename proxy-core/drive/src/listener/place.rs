@@ -60,7 +60,8 @@ impl Listening {
         if known && !counted.belongs_to(peer, admission.per_address) {
             return;
         }
-        let other = process.peer(target).filter(|_| target != worker.index());
+        let knows = self.shared.everywhere.load(Ordering::Acquire);
+        let other = process.peer(target).filter(|_| target != worker.index() && knows);
         let room = other.is_some_and(|other| enter(&other.handed, &AtomicU32::new(MAX_HANDED)));
         if other.is_some() && !room {
             process.numbers.not_handed_over.inc();

@@ -292,6 +292,7 @@ impl Server {
         }
         for planned in &plan.listeners {
             planned.shared.max.store(planned.config.max_connections, Ordering::Relaxed);
+            planned.shared.everywhere.store(true, Ordering::Release);
         }
         Ok(())
     }

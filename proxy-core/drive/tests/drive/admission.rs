@@ -145,11 +145,27 @@ async fn a_listener_that_waits_drains_and_goes_like_any_other() {
         ping(client, b"served").await;
     }
     drop(clients);
+    // Nor by one that another takes its place over from: those that it had accepted already are served too.
     let to = house.address("other");
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(TcpStream::connect(to).await.unwrap());
+    }
+    assert!(until(|| house.number("weir_listener_connections_delayed_total", &["other"]) >= 1.0).await);
+    let heir = text("", "", upstream).replace("l: {", "heir: {").replace("127.0.0.1:0", &to.to_string());
+    house.server.reload(config(&heir)).await.unwrap();
+    for client in &mut clients {
+        ping(client, b"served").await;
+    }
+    // A drain does not wait for a turn either.
+    let slow = text(slow, "", upstream).replace("l: {", "last: {");
+    house.server.reload(config(&slow)).await.unwrap();
+    let to = house.address("last");
     for _ in 0..4 {
         TcpStream::connect(to).await.unwrap();
     }
-    assert!(until(|| house.number("weir_listener_connections_delayed_total", &["other"]) >= 1.0).await);
+    assert!(until(|| house.number("weir_listener_connections_delayed_total", &["last"]) >= 1.0).await);
+    drop(clients);
     soon(house.server.drain(Duration::from_secs(20))).await;
 }
 

@@ -48,6 +48,12 @@ impl<K: Hash + Eq + Clone> Tally<K> {
         Some(Place { tally: Arc::clone(self), key })
     }
 
+    /// Whether there are `max` of `key`, so that no more may come now.
+    pub fn is_full(&self, key: &K, max: Option<u32>) -> bool {
+        let count = self.shard(key).and_then(|shard| shard.get(key).copied()).unwrap_or(0);
+        max.is_some_and(|max| count >= max)
+    }
+
     /// How many keys there are any of.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()

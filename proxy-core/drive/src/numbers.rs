@@ -17,6 +17,8 @@ pub struct ListenerNumbers {
     pub refused_source: Counter,
     /// Closed at once: the client's address has `max_connections_per_address` already.
     pub refused_address: Counter,
+    /// Closed in a drain: their TLS or their header had not come to its end.
+    pub refused_draining: Counter,
     /// Accepted later than they came, for `accept_rate`.
     pub delayed: Counter,
     /// Accepting failed: no descriptors, no memory.
@@ -36,6 +38,7 @@ impl ListenerNumbers {
             refused_process: refused("process_max_connections"),
             refused_source: refused("source"),
             refused_address: refused("max_connections_per_address"),
+            refused_draining: refused("draining"),
             delayed: measure.counter(&names::LISTENER_DELAYED, &[listener]),
             accept_errors: measure.counter(&names::LISTENER_ACCEPT_ERRORS, &[listener]),
             panics: measure.counter(&names::LISTENER_PANICS, &[listener]),

@@ -37,6 +37,19 @@ impl Socket {
         self.receive(bytes, RecvFlags::PEEK).await
     }
 
+    /// Whether the peer has closed it already, without having sent anything. Asks the system.
+    pub(crate) fn is_over(&self) -> bool {
+        let (mut byte, flags) = ([0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let looked = match self {
+            Socket::Tcp(socket) => recv(socket, &mut byte, flags),
+            Socket::Unix(socket) => recv(socket, &mut byte, flags),
+        };
+        match looked {
+            Ok((_, received)) => received == 0,
+            Err(error) => error != rustix::io::Errno::AGAIN && error != rustix::io::Errno::INTR,
+        }
+    }
+
     /// Takes the next `count` bytes, which have been looked at, and at most as many as `scratch` has room for.
     pub(crate) async fn skip(&self, scratch: &mut [u8], count: usize) -> io::Result<()> {
         let mut left = scratch.get_mut(..count).unwrap_or_default();

@@ -124,7 +124,7 @@ families! {
     LISTENER_CONNECTIONS = Gauge "weir_listener_connections_open" ["listener"]:
         "Connections from clients that are open.";
     LISTENER_REFUSED = Counter "weir_listener_connections_refused_total" ["listener", "reason"]:
-        "Connections that were closed at once, by why: max_connections, max_connections_per_address, process_max_connections, source.";
+        "Connections that were closed at once, by why: max_connections, max_connections_per_address, process_max_connections, source, draining (a header or a TLS handshake was not done).";
     LISTENER_DELAYED = Counter "weir_listener_connections_delayed_total" ["listener"]:
         "Connections that were accepted later than they could have been, because of accept_rate.";
     LISTENER_PROXY_HEADERS = Counter "weir_listener_proxy_headers_total" ["listener", "result"]:

@@ -3,6 +3,7 @@
 use super::sockets::Listener;
 use super::{Listening, Moved};
 use crate::address::Address;
+use crate::socket::Socket;
 use crate::time;
 use crate::worker::Worker;
 use std::io;
@@ -33,7 +34,7 @@ pub(super) async fn accept(
         match accepted {
             Ok((socket, peer)) => {
                 rest = REST;
-                let stopped = turn(&listening, peer, &mut stopped).await;
+                let stopped = turn(&listening, &socket, peer, &mut stopped).await;
                 listening.place(&worker, socket, peer, bound);
                 if let Some(stopped) = stopped {
                     break stopped;
@@ -66,15 +67,20 @@ pub(super) async fn accept(
 /// meanwhile. When it is all over it does not wait any longer.
 async fn turn(
     listening: &Listening,
+    socket: &Socket,
     peer: Address,
     stopped: &mut oneshot::Receiver<Moved>,
 ) -> Option<Result<Moved, oneshot::error::RecvError>> {
     let mut delayed = false;
     loop {
         let admission = Arc::clone(&listening.current.borrow().admission);
-        // Who is turned away for its address takes nobody's turn.
-        let turned_away = || admission.expects_header(peer).is_none() && !admission.admits(peer);
-        let turns = admission.turns.as_ref().filter(|_| !turned_away())?;
+        // Who is turned away, or has left again, takes nobody's turn.
+        let is_futile = || {
+            let is_refused = admission.expects_header(peer).is_none()
+                && (!admission.admits(peer) || listening.shared.is_full_of(peer, admission.per_address));
+            is_refused || socket.is_over()
+        };
+        let turns = admission.turns.as_ref().filter(|_| !is_futile())?;
         let now = time::now();
         let due = turns.bucket.book(turns.rate, now);
         // Timers tick in milliseconds.

@@ -45,6 +45,11 @@ impl Shared {
 }
 
 impl Shared {
+    /// Whether `client` has as many connections as it may have.
+    pub(super) fn is_full_of(&self, client: Address, limit: Option<u32>) -> bool {
+        client.ip().is_some_and(|address| self.addresses.is_full(&one_client(address.ip()), limit))
+    }
+
     /// Whether no connection is left, and none can come any more from any worker.
     pub(crate) fn is_over(&self) -> bool {
         // In this order: what was accepted last is counted before its worker ceases to accept.
@@ -133,6 +138,11 @@ impl Counted {
         }
         self.client.replace(place);
         true
+    }
+
+    /// Whether it has been counted for its client.
+    pub(super) fn is_known(&self) -> bool {
+        self.client.borrow().is_some()
     }
 
     /// The connection goes to another worker.

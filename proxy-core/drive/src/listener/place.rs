@@ -11,6 +11,7 @@ use crate::process::Control;
 use crate::relay;
 use crate::socket::{Detached, Socket};
 use crate::worker::Worker;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,6 +21,9 @@ use weir_measure::connections::OpenConnection;
 
 /// The most connections on their way to one worker from others; whoever accepts more serves them itself.
 pub const MAX_HANDED: u32 = 256;
+
+/// How long a connection has in a drain to say who it is: it came before, and its client may just be about to.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A connection on its way from the worker that accepted it to another.
 #[derive(Debug)]
@@ -104,6 +108,15 @@ impl Listening {
         let guard = Guard { shared: Arc::clone(&shared), drain: Rc::clone(&drain), _held: held.clone() };
         let drained = Rc::clone(&drain);
         let header = current.admission.expects_header(peer);
+        // A reload may have reached this worker, and not yet the one that accepted: there a header was still to come.
+        if header.is_none() && !held.counted().is_known() {
+            if !current.admission.admits(peer) {
+                return self.shared.numbers.refused_source.inc();
+            }
+            if !held.counted().belongs_to(peer, current.admission.per_address) {
+                return;
+            }
+        }
         let served = move |io, (peer, destination), held| {
             let (alpn, sni) = agreed(&io);
             Accepted { io, peer, local, destination, alpn, sni, drain, held }
@@ -117,10 +130,11 @@ impl Listening {
         } else {
             let (admission, tls) = (Arc::clone(&current.admission), current.tls.clone());
             let measure = Arc::clone(&worker.process().measure);
+            let leaving = Rc::clone(&drained);
             let before = Before { shared, admission, header, tls, measure };
             worker.spawn(async move {
                 // Boxed, so that its size is only needed for as long as it lasts.
-                match Box::pin(before.pass(socket, (peer, local), &held)).await {
+                match Box::pin(before.pass_unless(&leaving, socket, (peer, local), &held)).await {
                     Some((Secured::Terminated(io), ends)) => service.serve(served(io, ends, held)).await,
                     Some((Secured::Passed(passed), ends)) => {
                         let Passed { context, socket, head } = *passed;
@@ -147,6 +161,28 @@ struct Before {
 }
 
 impl Before {
+    /// The same; in a drain it has to come to its end soon.
+    async fn pass_unless(
+        self,
+        drain: &Drain,
+        socket: Socket,
+        ends: (Address, Address),
+        held: &Held,
+    ) -> Option<(Secured, (Address, Address))> {
+        let shared = Arc::clone(&self.shared);
+        let mut passing = pin!(self.pass(socket, ends, held));
+        tokio::select! {
+            biased;
+            passed = &mut passing => return passed,
+            () = drain.wait() => {}
+        }
+        let passed = tokio::time::timeout(SOON, passing).await;
+        passed.unwrap_or_else(|_| {
+            shared.numbers.refused_draining.inc();
+            None
+        })
+    }
+
     /// Passes a connection on with who the client is and where it connected to. `None`: it has failed or is refused; counted.
     async fn pass(
         self,

@@ -128,6 +128,33 @@ async fn connections_beyond_the_rate_wait_and_are_not_refused() {
 }
 
 #[tokio::test]
+async fn who_is_turned_away_takes_nobodys_turn() {
+    let upstream = Upstream::new().await.echo();
+    let more = ", max_connections_per_address: 1, accept_rate: { count: 1, per: 1h, burst: 2 }";
+    let house = House::start(&text(more, "", upstream)).await;
+    let to = house.address("l");
+    let mut standing = from("127.0.0.1", to).await;
+    ping(&mut standing, b"its turn").await;
+    for _ in 0..20 {
+        is_closed(&mut from("127.0.0.1", to).await).await;
+    }
+    assert_eq!(refused(&house, "max_connections_per_address"), 20.0);
+    ping(&mut from("127.0.0.2", to).await, b"the other turn").await;
+}
+
+#[tokio::test]
+async fn who_never_says_who_he_is_holds_up_no_drain() {
+    let upstream = Upstream::new().await.echo();
+    let house = House::start(&text(", proxy_protocol: { timeout: 60s }", "", upstream)).await;
+    let mut silent = TcpStream::connect(house.address("l")).await.unwrap();
+    house.becomes("weir_listener_connections_open", &[], 1.0).await;
+    let drained = soon(house.server.drain(Duration::from_secs(600))).await;
+    assert_eq!((drained.finished, drained.cut), (1, 0));
+    is_closed(&mut silent).await;
+    assert_eq!(refused(&house, "draining"), 1.0);
+}
+
+#[tokio::test]
 async fn a_listener_that_waits_drains_and_goes_like_any_other() {
     let upstream = Upstream::new().await.echo();
     let slow = ", accept_rate: { count: 1, per: 1h, burst: 1 }";
@@ -161,11 +188,14 @@ async fn a_listener_that_waits_drains_and_goes_like_any_other() {
     let slow = text(slow, "", upstream).replace("l: {", "last: {");
     house.server.reload(config(&slow)).await.unwrap();
     let to = house.address("last");
+    let mut left = Vec::new();
     for _ in 0..4 {
+        // Who has left again takes nobody's turn.
         TcpStream::connect(to).await.unwrap();
+        left.push(TcpStream::connect(to).await.unwrap());
     }
     assert!(until(|| house.number("weir_listener_connections_delayed_total", &["last"]) >= 1.0).await);
-    drop(clients);
+    drop((clients, left));
     soon(house.server.drain(Duration::from_secs(20))).await;
 }
 

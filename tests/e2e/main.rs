@@ -33,6 +33,7 @@ mod mongo_lost;
 mod mongo_measure;
 mod mongo_members;
 mod mongo_names;
+mod mongo_oracles;
 mod mongo_rules;
 mod mongo_secured;
 mod mongo_topology;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         mongo_measure::tests,
         mongo_members::tests,
         mongo_names::tests,
+        mongo_oracles::tests,
         mongo_rules::tests,
         mongo_topology::tests,
         network::tests,

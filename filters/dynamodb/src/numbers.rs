@@ -110,7 +110,9 @@ impl Numbers {
         for throttle in &reply.throttles {
             let found = throttle.table.and_then(|table| reply.tables.get(table.into()));
             let table = found.map_or(OTHER, |found| found.table);
-            let index = found.and_then(|found| found.index).unwrap_or_default();
+            // The call may be on an index and the table itself the bottleneck.
+            let of_index = throttle.reason.is_some_and(|reason| reason.of_index);
+            let index = found.filter(|_| of_index).and_then(|found| found.index).unwrap_or_default();
             let (access, cause) = throttle.reason.map_or((OTHER, OTHER), words);
             let labels = [&*self.listener, table, index, access, cause];
             self.measure.counter(&DYNAMODB_THROTTLES, &labels).inc();

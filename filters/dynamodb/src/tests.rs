@@ -353,6 +353,19 @@ fn failed_items_and_throttles_are_counted() {
     assert_eq!(outcome.result, "throttled");
     let labels = ["tables", "orders", "ByDay", "read", "key_range_throughput"];
     assert_eq!(stage.counter(&DYNAMODB_THROTTLES, &labels), 1);
+
+    // The table itself beside its index.
+    let mut call = stage.sent("Query", &[], br#"{"TableName":"songs","IndexName":"ByDay"}"#);
+    let reply = br#"{"__type":"x#ThrottlingException","ThrottlingReasons":[
+        {"reason":"TableReadAccountLimitExceeded","resource":"arn:aws:dynamodb:x:1:table/songs"},
+        {"reason":"IndexWriteKeyRangeThroughputExceeded","resource":"arn:aws:dynamodb:x:1:table/songs/index/ByDay"}]}"#;
+    stage.replied(&mut call, 400, &[], reply);
+    for labels in [
+        ["tables", "songs", "", "read", "account_limit"],
+        ["tables", "songs", "ByDay", "write", "key_range_throughput"],
+    ] {
+        assert_eq!(stage.counter(&DYNAMODB_THROTTLES, &labels), 1, "{labels:?}");
+    }
 }
 
 #[test]

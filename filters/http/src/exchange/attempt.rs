@@ -8,6 +8,7 @@ use super::{End, Exchange, Open, Opening, Replayable, RetryPolicy, Until, Verdic
 use crate::dialect::AtHead;
 use crate::fields::Fields;
 use crate::h2::head;
+use crate::plain;
 use crate::seam::{Broken, Downstream, Reply, Upstream, Version};
 use crate::site::Site;
 use crate::timer::{NEVER, Timer};
@@ -623,7 +624,7 @@ impl<D: Downstream> Exchange<'_, D> {
             attempt.finish(ticket, &outcome, true);
         }
         attempt.account.replied(flow.down.bytes);
-        let trailers = if fault.side == Side::Client { None } else { attempt.watcher.abort(&fault) };
+        let trailers = if plain::has_gone(&fault) { None } else { attempt.watcher.abort(&fault) };
         let ended = trailers.is_some_and(|trailers| self.down.end(Some(&trailers)).is_ok());
         if !ended {
             self.down.abort(code);

@@ -24,6 +24,7 @@ const Client = grpc.makeGenericClientConstructor({
   sleep: method('Sleep', false, false),
   who: method('Who', false, false),
   serverStream: method('ServerStream', false, true),
+  clientStream: method('ClientStream', true, false),
   bidi: method('Bidi', true, true),
 });
 const client = new Client(process.argv[2], grpc.credentials.createInsecure(), { 'grpc.enable_retries': 0 });
@@ -68,6 +69,35 @@ async function main() {
     for (let i = 0; i < 100; i++) stream.write(Buffer.from(String(i)));
     stream.end();
   });
+  await new Promise((resolve) => {
+    const stream = client.clientStream((error, reply) => {
+      ended('ClientStream', error ? error.code : 0);
+      assert.equal(String(reply), '300000');
+      resolve();
+    });
+    for (let i = 0; i < 300; i++) stream.write(Buffer.alloc(1000));
+    stream.end();
+  });
+  // Streams that are cancelled in the middle, by whom they belong to and by their deadline.
+  const until = (label, stream, first) =>
+    new Promise((resolve) => {
+      stream.once('data', () => first(stream));
+      stream.on('data', () => {});
+      stream.on('error', () => {});
+      stream.on('status', (status) => {
+        ended(label, status.code);
+        resolve(status.code);
+      });
+    });
+  const { CANCELLED, DEADLINE_EXCEEDED } = grpc.status;
+  const endless = () => client.serverStream(Buffer.from('100000000'));
+  assert.equal(await until('ServerStream', endless(), (stream) => stream.cancel()), CANCELLED);
+  const open = client.bidi({ deadline: Date.now() + 300 });
+  open.write(Buffer.from('a'));
+  assert.equal(await until('Bidi', open, () => {}), DEADLINE_EXCEEDED);
+  const given = client.bidi();
+  given.write(Buffer.from('a'));
+  assert.equal(await until('Bidi', given, (stream) => stream.cancel()), CANCELLED);
   client.close();
   console.log(JSON.stringify({ counted: [...counted].map(([key, n]) => [...key.split(' '), n]).sort() }));
 }

@@ -1,9 +1,10 @@
 // An HTTP server that does what the path says. Prints its port; serves until its standard input closes.
 //
-// usage: node http_origin.js (http1|http2)
+// usage: node http_origin.js (http1|http2) [STATUS]     STATUS: the answer to everything
 //
 // /hints: a 103, then `hello`        /trailers: `hello` and a trailer        /early: 413 without having read the body
 // /length: how long the body was     /silent: nothing, ever                  /stall: half a reply, and nothing more
+// /weir.test.Echo/Broken: bytes that are no gRPC messages, with the status OK
 // /status/N: the status N            /first/silent, /first/503, /first/500, /first/refuse: so for the first request, then `fine`
 'use strict';
 const http = require('node:http');
@@ -22,6 +23,13 @@ function say(response, status, text) {
 
 function answer(request, response) {
   const [, what, which] = request.url.split('?')[0].split('/');
+  if (process.argv[3]) return say(response, Number(process.argv[3]), 'as always');
+  if (which === 'Broken') {
+    response.writeHead(200, { 'content-type': 'application/grpc' });
+    response.write('no message');
+    response.addTrailers({ 'grpc-status': '0' });
+    return response.end();
+  }
   if (what === 'hints') {
     response.writeEarlyHints({ link: '</style.css>; rel=preload' });
     return say(response, 200, 'hello');

@@ -2,8 +2,8 @@
 
 usage: grpc_server.py NAME [fail]     prints its port, serves until its standard input closes
 
-Service weir.test.Echo: Unary, ServerStream, ClientStream, Bidi, Sleep (seconds as text), Fail (status number as text), Who
-(answers NAME), Late (an initial head, then the status), Flaky (UNAVAILABLE when started with `fail`).
+Service weir.test.Echo: Unary, ServerStream, Drip (a message now and then, for ever), ClientStream, Bidi, Sleep (seconds as text), Fail
+(status number as text), Who (answers NAME), Late (an initial head, then the status), Flaky (UNAVAILABLE when started with `fail`).
 """
 
 import sys
@@ -26,6 +26,12 @@ def unary(request, context):
 def server_stream(request, context):
     for n in range(int(request)):
         yield b"%d" % n
+
+
+def drip(request, context):
+    while context.is_active():
+        yield b"drop"
+        time.sleep(0.05)
 
 
 def client_stream(requests, context):
@@ -65,6 +71,7 @@ def main():
     methods = {
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
         "ServerStream": grpc.unary_stream_rpc_method_handler(server_stream),
+        "Drip": grpc.unary_stream_rpc_method_handler(drip),
         "ClientStream": grpc.stream_unary_rpc_method_handler(client_stream),
         "Bidi": grpc.stream_stream_rpc_method_handler(bidi),
         "Sleep": grpc.unary_unary_rpc_method_handler(sleep),

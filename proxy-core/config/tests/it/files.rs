@@ -206,3 +206,24 @@ fn a_file_is_read_with_its_neighbours() {
     let large = weir_config::load(&path, SECTIONS).unwrap_err().to_string();
     assert!(large.contains("`${file:name}`: it is larger than 64KiB"), "{large}");
 }
+
+#[test]
+fn who_believes_anybody_is_told() {
+    let told = |listener: &str| {
+        let text = format!(
+            "listeners: {{ l: {{ {listener}, pipe: {{ cluster: c }} }} }}\nclusters: {{ c: {{ dns: 'a.b:1' }} }}"
+        );
+        let config = good(&text);
+        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let warning = "weir.yaml:1:54: listeners.l.proxy_protocol: whoever can connect is believed to be whoever he says: give `from`";
+    assert_eq!(told("bind: '0.0.0.0:1', proxy_protocol: {}"), [warning]);
+    for listener in [
+        "bind: '0.0.0.0:1', proxy_protocol: { from: [10.0.0.0/8] }",
+        "bind: '127.0.0.1:1', proxy_protocol: {}",
+        "bind: '[::1]:1', proxy_protocol: {}",
+        "bind: 'unix:/run/weir.sock', proxy_protocol: {}",
+    ] {
+        assert!(told(listener).is_empty(), "{listener}");
+    }
+}

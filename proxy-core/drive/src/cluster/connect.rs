@@ -226,7 +226,7 @@ impl Cluster {
         };
         match made {
             Ok((io, alpn)) => {
-                let peer = io.tcp().and_then(|tcp| tcp.peer_addr().ok());
+                let peer = || io.tcp()?.peer_addr().ok();
                 slot.reached = Reached::new(&self.shared, pick.address(), peer);
                 Ok(Connected { io, alpn, slot })
             }

@@ -64,9 +64,10 @@ impl Addresses {
     }
 }
 
-/// Where a connection leads: to an address that its endpoint's name stood for when it was made, and may not any more.
+/// Where a connection leads: to an address that its endpoint's name stood for when it was made, and may not any more. Boxed: most
+/// endpoints are no names, and every connection has one of these.
 #[derive(Debug, Clone, Default)]
-pub struct Reached(Option<Led>);
+pub struct Reached(Option<Box<Led>>);
 
 #[derive(Debug, Clone)]
 struct Led {
@@ -78,10 +79,15 @@ struct Led {
 }
 
 impl Reached {
-    /// An endpoint's `address`, at `peer`.
-    pub(crate) fn new(shared: &Arc<Shared>, address: &Arc<str>, peer: Option<SocketAddr>) -> Reached {
-        let peer = peer.filter(|_| is_name(address));
-        Reached(peer.map(|peer| Led { shared: Arc::clone(shared), name: Arc::clone(address), peer, seen: 0 }))
+    /// An endpoint's `address`, at `peer`, which is asked for only if that is a name.
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        address: &Arc<str>,
+        peer: impl FnOnce() -> Option<SocketAddr>,
+    ) -> Reached {
+        let peer = if is_name(address) { peer() } else { None };
+        let (shared, name) = (Arc::clone(shared), Arc::clone(address));
+        Reached(peer.map(|peer| Box::new(Led { shared, name, peer, seen: 0 })))
     }
 
     /// Whether the endpoint's name stands for other addresses by now: what is under way may finish, and the connection is then of no

@@ -25,6 +25,7 @@ mod http;
 mod http_edges;
 mod http_parts;
 mod lifecycle;
+mod load;
 mod mongo;
 mod mongo_bounds;
 mod mongo_drain;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         dynamodb::tests,
         grpc::tests,
         lifecycle::tests,
+        load::tests,
         tls::tests,
     ] {
         for (name, test) in tests() {

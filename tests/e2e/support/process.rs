@@ -85,6 +85,11 @@ impl Process {
         drop(self.child.stdin.take().expect("its input is piped"));
     }
 
+    /// Ends its standard input, if that is piped.
+    pub fn end_input(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// Its standard error, line by line.
     pub fn errors(&mut self) -> impl BufRead + Send + 'static {
         BufReader::new(self.child.stderr.take().expect("its errors are piped"))

@@ -48,7 +48,8 @@ struct Servers {
     grpc: [u16; 2],
     tcp: [u16; 2],
     folder: TempDir,
-    _running: (Vec<(Process, TempDir, u16)>, Vec<(Process, u16)>),
+    _nginxs: Vec<(Process, TempDir, u16)>,
+    _calls: Vec<(Process, u16)>,
 }
 
 impl Servers {
@@ -69,7 +70,8 @@ impl Servers {
             grpc: [calls[0].1, calls[1].1],
             tcp: [echo(), echo()],
             folder,
-            _running: (nginxs, calls),
+            _nginxs: nginxs,
+            _calls: calls,
         }
     }
 

@@ -1,11 +1,13 @@
 """Makes a few calls of one kind through Weir.
 
-usage: mongo_calls.py URI WHAT
+usage: mongo_calls.py URI WHAT [SERVER]
 
 slow: a find that takes a while, and has a condition that holds a secret.
 sites: operations whose comments say where they come from.
 hellos: what the server is, asked more than once on a connection.
 many: 80 operations from 40 places.
+lying: cursors and a transaction that nobody goes on with; SERVER is the server's own URI.
+retried: a write that the driver sends again, if its connection is lost.
 tenants: operations on collections that are many and mean one.
 """
 
@@ -81,5 +83,37 @@ def tenants():
             orders[1].find_one()
 
 
-{"slow": slow, "sites": sites, "hellos": hellos, "many": many, "tenants": tenants}[sys.argv[2]]()
+def lying():
+    """Leaves cursors and a transaction lying, and one cursor that the server has forgotten."""
+    server = pymongo.MongoClient(sys.argv[3], directConnection=True)
+    PEOPLE.drop()
+    PEOPLE.insert_many([{"n": n} for n in range(10)])
+    cursors = [PEOPLE.find({}, batch_size=2) for _ in range(4)]
+    for cursor in cursors:
+        next(cursor)
+    cursors[0].close()
+    server.calls.command("killCursors", "people", cursors=[cursors[1].cursor_id])
+    try:
+        list(cursors[1])
+    except errors.CursorNotFound:
+        pass
+    session = CLIENT.start_session()
+    session.start_transaction()
+    PEOPLE.insert_one({"n": 11}, session=session)
+    print("left", flush=True)
+    # Time passes only with operations.
+    while sys.stdin.readline():
+        CLIENT.admin.command("ping")
+    session.abort_transaction()
+
+
+def retried():
+    """One write of a driver that never heard whether the first had been done, and says so."""
+    PEOPLE.drop()
+    PEOPLE.insert_one({"_id": "once"})
+    assert PEOPLE.count_documents({"_id": "once"}) == 1
+
+
+CALLS = [slow, sites, hellos, many, tenants, lying, retried]
+{call.__name__: call for call in CALLS}[sys.argv[2]]()
 CLIENT.close()

@@ -34,6 +34,7 @@ mod mongo_lost;
 mod mongo_measure;
 mod mongo_members;
 mod mongo_names;
+mod mongo_open;
 mod mongo_oracles;
 mod mongo_rules;
 mod mongo_secured;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         mongo_members::tests,
         mongo_names::tests,
         mongo_oracles::tests,
+        mongo_open::tests,
         mongo_rules::tests,
         mongo_topology::tests,
         network::tests,

@@ -31,6 +31,7 @@ use std::sync::{Arc, OnceLock};
 
 use applications::Seats;
 use measure::call_sites::CallSiteSettings;
+use measure::open::Patience;
 use measure::rename::Renames;
 use members::Members;
 use members::discover::Discovery;
@@ -64,6 +65,7 @@ static TABLE: Table = Table {
         members::settings::MEMBER_PORTS,
         applications::FIELD,
         Field::optional("slow", Kind::Table(&measure::slow::TABLE), "What counts as slow."),
+        measure::open::FIELD,
         measure::rename::FIELD,
         measure::call_sites::FIELD,
         rules::FIELD,
@@ -77,6 +79,7 @@ struct MongoSettings {
     cluster: Arc<str>,
     rules: Arc<[RuleSettings]>,
     slow: Arc<SlowSettings>,
+    patience: Patience,
     renames: Renames,
     call_sites: Option<CallSiteSettings>,
     /// The most connections of one application.
@@ -104,6 +107,7 @@ impl Section for Mongo {
         let cluster = fields.cluster(walk, "cluster")?;
         let slow = fields.table_or_default(walk, "slow");
         let slow = SlowSettings::read(walk, &slow);
+        let patience = Patience::read(walk, &fields);
         let renames = Renames::read(walk, &fields);
         let call_sites = CallSiteSettings::read(walk, &fields);
         let per_application = fields.number(walk, "max_connections_per_application");
@@ -113,6 +117,7 @@ impl Section for Mongo {
             cluster,
             rules,
             slow: Arc::new(slow?),
+            patience: patience?,
             renames: renames?,
             call_sites: call_sites?,
             per_application,
@@ -168,6 +173,7 @@ fn parts(
     let cluster = worker.cluster(&settings.cluster);
     let cluster = cluster.ok_or_else(|| BuildError::no_cluster(listener, &settings.cluster))?;
     let measure = worker.measure().measure();
+    settings.patience.hold(&measure.ledger(&listener.name));
     measure.topology(&listener.name).of_cluster(&settings.cluster);
     let protocol = Protocol::new(&listener.name, measure, Arc::clone(&settings.told))
         .with_slow(measure, &settings.slow)

@@ -11,7 +11,6 @@ use crate::context::Context;
 use crate::filter::{Accepted, BuildError, Filter, Service};
 use crate::idle::Idle;
 use crate::io::Io;
-use crate::listener::Held;
 use crate::worker::Worker;
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
@@ -29,6 +28,7 @@ use weir_decide::exchange::{
 };
 use weir_decide::policy::{Replay, RetryPolicy};
 use weir_measure::Record;
+use weir_measure::connections::OpenConnection;
 
 /// The `tcp` filter.
 #[derive(Debug, Clone, Copy)]
@@ -117,7 +117,7 @@ pub(crate) fn serve_from(
         let name = measure.intern(NameKind::Operation, &[b"connection"]);
         let _in_flight = measure.started(context.place);
         let mut relay = match joined.await {
-            Ok(joined) => Relay::new(joined, &context, held, began),
+            Ok(joined) => Relay::new(joined, &context, held.connection(), began),
             Err((fault, retries)) => {
                 let record = Record {
                     fault: Some(fault),
@@ -191,14 +191,14 @@ struct Relay<'a> {
     first_byte: Option<Now>,
     idle: Idle,
     worker: &'a Worker,
-    held: Held,
+    shown: &'a OpenConnection,
 }
 
 impl<'a> Relay<'a> {
-    fn new(joined: Joined, context: &'a Context, held: Held, began: Now) -> Relay<'a> {
+    fn new(joined: Joined, context: &'a Context, shown: &'a OpenConnection, began: Now) -> Relay<'a> {
         let Joined { client, head, upstream: Connected { io, slot, .. }, ticket, retries } = joined;
-        held.connection().goes_to(Some(ticket.pick().address()));
-        held.connection().moved(began);
+        shown.goes_to(Some(ticket.pick().address()));
+        shown.moved(began);
         Relay {
             client,
             upstream: io,
@@ -210,7 +210,7 @@ impl<'a> Relay<'a> {
             first_byte: None,
             idle: Idle::new(context.idle_timeout, began),
             worker: &context.worker,
-            held,
+            shown,
         }
     }
 
@@ -239,9 +239,8 @@ impl<'a> Relay<'a> {
         if self.up.bytes + self.down.bytes > before {
             let now = self.worker.now();
             self.idle.moved(now);
-            let shown = self.held.connection();
-            shown.moved(now);
-            shown.passed(self.up.bytes, self.down.bytes);
+            self.shown.moved(now);
+            self.shown.passed(self.up.bytes, self.down.bytes);
             if self.down.bytes > 0 {
                 self.first_byte.get_or_insert(now);
             }

@@ -22,9 +22,9 @@ pub const SLOTS: usize = 4096;
 const WAYS: usize = 8;
 /// Sessions whose latest write is remembered, by listener.
 pub const SESSIONS: usize = 16_384;
-/// A cursor that is idle for so long is abandoned: it is how long servers keep one.
+/// A cursor that is idle for so long is abandoned, unless something else is said: it is how long servers keep one.
 pub const CURSOR_ABANDONED: Duration = Duration::from_secs(600);
-/// A transaction that is idle for so long is abandoned: servers end those that live for 60 seconds.
+/// A transaction that is idle for so long is abandoned, unless something else is said: servers end those that live for 60 seconds.
 pub const TRANSACTION_ABANDONED: Duration = Duration::from_secs(120);
 
 macro_rules! ends {
@@ -157,14 +157,14 @@ impl Open {
     }
 
     /// Ends what has been idle for long; gives how many are open.
-    fn sweep(&self, now: u64, idle: Duration) -> u64 {
-        let mut open = 0;
+    fn sweep(&self, now: u64, patience: &AtomicU32) -> u64 {
+        let (mut open, patience) = (0, patience.load(Relaxed));
         for slot in self.slots.get().into_iter().flatten() {
             let key = slot.key.load(Relaxed);
             if key == 0 {
                 continue;
             }
-            if u64::from(seconds(now).saturating_sub(slot.last.load(Relaxed))) > idle.as_secs() {
+            if seconds(now).saturating_sub(slot.last.load(Relaxed)) > patience {
                 self.end(slot, key, ABANDONED, now);
             } else {
                 open += 1;
@@ -196,8 +196,11 @@ pub struct OpenCursor {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
+    /// Idle for longer than so many seconds, cursors and transactions are abandoned.
+    cursor_patience: AtomicU32,
+    transaction_patience: AtomicU32,
     /// The latest second in which anything came.
     latest: AtomicU64,
     cursors: Open,
@@ -206,7 +209,30 @@ pub struct Ledger {
     writes: OnceLock<Box<[AtomicU64]>>,
 }
 
+impl Default for Ledger {
+    fn default() -> Ledger {
+        let seconds =
+            |patience: Duration| AtomicU32::new(u32::try_from(patience.as_secs()).unwrap_or(u32::MAX));
+        Ledger {
+            cursor_patience: seconds(CURSOR_ABANDONED),
+            transaction_patience: seconds(TRANSACTION_ABANDONED),
+            latest: AtomicU64::default(),
+            cursors: Open::default(),
+            transactions: Open::default(),
+            writes: OnceLock::default(),
+        }
+    }
+}
+
 impl Ledger {
+    /// What is idle for longer than that is abandoned, in whole seconds.
+    pub fn patience(&self, cursors: Duration, transactions: Duration) {
+        for (patience, with) in [(&self.cursor_patience, cursors), (&self.transaction_patience, transactions)]
+        {
+            patience.store(u32::try_from(with.as_secs()).unwrap_or(u32::MAX), Relaxed);
+        }
+    }
+
     /// It is now so late: to be said with every operation, whether or not it has to do with anything open.
     pub fn tick(&self, now: Now) {
         if now.0 >= self.latest.load(Relaxed).saturating_add(1_000_000_000) {
@@ -313,7 +339,7 @@ impl Ledger {
     pub(crate) fn write(&self, listener: &str, out: &mut Samples) {
         let now = self.latest.load(Relaxed);
         if self.cursors.begun.load(Relaxed) > 0 {
-            let open = self.cursors.sweep(now, CURSOR_ABANDONED);
+            let open = self.cursors.sweep(now, &self.cursor_patience);
             out.add(&names::MONGO_CURSORS_OPEN, &[listener], open);
             let families =
                 [&names::MONGO_CURSORS, &names::MONGO_CURSOR_BATCHES, &names::MONGO_CURSOR_DURATION];
@@ -321,7 +347,7 @@ impl Ledger {
         }
         let begun = self.transactions.begun.load(Relaxed);
         if begun > 0 {
-            let open = self.transactions.sweep(now, TRANSACTION_ABANDONED);
+            let open = self.transactions.sweep(now, &self.transaction_patience);
             out.add(&names::MONGO_TRANSACTIONS_OPEN, &[listener], open);
             out.add(&names::MONGO_TRANSACTIONS_STARTED, &[listener], begun);
             let families = [
@@ -407,6 +433,16 @@ mod tests {
         assert_eq!(told(&ledger, &names::MONGO_CURSORS), [("abandoned".into(), 1.0)]);
         assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS), [("abandoned".into(), 1.0)]);
         assert!(ledger.open_cursors().is_empty());
+        ledger.patience(Duration::from_secs(5), Duration::from_secs(7));
+        let begun = Now(1).after(2 * CURSOR_ABANDONED);
+        let after = |seconds| begun.after(Duration::from_secs(seconds));
+        ledger.batch(8, NameId::NONE, NameId::NONE, begun);
+        ledger.statement(4, Some(begun), begun);
+        ledger.tick(after(7));
+        assert_eq!(told(&ledger, &names::MONGO_CURSORS), [("abandoned".into(), 2.0)]);
+        assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS), [("abandoned".into(), 1.0)]);
+        ledger.tick(after(9));
+        assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS), [("abandoned".into(), 2.0)]);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What stays open between operations: which cursor, transaction or retryable write an operation belongs to, and what its end
 //! means to them.
 
+use std::time::Duration;
+
 use weir_codecs::mongo::{Command, RequestHead};
+use weir_config::{Field, Fields, Kind, Table, Walk};
 use weir_decide::exchange::{Operation, Trait};
 use weir_decide::protocol::Ending;
 use weir_measure::ledger::{CursorEnd, Ledger, TransactionEnd};
@@ -58,6 +61,45 @@ impl OpenHere {
 
     fn drop(&mut self, thing: Thing) {
         self.0.retain(|open| *open != thing);
+    }
+}
+
+/// The `abandoned` section.
+static TABLE: Table = Table {
+    name: "mongo abandoned",
+    doc: "When what nobody goes on with counts as abandoned. Servers keep idle cursors for `cursorTimeoutMillis`, and end transactions \
+          that live for `transactionLifetimeLimitSeconds`.",
+    fields: &[
+        Field::with_default("cursors", PATIENCE, "10m", "Cursors that are idle for longer."),
+        Field::with_default("transactions", PATIENCE, "2m", "Transactions that are idle for longer."),
+    ],
+    rules: &[],
+};
+
+const PATIENCE: Kind = Kind::Duration { min: 1000, max: 86_400_000 };
+
+/// The field of the `mongo` section.
+pub(crate) const FIELD: Field = Field::optional(
+    "abandoned",
+    Kind::Table(&TABLE),
+    "When a cursor or a transaction counts as abandoned. Left out: as with `{}`.",
+);
+
+/// How long what is open may be idle: cursors and transactions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience(Duration, Duration);
+
+impl Patience {
+    /// Reads the field; `None` only when an error was recorded.
+    pub(crate) fn read(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Patience> {
+        let fields = fields.table_or_default(walk, "abandoned");
+        let (cursors, transactions) =
+            (fields.duration(walk, "cursors"), fields.duration(walk, "transactions"));
+        Some(Patience(cursors?, transactions?))
+    }
+
+    pub(crate) fn hold(self, ledger: &Ledger) {
+        ledger.patience(self.0, self.1);
     }
 }
 

@@ -16,6 +16,7 @@ use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -188,7 +189,8 @@ struct Relay<'a> {
     retries: u32,
     up: Half,
     down: Half,
-    first_byte: Option<Now>,
+    /// When the first byte of a reply came, in the words of [`Now`], which is never zero.
+    first_byte: Option<NonZeroU64>,
     idle: Idle,
     worker: &'a Worker,
     shown: &'a OpenConnection,
@@ -224,7 +226,7 @@ impl<'a> Relay<'a> {
             fault: outcome.fault,
             request_bytes: self.up.bytes,
             reply_bytes: self.down.bytes,
-            first_byte: self.first_byte.map(|at| at.since(began)),
+            first_byte: self.first_byte.map(|at| Now(at.get()).since(began)),
             duration: Some(now.since(began)),
             retries: self.retries,
             ..record
@@ -242,7 +244,7 @@ impl<'a> Relay<'a> {
             self.shown.moved(now);
             self.shown.passed(self.up.bytes, self.down.bytes);
             if self.down.bytes > 0 {
-                self.first_byte.get_or_insert(now);
+                self.first_byte = self.first_byte.or(NonZeroU64::new(now.0));
             }
         }
         let phase = if self.down.bytes > 0 { Phase::Replying } else { Phase::Waiting };

@@ -75,7 +75,7 @@ async function main() {
     await changes.insertOne({ _id: n });
     await pause(100);
   }
-  await Promise.race([following, pause(30000)]);
+  await Promise.race([following, new Promise((resolve) => setTimeout(resolve, 30000).unref())]);
   assert.equal(await items.countDocuments({}), 104);
   await client.close();
   console.log(JSON.stringify({

@@ -97,6 +97,8 @@ def login(client):
         client.admin.command("ping")
     except errors.OperationFailure as failure:
         return failure.code
+    except errors.ConnectionFailure:
+        return -1
     return 0
 
 
@@ -143,7 +145,7 @@ def cursors(db, number):
 def main():
     uri, database, what = sys.argv[1:4]
     counter = Watching()
-    client = pymongo.MongoClient(uri, event_listeners=[counter], appname="weir-members", serverSelectionTimeoutMS=30000)
+    client = pymongo.MongoClient(uri, event_listeners=[counter], appname="weir-members")
     db, code = client[database], 0
     if what == "all":
         use(client, db)

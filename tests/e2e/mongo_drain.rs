@@ -5,7 +5,7 @@ use crate::support::{
     counted::{Counts, assert_same, by_client},
     front::{Front, Says, UNPUBLISHED, members, published},
     net,
-    parts::{SET, node, python, replica_set},
+    parts::{SET, node, part, python, replica_set},
     process::Process,
     weir::Weir,
 };
@@ -84,7 +84,9 @@ fn idle(port: u16) -> TcpStream {
 
 fn applications(front: &Front, database: &str) -> Vec<Application> {
     let uri = format!("mongodb://127.0.0.1:{}/?replicaSet={SET}", front.ports[0]);
-    let clients = [("py", python("mongo_drain.py")), ("node", node("mongo_drain.js"))];
+    let mut older = python("mongo_drain.py");
+    older.env("PYTHONPATH", part("pymongo46"));
+    let clients = [("py", python("mongo_drain.py")), ("py46", older), ("node", node("mongo_drain.js"))];
     clients.map(|(name, client)| Application::start(client, &uri, &format!("{database}_{name}"))).into()
 }
 
@@ -155,13 +157,13 @@ fn applications_go_on_when_weir_is_told_to_end() {
     let after = published(&next.numbers());
     let clients: Vec<Counts<3>> = printed.iter().map(by_client).collect();
     let clients = well(&clients.iter().collect::<Vec<_>>());
-    for name in ["py", "node"] {
+    for name in ["py", "py46", "node"] {
         assert_eq!(count(&after, "commitTransaction", "admin"), 0);
         assert_eq!(count(&after, "getMore", &format!("drain_{name}.items")), 0);
         assert!(count(&after, "getMore", &format!("drain_{name}.changes")) >= 1, "{after:?}");
         assert!(count(&after, "insert", &format!("drain_{name}.changes")) == 5, "{after:?}");
     }
-    assert_eq!(count(&clients, "commitTransaction", "admin"), 2);
+    assert_eq!(count(&clients, "commitTransaction", "admin"), 3);
     assert!(
         count(&before, "insert", "drain_busy.busy") > 0 && count(&after, "insert", "drain_busy.busy") > 0
     );
@@ -199,7 +201,7 @@ fn applications_go_on_when_a_reload_removes_their_listener() {
     let next = numbers.operations("next", ["operation", "resource", "result"]);
     assert_eq!(count(&next, "commitTransaction", "admin"), 0);
     let old = published(&numbers);
-    assert_eq!(count(&old, "commitTransaction", "admin"), 2);
+    assert_eq!(count(&old, "commitTransaction", "admin"), 3);
     // Every command went through one of the two.
     let clients: Vec<Counts<3>> = printed.iter().map(by_client).collect();
     let mut both = well(&[&old, &next]);

@@ -6,6 +6,7 @@ use crate::support::{
     net,
     numbers::Numbers,
     parts::{ReplicaSet, USER, certificates, json, node, part, python, replica_set, secured_set},
+    weir::Weir,
 };
 use std::process::Command;
 use std::sync::{PoisonError, RwLockReadGuard};
@@ -16,6 +17,7 @@ crate::tests!("mongo_secured":
     node_with_tls_and_scram_pairwise,
     files_pass_with_and_without_rules,
     a_wrong_password_is_counted,
+    members_that_cannot_be_verified_get_no_address,
     writes_survive_a_step_down_and_a_death_with_tls_and_scram,
 );
 
@@ -228,6 +230,24 @@ fn a_wrong_password_is_counted() {
         let (_, slow) = front.weir.get("/slow");
         assert!(!slow.contains("sasl") && !slow.contains("guess"), "{slow}");
     }
+}
+
+/// Certificates are always verified: with the roots of the system those of the set are nobody's.
+fn members_that_cannot_be_verified_get_no_address() {
+    let set = set_for(NOBODY);
+    let says = Says { cluster: "tls: {}".to_owned(), ..Says::default() };
+    let weir = Weir::start(&says.config("db", &format!("127.0.0.1:{}", set.ports[0]), net::free_range(8)));
+    let failed = [("cluster", "db")];
+    let numbers = weir.numbers_when("it has been tried", |numbers| {
+        numbers.sum("weir_cluster_connect_failures_total", &failed) > 0
+    });
+    assert_eq!(numbers.sum("weir_mongo_members", &[]), 0);
+    let ping = json(
+        python("mongo_members.py")
+            .arg(uri(weir.port("db"), NEITHER, (NOBODY, ""), &["serverSelectionTimeoutMS=500", DIRECT]))
+            .args(["unverified", "login"]),
+    );
+    assert_eq!(ping["code"], -1, "{ping}");
 }
 
 /// Retryable writes across both in one run: somebody else becomes primary, then that one dies.

@@ -97,9 +97,9 @@ impl Seen {
             return false;
         }
         self.coming = None;
-        self.told = Some(now);
+        let before = self.told.replace(now);
         // One that has gone is told of too: who took a root away is to hear that it is still trusted.
-        true
+        now.is_some() || before.flatten().is_some()
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     process::Stdio,
 };
 
-crate::tests!("guards": a_mongo_operation_takes_four_system_calls);
+crate::tests!("guards": a_mongo_operation_takes_four_system_calls, an_http1_request_takes_four_system_calls);
 
 /// So many clients keep the proxy busy: each turn of its event loop then serves many.
 const CLIENTS: usize = 64;
@@ -37,38 +37,35 @@ fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<i32> {
     Some(word(4))
 }
 
-/// A server that answers everything with an empty first batch.
-fn server() -> u16 {
+/// A request and its answer on a connection; `None`: it has ended.
+type Turn = fn(&mut TcpStream, &mut Vec<u8>, usize) -> Option<()>;
+
+/// A server that does this over and over on each connection.
+fn server(turn: impl Fn(&mut TcpStream, &mut Vec<u8>) -> Option<()> + Clone + Send + 'static) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let port = listener.local_addr().expect("bound").port();
-    let reply = bson::doc! { "cursor": { "firstBatch": [], "id": 0_i64, "ns": "shop.orders" }, "ok": 1.0 };
-    let reply = reply.to_vec().expect("a document");
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let (mut stream, reply) = (stream, reply.clone());
+            let (mut stream, turn) = (stream, turn.clone());
             std::thread::spawn(move || {
                 let mut buffer = Vec::new();
-                while let Some(id) = receive(&mut stream, &mut buffer) {
-                    if stream.write_all(&message(1, id, &reply)).is_err() {
-                        return;
-                    }
-                }
+                while turn(&mut stream, &mut buffer).is_some() {}
             });
         }
     });
     port
 }
 
-/// All system calls of a Weir that has passed so many finds for each client.
-fn calls(server: u16, each: usize) -> u64 {
+/// All system calls of a Weir that has passed so many operations for each client by a listener of this section.
+fn calls(section: &str, server: u16, operation: &str, turn: Turn, each: usize) -> u64 {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, counts) = (folder.path().join("weir.yaml"), folder.path().join("counts"));
     std::fs::write(
         &file,
         format!(
             "admin: \"127.0.0.1:0\"\nworkers: 1\nlog: {{ format: json }}\n\
-             listeners: {{ db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db }} }} }}\n\
-             clusters: {{ db: {{ endpoints: [\"127.0.0.1:{server}\"] }} }}\n"
+             listeners: {{ front: {{ bind: \"127.0.0.1:0\", {section}: {{ cluster: up }} }} }}\n\
+             clusters: {{ up: {{ endpoints: [\"127.0.0.1:{server}\"] }} }}\n"
         ),
     )
     .expect("ours");
@@ -77,9 +74,7 @@ fn calls(server: u16, each: usize) -> u64 {
     let process = Process::start("strace", strace.arg("run").arg(&file).stderr(Stdio::piped()));
     let tracer = process.id();
     let mut weir = Weir::from(process, folder);
-    let port = weir.port("db");
-    let find = bson::doc! { "find": "orders", "filter": { "_id": 1 }, "limit": 1, "$db": "shop" };
-    let find = find.to_vec().expect("a document");
+    let port = weir.port("front");
     std::thread::scope(|scope| {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
@@ -87,15 +82,14 @@ fn calls(server: u16, each: usize) -> u64 {
                 stream.set_nodelay(true).expect("an option");
                 let mut buffer = Vec::new();
                 for number in 0..each {
-                    stream.write_all(&message(number as i32, 0, &find)).expect("it reads");
-                    receive(&mut stream, &mut buffer).expect("it answers");
+                    turn(&mut stream, &mut buffer, number).expect("it answers");
                 }
             });
         }
     });
     let passed = (CLIENTS * each) as u64;
     weir.numbers_when("all are counted", |n| {
-        n.sum("weir_operations_total", &[("operation", "find")]) == passed
+        n.sum("weir_operations_total", &[("operation", operation), ("result", "ok")]) == passed
     });
     let children =
         std::fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).expect("it traces");
@@ -115,10 +109,50 @@ fn calls(server: u16, each: usize) -> u64 {
     text.lines().filter_map(count).sum()
 }
 
-fn a_mongo_operation_takes_four_system_calls() {
-    let server = server();
+/// System calls per operation, in the difference of two runs.
+fn assert_four(section: &str, server: u16, operation: &str, turn: Turn) {
     let (few, many) = (20, 100);
-    let (before, after) = (calls(server, few), calls(server, many));
+    let of = |each| calls(section, server, operation, turn, each);
+    let (before, after) = (of(few), of(many));
     let per_operation = (after - before) as f64 / (CLIENTS * (many - few)) as f64;
     assert!((3.9..=4.3).contains(&per_operation), "{per_operation} system calls per operation");
+}
+
+fn a_mongo_operation_takes_four_system_calls() {
+    let reply = bson::doc! { "cursor": { "firstBatch": [], "id": 0_i64, "ns": "shop.orders" }, "ok": 1.0 };
+    let reply = reply.to_vec().expect("a document");
+    let server = server(move |stream, buffer| {
+        let id = receive(stream, buffer)?;
+        stream.write_all(&message(1, id, &reply)).ok()
+    });
+    assert_four("mongo", server, "find", |stream, buffer, number| {
+        let find = bson::doc! { "find": "orders", "filter": { "_id": 1 }, "limit": 1, "$db": "shop" };
+        let find = find.to_vec().expect("a document");
+        stream.write_all(&message(number as i32, 0, &find)).expect("it reads");
+        receive(stream, buffer).map(|_| ())
+    });
+}
+
+/// Reads what ends like that.
+fn until(stream: &mut TcpStream, buffer: &mut Vec<u8>, end: &[u8]) -> Option<()> {
+    buffer.clear();
+    let mut some = [0; 4096];
+    while !buffer.ends_with(end) {
+        let n = stream.read(&mut some).ok().filter(|n| *n > 0)?;
+        buffer.extend_from_slice(&some[..n]);
+    }
+    Some(())
+}
+
+fn an_http1_request_takes_four_system_calls() {
+    let server = server(|stream, buffer| {
+        until(stream, buffer, b"\r\n\r\n")?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").ok()
+    });
+    assert_four("http", server, "GET", |stream, buffer, _| {
+        stream
+            .write_all(b"GET /some/path HTTP/1.1\r\nhost: example.test\r\naccept: */*\r\n\r\n")
+            .expect("it reads");
+        until(stream, buffer, b"hello")
+    });
 }

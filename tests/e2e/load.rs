@@ -2,44 +2,18 @@
 
 use crate::support::{
     certificates::Authority,
+    net,
     parts::{grpc, mongod, moto, nginx, node, python},
     process::Process,
     weir::Weir,
 };
-use std::{
-    collections::BTreeMap,
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    process::Stdio,
-};
+use std::{collections::BTreeMap, process::Stdio};
 use tempfile::TempDir;
 
 crate::tests!("load":
     reload_twenty_times_under_load,
     drain_and_restart_under_load,
 );
-
-/// A server that sends back what comes, to the end of it; its port.
-fn echo() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    let port = listener.local_addr().expect("it is bound").port();
-    let serve = |mut stream: TcpStream| -> std::io::Result<()> {
-        let mut bytes = vec![0; 64 << 10];
-        loop {
-            let n = stream.read(&mut bytes)?;
-            if n == 0 {
-                return stream.shutdown(std::net::Shutdown::Write);
-            }
-            stream.write_all(&bytes[..n])?;
-        }
-    };
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || serve(stream));
-        }
-    });
-    port
-}
 
 /// Two servers of each kind (but one mongod and one moto), and the files of a certificate.
 struct Servers {
@@ -68,7 +42,7 @@ impl Servers {
             http,
             http2,
             grpc: [calls[0].1, calls[1].1],
-            tcp: [echo(), echo()],
+            tcp: [net::echo(), net::echo()],
             folder,
             _nginxs: nginxs,
             _calls: calls,

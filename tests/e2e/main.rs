@@ -43,6 +43,7 @@ mod network;
 mod numbers;
 mod rules;
 mod support;
+mod tcp;
 mod tls;
 
 use libtest_mimic::{Arguments, Trial};
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         http_parts::tests,
         dynamodb::tests,
         grpc::tests,
+        tcp::tests,
         lifecycle::tests,
         load::tests,
         tls::tests,

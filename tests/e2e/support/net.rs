@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
@@ -37,6 +37,28 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(60), "waited a minute and still not: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A server that sends back what comes, to the end of it; its port.
+pub fn echo() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    let port = listener.local_addr().expect("it is bound").port();
+    let serve = |mut stream: TcpStream| -> std::io::Result<()> {
+        let mut bytes = vec![0; 64 << 10];
+        loop {
+            let n = stream.read(&mut bytes)?;
+            if n == 0 {
+                return stream.shutdown(Shutdown::Write);
+            }
+            stream.write_all(&bytes[..n])?;
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    port
 }
 
 /// `GET path`: the status and the body.

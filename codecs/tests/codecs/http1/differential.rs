@@ -179,9 +179,10 @@ fn requests_agree_with_hyper_node_and_h11() {
 }
 
 #[test]
-fn responses_agree_with_node_and_h11() {
+fn responses_agree_with_hyper_node_and_h11() {
     let cases = with_mutations(cases::responses(), 2);
-    let oracles = [oracles::node("response", &cases), oracles::h11("response", &cases)];
+    let oracles =
+        [oracles::hyper_client(&cases), oracles::node("response", &cases), oracles::h11("response", &cases)];
     agree(&cases, &oracles, |case| {
         // The oracles read one exchange: what comes after its final response is not theirs.
         let mut reading = reader::responses(&case.bytes, &[], How::Decode, asked(&case.context));

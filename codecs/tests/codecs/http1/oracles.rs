@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[derive(Debug, Clone, Default)]
@@ -190,4 +191,79 @@ async fn answer(
         verdict.stop = Some(if connect { "tunnel" } else { "closed" }.to_owned());
     }
     Ok(hyper::Response::new(Empty::new()))
+}
+
+/// hyper's client, over an in-memory stream.
+pub fn hyper_client(cases: &[Case]) -> Oracle {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let verdicts = cases.iter().map(|case| runtime.block_on(hyper_reply(case))).collect();
+    Oracle { name: "hyper", verdicts }
+}
+
+/// One exchange: what it makes of these bytes as the answer to its request.
+async fn hyper_reply(case: &Case) -> Verdict {
+    let seen = Arc::new(Mutex::new(Verdict::default()));
+    let (client, mut peer) = tokio::io::duplex(1 << 20);
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    builder.max_headers(4096).max_buf_size(1 << 17);
+    let (mut send, connection) = builder.handshake(TokioIo::new(client)).await.unwrap();
+    let mut request = hyper::Request::builder().uri("/").header("host", "a");
+    request = match case.context.as_str() {
+        "" => request,
+        "upgrade" => request.header("connection", "upgrade").header("upgrade", "websocket"),
+        method => request.method(method).uri(if method == "CONNECT" { "a:80" } else { "/" }),
+    };
+    let mut request = request.body(Empty::<Bytes>::new()).unwrap();
+    let interim = Arc::clone(&seen);
+    hyper::ext::on_informational(&mut request, move |reply| {
+        let start = reply.status().as_u16().to_string();
+        interim.lock().unwrap().messages.push(Seen { start, whole: true, ..Seen::default() });
+    });
+    let ask = async {
+        match send.send_request(request).await {
+            Ok(reply) => take(&seen, reply, case.context == "CONNECT").await,
+            Err(error) if error.is_incomplete_message() || error.is_canceled() => {}
+            Err(error) => seen.lock().unwrap().stop = Some(format!("refused: {error:?}")),
+        }
+        drop(send);
+    };
+    let answer = async {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && peer.read_buf(&mut head).await.is_ok_and(|n| n > 0) {}
+        let _ = peer.write_all(&case.bytes).await;
+        let _ = peer.shutdown().await;
+    };
+    // The exchange is over when the answer has been read; the connection may see more in what follows it.
+    let both = async { tokio::join!(ask, answer) };
+    tokio::pin!(connection, both);
+    tokio::select! {
+        _ = &mut both => {}
+        _ = &mut connection => drop(both.await),
+    }
+    let mut verdict = seen.lock().unwrap();
+    std::mem::take(&mut *verdict)
+}
+
+async fn take(seen: &Mutex<Verdict>, reply: hyper::Response<Incoming>, connect: bool) {
+    let status = reply.status();
+    let mut message = Seen { start: status.as_u16().to_string(), whole: true, ..Seen::default() };
+    let tunnel = status.as_u16() == 101 || (connect && status.is_success());
+    let mut stop = tunnel.then(|| "tunnel".to_owned());
+    let mut body = reply.into_body();
+    while !tunnel && let Some(frame) = body.frame().await {
+        match frame.map(|frame| frame.into_data()) {
+            Ok(Ok(data)) => message.body.extend_from_slice(&data),
+            Ok(Err(_trailers)) => {}
+            Err(error) => {
+                message.whole = false;
+                if !format!("{error:?}").contains("UnexpectedEof") && !error.is_incomplete_message() {
+                    stop = Some(format!("refused: {error:?}"));
+                }
+                break;
+            }
+        }
+    }
+    let mut verdict = seen.lock().unwrap();
+    verdict.messages.push(message);
+    verdict.stop = stop;
 }

@@ -265,6 +265,7 @@ fn writes_survive_a_step_down_and_a_death_with_tls_and_scram() {
         set.primary();
     });
     let numbers = front.weir.numbers();
-    assert!(authentications(&numbers, SHA_256, "ok") > 4);
+    // Each driver with at least one primary, and one of them with another.
+    assert!(authentications(&numbers, SHA_256, "ok") >= 3);
     assert_eq!(authentications(&numbers, SHA_256, "failed"), 0);
 }

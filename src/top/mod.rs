@@ -1,21 +1,24 @@
 //! `weir top`: what a running Weir does, as it does it. Reads the admin API of any Weir; nothing has to be switched on there.
 //!
-//! Each round takes a scrape ([`numbers`]), lays out what happened since the last one and draws it ([`screen`]). Plain escape
-//! codes are enough for a table that is redrawn once a second, so there is no library for it.
+//! Each round takes a scrape ([`numbers`]) or fetches a page ([`pages`]), and draws ([`screen`]) what is to be seen of it ([`sheet`]).
+//! A key shows at once what is there already. Plain escape codes are enough for a table that is redrawn once a second, so there
+//! is no library for it.
 
 mod numbers;
 mod pages;
 mod screen;
+mod sheet;
 
 pub use numbers::{By, Sort};
 pub use pages::Page;
 
 use crate::ask;
-use crate::table::{Column, duration, lay_out, size};
+use crate::table::{Column, duration, size};
 use anyhow::{Context as _, Result};
 use numbers::{Row, Scrape};
 use pages::Before;
 use screen::Terminal;
+use sheet::Sheet;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -99,7 +102,8 @@ impl View {
             title += "  PAUSED";
         }
         title
-            + "\no operations  c commands  r collections  a applications  f call sites  s slow  m members  n connections  < > sort  / filter  space pause  q quit\n\n"
+            + "\no operations  c commands  r collections  a applications  f call sites"
+            + "\ns slow  m members  n connections  < > sort  / filter  space pause  q quit\n\n"
     }
 }
 
@@ -124,10 +128,7 @@ fn sort_word(sort: Sort) -> &'static str {
 }
 
 /// The table of these rows.
-fn table(rows: &[Row], by: By) -> String {
-    if rows.is_empty() {
-        return "Nothing has happened.\n".to_owned();
-    }
+fn table(rows: &[Row], by: By) -> Sheet {
     let words: &[Column] = match by {
         By::Operation => {
             &[("PROTOCOL", false), ("LISTENER", false), ("OPERATION", false), ("RESOURCE", false)]
@@ -164,7 +165,8 @@ fn table(rows: &[Row], by: By) -> String {
         }
         cells
     };
-    lay_out(&columns, &rows.iter().map(cells).collect::<Vec<_>>())
+    let rows = rows.iter().map(cells).collect();
+    Sheet { columns, rows, whole: &[], nothing: "Nothing has happened.", below: String::new() }
 }
 
 fn scrape(admin: SocketAddr) -> Result<(Scrape, Instant)> {
@@ -176,63 +178,90 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// What was seen of a Weir.
+struct Seen {
+    admin: SocketAddr,
+    /// Operations are shown between these two.
+    earlier: (Scrape, Instant),
+    later: Option<(Scrape, Instant)>,
+    members: Before,
+    page: Option<(Page, Sheet)>,
+}
+
+impl Seen {
+    fn new(admin: SocketAddr) -> Result<Seen> {
+        let earlier = scrape(admin)?;
+        Ok(Seen { admin, earlier, later: None, members: Before::default(), page: None })
+    }
+
+    /// Looks again.
+    fn look(&mut self, page: Page) -> Result<()> {
+        match pages::fetch(page, self.admin, &mut self.members)? {
+            Some(sheet) => self.page = Some((page, sheet)),
+            None => {
+                let now = scrape(self.admin)?;
+                if let Some(later) = self.later.replace(now) {
+                    self.earlier = later;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be shown of it.
+    fn text(&self, view: &View, width: Option<usize>) -> String {
+        match (view.page, &self.page, &self.later) {
+            (Page::Operations, _, Some((after, now))) => {
+                let (before, then) = &self.earlier;
+                let seconds = now.duration_since(*then).as_secs_f64();
+                let rows = after.since(before, seconds, view.by, view.sort);
+                table(&rows, view.by).text(&view.filter, width)
+            }
+            (wanted, Some((page, sheet)), _) if wanted == *page => sheet.text(&view.filter, width),
+            _ => "Looking...\n".to_owned(),
+        }
+    }
+}
+
 /// Shows the Weir whose admin API is there: for as long as somebody looks, or one table of one interval.
 #[allow(clippy::print_stdout, clippy::disallowed_methods, reason = "this is what the command is for")]
 pub fn top(admin: SocketAddr, interval: Duration, once: bool, mut view: View) -> Result<ExitCode> {
-    let mut before = (scrape(admin)?, Before::default());
+    let mut seen = Seen::new(admin)?;
     if once {
-        // There is nothing to wait for where nothing is a rate.
-        if view.page != Page::Slow {
-            round(admin, &mut before, &view)?;
+        // The rates of members need two looks; operations have had their first.
+        if view.page == Page::Members {
+            seen.look(view.page)?;
+        }
+        if matches!(view.page, Page::Operations | Page::Members) {
             std::thread::sleep(interval);
         }
-        print!("{}", round(admin, &mut before, &view)?);
+        seen.look(view.page)?;
+        print!("{}", seen.text(&view, None));
         return Ok(ExitCode::SUCCESS);
     }
     let terminal = Terminal::take().context("standard input is no terminal (--once prints one table)")?;
-    let mut body = "Looking...\n".to_owned();
+    // A Weir that is gone may come back.
+    let mut trouble = None;
     loop {
-        terminal.draw(&(view.title(admin) + &body))?;
         let deadline = now() + interval;
-        let mut quit = false;
-        while let Ok(key) = terminal.keys().recv_timeout(deadline.saturating_duration_since(now())) {
-            quit = view.key(key) == After::Quit;
-            if quit {
-                break;
-            }
+        loop {
+            let body = trouble.clone().unwrap_or_else(|| seen.text(&view, Some(terminal.width())));
             terminal.draw(&(view.title(admin) + &body))?;
+            let Ok(key) = terminal.keys().recv_timeout(deadline.saturating_duration_since(now())) else {
+                break;
+            };
+            let before = view.page;
+            if view.key(key) == After::Quit {
+                return Ok(ExitCode::SUCCESS);
+            }
+            if view.page != before {
+                trouble = seen.look(view.page).err().map(|error| format!("{error:#}\n"));
+            }
         }
-        if quit {
-            return Ok(ExitCode::SUCCESS);
+        if !view.paused {
+            trouble = seen.look(view.page).err().map(|error| format!("{error:#}\n"));
         }
-        if view.paused {
-            continue;
-        }
-        // A Weir that is gone may come back.
-        body = match round(admin, &mut before, &view) {
-            Ok(body) => body,
-            Err(error) => format!("{error:#}\n"),
-        };
     }
-}
-
-fn round(
-    admin: SocketAddr,
-    (before, pages): &mut ((Scrape, Instant), Before),
-    view: &View,
-) -> Result<String> {
-    if let Some(page) = pages::show(view.page, admin, &view.filter, pages)? {
-        return Ok(page);
-    }
-    let after = scrape(admin)?;
-    let text = between(before, &after, view);
-    *before = after;
-    Ok(text)
-}
-
-fn between((before, then): &(Scrape, Instant), (after, now): &(Scrape, Instant), view: &View) -> String {
-    let seconds = now.duration_since(*then).as_secs_f64();
-    table(&after.since(before, seconds, view.by, view.sort, &view.filter), view.by)
 }
 
 #[cfg(test)]
@@ -279,6 +308,7 @@ mod tests {
             received: 2048.0,
             returned: 20.0,
         };
+        let table = |rows: &[Row], by| super::table(rows, by).text("", None);
         let text = table(&[row(&["mongo", "db", "find", "shop.orders"])], By::Operation);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(

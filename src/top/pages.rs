@@ -1,12 +1,13 @@
 //! The pages of `weir top` that are no tables of operations: what the admin API lists, laid out for people.
 
+use super::sheet::Sheet;
 use crate::ask;
-use crate::table::{Column, duration, lay_out, size, span};
+use crate::table::{Column, duration, size, span};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// What is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -40,15 +41,21 @@ pub struct Before {
     at: Option<Instant>,
 }
 
-/// The page by now; `None`: it is a table of operations.
-pub fn show(page: Page, admin: SocketAddr, filter: &str, before: &mut Before) -> Result<Option<String>> {
+/// The page by now; of operations there is none.
+pub fn fetch(page: Page, admin: SocketAddr, before: &mut Before) -> Result<Option<Sheet>> {
     let get = |path| -> Result<Value> { Ok(serde_json::from_str(&ask::get(admin, path)?)?) };
     Ok(Some(match page {
         Page::Operations => return Ok(None),
-        Page::Slow => slow(&get("/slow")?, filter)?,
-        Page::Members => members(&get("/members")?, filter, before, super::now())?,
-        Page::Connections => connections(&get(&format!("/connections?limit={ROWS}"))?, filter)?,
+        Page::Slow => slow(&get("/slow")?, wall())?,
+        Page::Members => members(&get("/members")?, before, super::now())?,
+        Page::Connections => connections(&get(&format!("/connections?limit={ROWS}"))?)?,
     }))
+}
+
+/// Seconds since 1970.
+#[allow(clippy::disallowed_methods, reason = "a program of its own, with nobody to pass the time in")]
+fn wall() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Connections that are asked for: more than any window has lines, and a filter may leave few.
@@ -63,13 +70,13 @@ fn time(seconds: &Value) -> String {
     seconds.as_f64().map_or_else(|| "-".to_owned(), duration)
 }
 
-fn table(columns: &[Column], mut rows: Vec<Vec<String>>, filter: &str, nothing: &str) -> String {
-    rows.retain(|row| filter.is_empty() || row.iter().any(|cell| cell.contains(filter)));
-    if rows.is_empty() { format!("{nothing}\n") } else { lay_out(columns, &rows) }
+fn sheet(columns: &[Column], rows: Vec<Vec<String>>, nothing: &'static str, below: String) -> Sheet {
+    let whole = &["MEMBER", "AT WEIR", "CLIENT", "ENDPOINT"];
+    Sheet { columns: columns.to_vec(), rows, whole, nothing, below }
 }
 
 /// The slow operations, the latest first.
-fn slow(answer: &Value, filter: &str) -> Result<String> {
+fn slow(answer: &Value, now: f64) -> Result<Sheet> {
     let operations = answer["operations"].as_array().context("the answer holds no operations")?;
     let row = |one: &Value| {
         let why = match &one["fault"] {
@@ -79,9 +86,15 @@ fn slow(answer: &Value, filter: &str) -> Result<String> {
         };
         let shape = one["shape"].get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
         let took = time(&one["duration"]);
-        vec![word(one, "operation"), word(one, "resource"), word(one, "application"), took, why, shape]
+        let ago = span((now - one["at"].as_f64().unwrap_or(now)).max(0.0) as u64);
+        let mut cells = vec![ago];
+        cells.extend(["listener", "operation", "resource", "application"].map(|key| word(one, key)));
+        cells.extend([took, why, shape]);
+        cells
     };
     let columns = [
+        ("AGO", true),
+        ("LISTENER", false),
         ("OPERATION", false),
         ("RESOURCE", false),
         ("APPLICATION", false),
@@ -90,11 +103,11 @@ fn slow(answer: &Value, filter: &str) -> Result<String> {
         ("SHAPE", false),
     ];
     let rows = operations.iter().map(row).collect();
-    Ok(table(&columns, rows, filter, "Nothing was slow, and nothing has failed."))
+    Ok(sheet(&columns, rows, "Nothing was slow, and nothing has failed.", String::new()))
 }
 
 /// The members of each set, and how many elections there were.
-fn members(answer: &Value, filter: &str, before: &mut Before, now: Instant) -> Result<String> {
+fn members(answer: &Value, before: &mut Before, now: Instant) -> Result<Sheet> {
     let sets = answer["sets"].as_array().context("the answer holds no sets")?;
     let seconds = before.at.map(|at| now.duration_since(at).as_secs_f64());
     let (mut rows, mut counts, mut elections) = (Vec::new(), BTreeMap::new(), String::new());
@@ -137,12 +150,11 @@ fn members(answer: &Value, filter: &str, before: &mut Before, now: Instant) -> R
         ("OPS/S", true),
         ("ELECTED", true),
     ];
-    let table = table(&columns, rows, filter, "Nobody has said who the servers are.");
-    Ok(if elections.is_empty() { table } else { format!("{table}\n{elections}") })
+    Ok(sheet(&columns, rows, "Nobody has said who the servers are.", elections))
 }
 
 /// The connections, the longest idle first, and how many there are.
-fn connections(answer: &Value, filter: &str) -> Result<String> {
+fn connections(answer: &Value) -> Result<Sheet> {
     let all = answer["connections"].as_array().context("the answer holds no connections")?;
     let or_dash = |one: &Value, key: &str| one[key].as_str().unwrap_or("-").to_owned();
     let age =
@@ -184,13 +196,10 @@ fn connections(answer: &Value, filter: &str) -> Result<String> {
         ("IN", true),
         ("OUT", true),
     ];
-    let table = table(&columns, all.iter().map(row).collect(), filter, "There is no connection.");
     let open = answer["open"].as_u64().unwrap_or_default();
-    Ok(if all.len() as u64 == open {
-        table
-    } else {
-        format!("{table}\n{} of {open} connections\n", all.len())
-    })
+    let some = all.len() as u64 != open;
+    let below = if some { format!("{} of {open} connections\n", all.len()) } else { String::new() };
+    Ok(sheet(&columns, all.iter().map(row).collect(), "There is no connection.", below))
 }
 
 #[cfg(test)]
@@ -202,18 +211,23 @@ mod tests {
     #[test]
     fn slow_operations_say_why_they_are_there() {
         let answer = json!({ "operations": [
-            { "operation": "find", "resource": "a.b", "application": "web", "duration": 1.5, "result": "ok", "code": "",
+            { "at": 1000.5, "listener": "db", "operation": "find", "resource": "a.b", "application": "web", "duration": 1.5, "result": "ok", "code": "",
               "fault": null, "shape": { "hash": "0", "text": "{find: ?}" } },
-            { "operation": "insert", "resource": "a.c", "application": "", "duration": 0.001, "result": "upstream_lost",
+            { "at": 900.0, "listener": "db", "operation": "insert", "resource": "a.c", "application": "", "duration": 0.001, "result": "upstream_lost",
               "code": "", "fault": { "side": "network", "phase": "waiting", "reason": "reset" }, "shape": null },
         ] });
-        let text = slow(&answer, "").unwrap();
+        let slow = |filter: &str| super::slow(&answer, 1003.0).unwrap().text(filter, None);
+        let text = slow("");
         assert!(
-            text.contains("1.5s  ok") && text.contains("{find: ?}") && text.contains("reset (network)"),
+            text.contains(" 2s  db")
+                && text.contains("1m43s")
+                && text.contains("1.5s  ok")
+                && text.contains("{find: ?}")
+                && text.contains("reset (network)"),
             "{text}"
         );
-        assert_eq!(slow(&answer, "a.c").unwrap().lines().count(), 2);
-        assert!(slow(&answer, "zzz").unwrap().starts_with("Nothing"));
+        assert_eq!(slow("a.c").lines().count(), 2);
+        assert!(slow("zzz").starts_with("Nothing"));
     }
 
     #[test]
@@ -227,13 +241,14 @@ mod tests {
             ] }] })
         };
         let (mut before, now) = (Before::default(), super::super::now());
-        let first = members(&answer(100), "", &mut before, now).unwrap();
+        let first = members(&answer(100), &mut before, now).unwrap().text("", None);
         assert!(first.ends_with("\ndb: replica set rs0, 1 election seen\n"), "{first}");
-        let second = members(&answer(300), "primary", &mut before, now + Duration::from_secs(2)).unwrap();
+        let second =
+            members(&answer(300), &mut before, now + Duration::from_secs(2)).unwrap().text("primary", None);
         let line: Vec<_> = second.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(line, ["db", "a:1", "primary", "7s", "weir:2", "500us", "3", "100.0", "1"], "{second}");
         assert_eq!(
-            members(&json!({ "sets": [] }), "", &mut before, now).unwrap(),
+            members(&json!({ "sets": [] }), &mut before, now).unwrap().text("", None),
             "Nobody has said who the servers are.\n"
         );
     }
@@ -250,7 +265,7 @@ mod tests {
               "open_for": 1, "idle_for": null, "under_way_for": null, "operations": null, "request_bytes": null,
               "reply_bytes": null },
         ] });
-        let text = connections(&answer, "").unwrap();
+        let text = connections(&answer).unwrap().text("", None);
         let lines: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         let known = "db 10.0.0.1:5 web PyMongo 4.15 tls SCRAM-SHA-256 zstd a:1 3m20s - 250.0ms 12 2.0KiB 10B";
         assert_eq!(lines[1], known.split(' ').collect::<Vec<_>>(), "{text}");

@@ -42,10 +42,14 @@ impl Terminal {
         &self.keys
     }
 
+    /// How many characters a line of the window holds.
+    pub fn width(&self) -> usize {
+        window().1
+    }
+
     /// Draws `text` from the top, cut to the window.
     pub fn draw(&self, text: &str) -> io::Result<()> {
-        let size = tcgetwinsize(stdout()).ok().filter(|size| size.ws_row > 0 && size.ws_col > 0);
-        let (rows, columns) = size.map_or((24, 80), |size| (size.ws_row.into(), size.ws_col.into()));
+        let (rows, columns) = window();
         let mut out = String::from("\x1b[H");
         for (at, line) in text.lines().take(rows).enumerate() {
             if at > 0 {
@@ -59,6 +63,12 @@ impl Terminal {
         stdout.write_all(out.as_bytes())?;
         stdout.flush()
     }
+}
+
+/// Lines and characters of the window.
+fn window() -> (usize, usize) {
+    let size = tcgetwinsize(stdout()).ok().filter(|size| size.ws_row > 0 && size.ws_col > 0);
+    size.map_or((24, 80), |size| (size.ws_row.into(), size.ws_col.into()))
 }
 
 impl Drop for Terminal {

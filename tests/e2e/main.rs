@@ -45,6 +45,7 @@ mod rules;
 mod support;
 mod tcp;
 mod tls;
+mod top;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         network::tests,
         mongo_secured::tests,
         numbers::tests,
+        top::tests,
         guards::tests,
         http::tests,
         http_edges::tests,

@@ -172,3 +172,25 @@ async fn a_client_that_leaves_with_all_of_its_reply_is_served() {
         house.becomes("weir_endpoint_attempts_total", &["outcome=\"success\""], 1.0).await;
     }
 }
+
+#[tokio::test]
+async fn a_quiet_websocket_is_no_failure_of_its_server() {
+    let house = House::start(&format!(
+        "workers: 1
+listeners: {{ edge: {{ bind: '127.0.0.1:0', idle_timeout: 300ms, http: {{ cluster: up }} }} }}
+clusters: {{ up: {{ endpoints: ['{}'] }} }}",
+        origin(Version::H1).await
+    ))
+    .await;
+    let mut stream = TcpStream::connect(house.address()).await.unwrap();
+    let open = b"GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello";
+    stream.write_all(open).await.unwrap();
+    let mut all = Vec::new();
+    soon(async { while let Ok(1..) = stream.read_buf(&mut all).await {} }).await;
+    let text = String::from_utf8_lossy(&all);
+    assert!(text.starts_with("HTTP/1.1 101 ") && text.ends_with("\r\n\r\nhello"), "{text}");
+    house.counted("timeout", "101").await;
+    let idle = ["side=\"client\"", "phase=\"replying\"", "reason=\"idle_timeout\""];
+    assert_eq!(house.number("weir_failures_total", &idle), 1.0);
+    assert_eq!(house.number("weir_endpoint_attempts_total", &["outcome=\"failed\""]), 0.0);
+}

@@ -2,7 +2,7 @@
 //! of a connection by which a proxy says on whose behalf it makes it.
 //!
 //! [`parse`] reads either version, strictly: what does not follow the specification to the letter is refused, since whoever
-//! believes a wrong address lets the wrong client in. [`encode`] writes one.
+//! believes a wrong address lets the wrong client in. [`encode()`] writes one.
 //!
 //! | cap | where | beyond it |
 //! |---|---|---|

@@ -84,17 +84,23 @@ fn messages_keep_all_their_parts() {
         // A reply before the request has been read. `Expect: 100-continue` would have curl wait for it.
         // (By nghttp in HTTP/2: curl 7.88 loses early replies there, of any server.)
         for expect in ["", "100-continue"] {
-            let mut early = if down { command("nghttp") } else { curl(false) };
-            if down {
+            // (And by hand in HTTP/1: curl gives up when it can send no more, before it has read.)
+            let said = if down {
+                let mut early = command("nghttp");
                 early.args(["-v", "-n", "-H", ":method: PUT", "-d"]).arg(&large);
                 if !expect.is_empty() {
                     early.args(["-H", "expect: 100-continue"]);
                 }
+                output(early.arg(format!("{base}/early")))
             } else {
-                early.args(["-o", "/dev/null", "-w", ":status: %{http_code}", "-T"]).arg(&large);
-                early.args(["-H", &format!("expect: {expect}")]);
-            }
-            let said = output(early.arg(format!("{base}/early")));
+                let expect = if expect.is_empty() { "" } else { "expect: 100-continue\r\n" };
+                let head =
+                    format!("PUT /early HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n{expect}\r\n", 8 << 20);
+                let at = base.trim_start_matches("http://").parse().expect("an address");
+                let (status, rest) = crate::support::net::exchange(at, &(head + &"x".repeat(10_000)));
+                let is_early = status == 413 || (status == 100 && rest.starts_with("HTTP/1.1 413"));
+                if is_early { ":status: 413".to_owned() } else { format!("{status} {rest}") }
+            };
             assert!(said.contains(":status: 413"), "{what}: {said}");
         }
         let mut upload = curl(down);
@@ -126,7 +132,8 @@ fn timeouts_and_retries_do_what_they_say() {
             let mut curl = curl(down);
             curl.args(["-w", " %{http_code}", "-X", method]);
             if method == "POST" {
-                curl.args(["-d", "body"]);
+                // Nothing to send: what curl makes of a reply before the request's end is no matter here.
+                curl.args(["-d", ""]);
             }
             output(curl.arg(format!("{base}{path}")))
         };

@@ -1,5 +1,7 @@
 //! One try: the request goes up, the reply comes down, and what has to be decided is decided on the way.
 
+// Long because the life of one try is read here from top to bottom; its events and flow are the next to have a file of their own.
+
 use super::account::Account;
 use super::blame::{Waits, has_all, side_of};
 use super::pump::{Down, Downward, Hold, Stuck, Upward, release_now};

@@ -10,37 +10,14 @@ import asyncio
 import collections
 import json
 import random
-import struct
 import sys
 import time
 
-import bson
+from mongo_raw import ask, hello
 
 PORT, SERVER, COUNT, SECONDS = (int(word) for word in sys.argv[1:])
-HELLO = {
-    "hello": 1,
-    "client": {
-        "application": {"name": "storm"},
-        "driver": {"name": "raw", "version": "1"},
-        "os": {"type": "Linux"},
-    },
-    "$db": "admin",
-}
 turned_away = collections.Counter()
 seen = 0
-
-
-def message(document):
-    body = b"\0\0\0\0\0" + bson.encode(document)
-    return struct.pack("<iiii", 16 + len(body), random.randrange(1 << 30), 0, 2013) + body
-
-
-async def ask(reader, writer, document):
-    writer.write(message(document))
-    await writer.drain()
-    (length,) = struct.unpack("<i", await reader.readexactly(4))
-    reply = await reader.readexactly(length - 4)
-    return bson.decode(reply[17:])
 
 
 async def once():
@@ -50,7 +27,7 @@ async def once():
     except OSError as error:
         return f"connect: {type(error).__name__}"
     try:
-        for document in (HELLO, {"ping": 1, "$db": "admin"}):
+        for document in (hello("storm"), {"ping": 1, "$db": "admin"}):
             reply = await ask(reader, writer, document)
             if reply["ok"] != 1:
                 return f"code {reply['code']}"

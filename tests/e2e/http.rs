@@ -180,20 +180,13 @@ fn uploads_of_64_mib_stream() {
     }
 }
 
-/// The resident size of a process in KiB.
-fn resident(id: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it has a size");
-    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
-}
-
 fn slow_readers_hold_nothing_up() {
     for (down, up) in COMBINATIONS {
         let what = format!("h2 down: {down}, h2 up: {up}");
         let (_nginx, _folder, port) = origin(up);
         let mut weir = front(port, up);
         let at = weir.port("web");
-        let before = resident(weir.process().id());
+        let before = weir.process().size("VmRSS");
         // Twenty clients ask for 64 MiB each and read nothing. In HTTP/2 half of them allow all of it to be sent, so that TCP
         // holds it back, and half only what is allowed anyway.
         let stalled: Vec<TcpStream> = (0..20)
@@ -219,8 +212,8 @@ fn slow_readers_hold_nothing_up() {
             assert_eq!(got, "200", "{what}");
         }
         weir.numbers_when(&what, |n| n.sum("weir_operations_total", &[("code", "200")]) == 20);
-        let grown = resident(weir.process().id()).saturating_sub(before);
-        assert!(grown < 32 << 10, "{what}: twenty stalled readers cost {grown} KiB");
+        let grown = weir.process().size("VmRSS").saturating_sub(before);
+        assert!(grown < 32 << 20, "{what}: twenty stalled readers cost {} KiB", grown >> 10);
         drop(stalled);
         weir.numbers_when(&format!("{what}: the stalled are counted as gone"), |n| {
             n.sum("weir_operations_total", &[("result", "client_gone")]) == 20

@@ -1,4 +1,4 @@
-//! What clients may do to Weir and to the server: large messages that come slowly, and going away in the middle.
+//! What clients may do to Weir and to the server: being many, large messages that come slowly, and going away in the middle.
 
 use crate::support::{
     parts::{mongod, python, replica_set},
@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::sync::PoisonError;
 
 crate::tests!("mongo_bounds":
+    a_hundred_connections_fit_in_ten_mebibytes,
     large_messages_that_come_slowly_take_no_memory,
     a_client_that_goes_takes_its_operation_with_it,
 );
@@ -19,14 +20,34 @@ const CONNECTIONS: u64 = 200;
 /// What they may take together.
 const ROOM: u64 = 64 << 20;
 
-/// Of a process, in bytes: what is resident, and the most that ever was.
-fn memory(process: u32) -> (u64, u64) {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-    let of = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel says so");
-        line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).expect("a number") << 10
-    };
-    (of("VmRSS:"), of("VmHWM:"))
+/// Weir in front of the server at this port.
+fn front(server: u16, rules: &str) -> Weir {
+    Weir::start(&format!(
+        "workers: 2\nlisteners:\n  db:\n    bind: \"127.0.0.1:0\"\n    mongo:\n      cluster: db\n      mode: transparent\n      {rules}\n\
+         clusters: {{ db: {{ endpoints: [\"127.0.0.1:{server}\"] }} }}\n"
+    ))
+}
+
+/// A release build has about 7.9 MiB resident when it starts, nearly all of it pages of its own file. A debug build has more than the
+/// ten of those alone; what is in no file grows alike, and is held to what a release build has left.
+fn a_hundred_connections_fit_in_ten_mebibytes() {
+    let mut weir = front(mongod(), "");
+    let idle = weir.process().size("RssAnon");
+    let mut client = python("mongo_held.py");
+    client.args([&weir.port("db").to_string(), "100"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut client = Process::start("mongo_held.py", &mut client);
+    assert_eq!(client.line(), (100 * 10 * 100).to_string(), "every client has read everything every time");
+    weir.numbers_when("they are all there, and alone", |numbers| {
+        ["weir_listener_connections_open", "weir_cluster_connections_open"]
+            .iter()
+            .all(|open| numbers.sum(open, &[]) == 100)
+    });
+    let (most, own) = (weir.process().size("VmHWM"), weir.process().size("RssAnon").saturating_sub(idle));
+    if cfg!(debug_assertions) {
+        assert!(own < 2 << 20, "{} KiB above idle", own >> 10);
+    } else {
+        assert!(most < 10 << 20, "{} KiB", most >> 10);
+    }
 }
 
 fn large_messages_that_come_slowly_take_no_memory() {
@@ -36,20 +57,15 @@ fn large_messages_that_come_slowly_take_no_memory() {
         client.arg(CONNECTIONS.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut client = Process::start("mongo_large.py", &mut client);
         let server = client.line();
-        let mut weir = Weir::start(&format!(
-            "listeners:\n  db:\n    bind: \"127.0.0.1:0\"\n    mongo:\n      cluster: db\n      mode: transparent\n      {rules}\n\
-             clusters: {{ db: {{ endpoints: [\"127.0.0.1:{server}\"] }} }}\n"
-        ));
+        let mut weir = front(server.parse().expect("a port"), rules);
         let port = weir.port("db");
-        let process = weir.process().id();
-        let (idle, _) = memory(process);
+        let idle = weir.process().size("VmRSS");
         for encoding in ["plain", "snappy", "zlib", "zstd"] {
             let what = format!("{encoding}, {}", if rules.is_empty() { "no rules" } else { "rules" });
             client.tell(&format!("{port} {encoding}"));
             let said = client.line();
             let numbers: Vec<u64> = said.split(' ').map(|n| n.parse().expect("a number")).collect();
-            let (_, most) = memory(process);
-            let took = most.saturating_sub(idle);
+            let took = weir.process().size("VmHWM").saturating_sub(idle);
             assert!(took < ROOM, "{what}: {} KiB above idle", took >> 10);
             // What was looked into is there for the server. Where a rule has to be sure and there is not enough memory for all of
             // the windows that clients ask for, some connections have ended.
@@ -79,10 +95,7 @@ fn large_messages_that_come_slowly_take_no_memory() {
 fn a_client_that_goes_takes_its_operation_with_it() {
     let primary = replica_set().read().unwrap_or_else(PoisonError::into_inner).primary();
     for server in [mongod(), primary] {
-        let weir = Weir::start(&format!(
-            "listeners: {{ db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db, mode: transparent }} }} }}\n\
-             clusters: {{ db: {{ endpoints: [\"127.0.0.1:{server}\"] }} }}\n"
-        ));
+        let weir = front(server, "");
         let direct = format!("mongodb://127.0.0.1:{server}/?directConnection=true");
         let mut client = python("mongo_gone.py");
         client.arg(format!("mongodb://127.0.0.1:{}/?directConnection=true", weir.port("db")));

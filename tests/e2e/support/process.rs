@@ -54,6 +54,15 @@ impl Process {
         self.child.id()
     }
 
+    /// One of its sizes in bytes, by the kernel's name for it: `VmRSS` is what is resident, `VmHWM` the most that ever was, `RssAnon`
+    /// what of it is in no file.
+    pub fn size(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("the kernel says so") << 10
+    }
+
     /// The next line it prints to its standard output, which must be piped.
     pub fn line(&mut self) -> String {
         let out = self.child.stdout.as_mut().expect("its output is piped");

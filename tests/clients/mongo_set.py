@@ -65,6 +65,15 @@ def configuration(change):
         client.admin.command("replSetReconfig", config)
 
 
+def elect_after(milliseconds):
+    """How long a primary may be silent before there is an election."""
+
+    def change(config):
+        config["settings"]["electionTimeoutMillis"] = milliseconds
+
+    configuration(change)
+
+
 def remove(port):
     def change(config):
         config["members"] = [one for one in config["members"] if one["host"] != f"127.0.0.1:{port}"]
@@ -89,6 +98,8 @@ def main():
             client.admin.command("replSetInitiate", {"_id": NAME, "members": members, "settings": settings})
         if USER:
             create_user()
+        # The first election comes soon, others only when a primary is really gone, not when the machine is busy for a while.
+        elect_after(10000)
     elif what == "step_down":
         before = primary()
         with direct(before) as client:

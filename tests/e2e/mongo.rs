@@ -96,7 +96,7 @@ fn pymongo_4_6_counts_equal() {
 }
 
 fn write_concern_errors_are_told_apart() {
-    let set = parts::replica_set().read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let set = parts::calm_set();
     let primary = set.primary();
     for (mut client, database) in [(python("mongo.py"), "concern_py"), (node("mongo.js"), "concern_node")] {
         let numbers = compare_at(primary, &mut client, database, None);

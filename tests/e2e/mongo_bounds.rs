@@ -1,12 +1,11 @@
 //! What clients may do to Weir and to the server: being many, large messages that come slowly, and going away in the middle.
 
 use crate::support::{
-    parts::{mongod, python, replica_set},
+    parts::{calm_set, mongod, python},
     process::{Process, output},
     weir::Weir,
 };
 use std::process::Stdio;
-use std::sync::PoisonError;
 
 crate::tests!("mongo_bounds":
     a_hundred_connections_fit_in_ten_mebibytes,
@@ -93,8 +92,8 @@ fn large_messages_that_come_slowly_take_no_memory() {
 }
 
 fn a_client_that_goes_takes_its_operation_with_it() {
-    let primary = replica_set().read().unwrap_or_else(PoisonError::into_inner).primary();
-    for server in [mongod(), primary] {
+    let set = calm_set();
+    for server in [mongod(), set.primary()] {
         let weir = front(server, "");
         let direct = format!("mongodb://127.0.0.1:{server}/?directConnection=true");
         let mut client = python("mongo_gone.py");

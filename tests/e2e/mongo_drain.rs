@@ -5,7 +5,7 @@ use crate::support::{
     counted::{Counts, assert_same, by_client},
     front::{Front, Says, UNPUBLISHED, members, published},
     net,
-    parts::{SET, node, part, python, replica_set},
+    parts::{SET, calm_set, node, part, python},
     process::Process,
     weir::Weir,
 };
@@ -13,7 +13,6 @@ use serde_json::Value;
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::sync::PoisonError;
 use std::time::Duration;
 
 crate::tests!("mongo_drain":
@@ -106,7 +105,7 @@ fn count(counts: &Counts<3>, operation: &str, resource: &str) -> u64 {
 }
 
 fn applications_go_on_when_weir_is_told_to_end() {
-    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = calm_set();
     let first = net::free_range(8);
     let says = Says { top: "drain_timeout: 12s".to_owned(), ..Says::default() };
     let config = says.config("db", &format!("127.0.0.1:{}", set.ports[0]), first);
@@ -172,7 +171,7 @@ fn applications_go_on_when_weir_is_told_to_end() {
 }
 
 fn applications_go_on_when_a_reload_removes_their_listener() {
-    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = calm_set();
     let first = net::free_range(8);
     let says = Says { top: "drain_timeout: 12s".to_owned(), ..Says::default() };
     let seed = format!("127.0.0.1:{}", set.ports[0]);
@@ -211,7 +210,7 @@ fn applications_go_on_when_a_reload_removes_their_listener() {
 }
 
 fn what_is_open_on_a_connection_is_bounded() {
-    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = calm_set();
     let front = Front::new(&set);
     let uri = format!("mongodb://127.0.0.1:{}/?maxPoolSize=1", front.ports[0]);
     front.compare("many cursors", python("mongo_members.py").arg(&uri).args(["drain_many", "cursors", "70"]));

@@ -8,7 +8,6 @@ use crate::support::{
 };
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::PoisonError;
 
 crate::tests!("mongo_front":
     a_server_is_fronted_without_a_file,
@@ -69,7 +68,7 @@ fn a_server_is_fronted_without_a_file() {
 }
 
 fn a_replica_set_is_fronted() {
-    let set = parts::replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = parts::calm_set();
     let listen = net::free_range(12);
     let uri = format!(
         "mongodb://app:hunter2@127.0.0.1:{},127.0.0.1:{}/?retryWrites=true",
@@ -93,7 +92,7 @@ fn a_replica_set_is_fronted() {
 }
 
 fn a_member_alone_keeps_its_drivers() {
-    let set = parts::replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = parts::calm_set();
     let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", set.ports[1]);
     let listen = net::free_port();
     let front = Front::start(binary(), &uri, listen, &[]);

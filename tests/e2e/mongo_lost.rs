@@ -4,12 +4,11 @@
 
 use crate::support::{
     cut::{Cutting, Mark},
-    parts::{json, node, part, python, replica_set},
+    parts::{calm_set, json, node, part, python},
     weir::Weir,
 };
 use serde_json::{Value, json};
 use std::process::Command;
-use std::sync::PoisonError;
 
 crate::tests!("mongo_lost":
     pymongo_does_anew_what_it_may,
@@ -28,7 +27,8 @@ const MARKS: &[Mark] = &[
 ];
 
 fn lost(mut client: Command, database: &str) {
-    let primary = replica_set().read().unwrap_or_else(PoisonError::into_inner).primary();
+    let set = calm_set();
+    let primary = set.primary();
     let relay = Cutting::new(primary, MARKS);
     let weir = Weir::start(&format!(
         "listeners: {{ db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db, mode: transparent }} }} }}\n\

@@ -4,7 +4,7 @@
 use crate::support::{
     front::{Front, members, while_busy},
     net,
-    parts::{SET, json, node, part, python, replica_set},
+    parts::{SET, calm_set, json, node, part, python, replica_set},
     weir::{Weir, binary},
 };
 use std::process::{Command, Stdio};
@@ -25,7 +25,7 @@ crate::tests!("mongo_members":
 );
 
 fn every_seed(client: fn() -> Command, database: &str) {
-    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = calm_set();
     let front = Front::new(&set);
     let options = ["".to_owned(), format!("?replicaSet={SET}")];
     for (nth, port) in front.ports.iter().enumerate() {
@@ -54,7 +54,7 @@ fn every_member_is_a_seed_for_node() {
 }
 
 fn pymongo_4_6_stays_behind_weir() {
-    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = calm_set();
     let front = Front::new(&set);
     for options in ["".to_owned(), format!("?replicaSet={SET}")] {
         let uri = format!("mongodb://127.0.0.1:{}/{options}", front.ports[1]);
@@ -67,7 +67,7 @@ fn pymongo_4_6_stays_behind_weir() {
 }
 
 fn compressed_hellos_are_rewritten() {
-    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = calm_set();
     let front = Front::new(&set);
     for compressor in ["snappy", "zlib", "zstd"] {
         let uri = format!("mongodb://127.0.0.1:{}/?compressors={compressor}", front.ports[2]);
@@ -78,7 +78,7 @@ fn compressed_hellos_are_rewritten() {
 }
 
 fn a_direct_connection_stays_with_its_member() {
-    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = calm_set();
     let front = Front::new(&set);
     let primary = set.primary();
     for member in set.ports {
@@ -99,7 +99,7 @@ fn a_direct_connection_stays_with_its_member() {
 }
 
 fn the_entry_leads_to_the_primary() {
-    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = calm_set();
     let front = Front::new(&set);
     let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", front.weir.port("db"));
     front.compare(&uri, python("mongo_members.py").arg(&uri).arg("members_entry").args(["busy", "0.3"]));
@@ -149,7 +149,7 @@ fn members_come_and_go() {
 }
 
 fn a_reload_keeps_the_members() {
-    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = calm_set();
     let front = Front::new(&set);
     let uri = format!("mongodb://127.0.0.1:{}/?replicaSet={SET}", front.ports[0]);
     let changed = front.config.replace("bind:", "idle_timeout: 1h\n    bind:");
@@ -168,7 +168,7 @@ fn a_reload_keeps_the_members() {
 }
 
 fn without_ports_the_operator_is_told() {
-    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = calm_set();
     let endpoints = set.ports.map(|port| format!("\"127.0.0.1:{port}\"")).join(", ");
     let config = format!(
         "listeners: {{ db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db }} }} }}\n\

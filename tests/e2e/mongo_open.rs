@@ -2,14 +2,13 @@
 
 use crate::support::{
     net,
-    parts::{ReplicaSet, python, replica_set},
+    parts::{ReplicaSet, calm_set, python},
     process::{Process, output},
     weir::Weir,
 };
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
-use std::sync::PoisonError;
 
 crate::tests!("mongo_open":
     what_is_left_lying_is_abandoned,
@@ -27,7 +26,7 @@ fn front(set: &ReplicaSet, settings: &str) -> Weir {
 }
 
 fn what_is_left_lying_is_abandoned() {
-    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = calm_set();
     let weir = front(&set, ", abandoned: { cursors: 1s, transactions: 1s }");
     let uri = |port: u16| format!("mongodb://127.0.0.1:{port}/?directConnection=true");
     let mut client = python("mongo_calls.py");
@@ -108,7 +107,7 @@ fn traits(weir: &Weir, operation: &str) -> [u64; 2] {
 }
 
 fn a_write_that_is_sent_twice_is_seen_on_both_sides() {
-    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = calm_set();
     let weir = front(&set, "");
     let request = op_msg(&retryable_insert());
     let replies: Vec<_> = (0..2)
@@ -160,7 +159,7 @@ fn relay(mut client: &TcpStream, to: u16, lost: &std::sync::atomic::AtomicBool) 
 }
 
 fn drivers_send_again_what_they_have_not_heard_of() {
-    let set = replica_set().read().unwrap_or_else(PoisonError::into_inner);
+    let set = calm_set();
     let weir = front(&set, "");
     let port = forgetful(weir.port("db"));
     // Asked for news, a server streams its answers, which this relay does not take.

@@ -3,13 +3,12 @@
 
 use crate::support::{
     numbers::Numbers,
-    parts::{json, node, part, python, replica_set},
+    parts::{ReplicaSet, calm_set, json, node, part, python},
     process::Process,
     weir::Weir,
 };
 use serde_json::Value;
 use std::process::{Command, Stdio};
-use std::sync::PoisonError;
 
 crate::tests!("mongo_rules":
     pymongo_keeps_to_rules,
@@ -19,11 +18,6 @@ crate::tests!("mongo_rules":
     a_reload_holds_on_standing_connections,
     what_cannot_be_read_ends_its_connection,
 );
-
-/// The primary's port, past Weir.
-fn primary() -> u16 {
-    replica_set().read().unwrap_or_else(PoisonError::into_inner).primary()
-}
 
 fn front(port: u16, rules: &str) -> String {
     format!(
@@ -36,9 +30,9 @@ fn uri(port: u16) -> String {
     format!("mongodb://127.0.0.1:{port}/?directConnection=true")
 }
 
-/// A Weir with one rule of each kind about `database`.
-fn ruled(database: &str) -> (Weir, u16) {
-    let port = primary();
+/// A Weir with one rule of each kind about `database`, and the primary's port, past Weir.
+fn ruled(set: &ReplicaSet, database: &str) -> (Weir, u16) {
+    let port = set.primary();
     let rules = format!(
         "
         - {{ name: no-drops, match: {{ command: [dropDatabase, drop], application: [\"!admin*\"] }}, deny: {{ message: ask }} }}
@@ -82,7 +76,8 @@ fn acted(numbers: &Numbers, rule: &str, action: &str) -> u64 {
 
 /// Runs the Python client; `overloaded` is how often its driver tries what is refused as too much.
 fn pymongo(client: &mut Command, database: &str, compressor: Option<&str>, overloaded: u64) {
-    let (weir, port) = ruled(database);
+    let set = calm_set();
+    let (weir, port) = ruled(&set, database);
     let printed = json(client.arg(uri(weir.port("db"))).arg(uri(port)).arg(database).args(compressor));
     verify(
         &printed,
@@ -172,9 +167,10 @@ fn compression_hides_nothing_from_rules() {
 }
 
 fn node_keeps_to_rules() {
+    let set = calm_set();
     for compressor in [None, Some("zlib")] {
         let database = format!("rules_node_{}", compressor.unwrap_or("plain"));
-        let (weir, port) = ruled(&database);
+        let (weir, port) = ruled(&set, &database);
         let mut client = node("mongo_rules.js");
         let printed = json(client.arg(uri(weir.port("db"))).arg(uri(port)).arg(&database).args(compressor));
         verify(
@@ -207,7 +203,8 @@ fn node_keeps_to_rules() {
 }
 
 fn a_reload_holds_on_standing_connections() {
-    let port = primary();
+    let set = calm_set();
+    let port = set.primary();
     let weir = Weir::start(&front(port, "        - { name: other, match: { database: nothing }, deny: {} }"));
     let mut client = Process::start(
         "mongo_rules.py",
@@ -245,8 +242,11 @@ fn a_reload_holds_on_standing_connections() {
 /// With a rule in force what is no message, or one that nobody can class, goes nowhere.
 fn what_cannot_be_read_ends_its_connection() {
     use std::io::{Read as _, Write as _};
-    let weir =
-        Weir::start(&front(primary(), "        - { name: other, match: { database: nothing }, deny: {} }"));
+    let set = calm_set();
+    let weir = Weir::start(&front(
+        set.primary(),
+        "        - { name: other, match: { database: nothing }, deny: {} }",
+    ));
     let message = |op_code: i32, body: &[u8]| {
         let length = 16 + i32::try_from(body.len()).expect("short");
         let mut message: Vec<u8> =

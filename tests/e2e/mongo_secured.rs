@@ -5,7 +5,7 @@ use crate::support::{
     front::{Front, Says, while_busy},
     net,
     numbers::Numbers,
-    parts::{ReplicaSet, USER, certificates, json, node, part, python, replica_set, secured_set},
+    parts::{ReplicaSet, USER, calm_set, certificates, json, node, part, python, secured_set},
     weir::Weir,
 };
 use std::process::Command;
@@ -68,8 +68,10 @@ fn front(set: &ReplicaSet, tls: Tls, rules: bool) -> Front {
 
 /// The set that asks for this mechanism, or for none.
 fn set_for(mechanism: &str) -> RwLockReadGuard<'static, ReplicaSet> {
-    let set = if mechanism.is_empty() { replica_set() } else { secured_set() };
-    set.read().unwrap_or_else(PoisonError::into_inner)
+    if mechanism.is_empty() {
+        return calm_set();
+    }
+    secured_set().read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A URI with these options, `name=value`.

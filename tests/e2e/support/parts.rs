@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{LazyLock, Mutex, OnceLock, PoisonError, RwLock},
+    sync::{LazyLock, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard},
 };
 use tempfile::TempDir;
 
@@ -98,6 +98,12 @@ pub const USER: (&str, &str) = ("ada", "secret");
 pub fn replica_set() -> &'static RwLock<ReplicaSet> {
     static RS: OnceLock<RwLock<ReplicaSet>> = OnceLock::new();
     RS.get_or_init(|| ReplicaSet::new(false))
+}
+
+/// The replica set, which nobody disturbs as long as this is held. Whoever speaks with a member past its set needs that too: a
+/// driver tries a write once only where it finds no primary.
+pub fn calm_set() -> RwLockReadGuard<'static, ReplicaSet> {
+    replica_set().read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The replica set that asks for a name and a password; otherwise the same.

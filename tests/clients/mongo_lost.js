@@ -3,6 +3,7 @@
 // usage: node mongo_lost.js URI DIRECT_URI DATABASE
 'use strict';
 const { MongoClient } = require('mongodb');
+const { outcome } = require('./tries.js');
 
 async function main() {
   const [uri, directUri, name] = process.argv.slice(2);
@@ -28,15 +29,8 @@ async function main() {
   const attempt = async (what, call) => {
     tries = [];
     cleared = 0;
-    let [code, labels, why] = [0, [], ''];
-    try {
-      await call();
-    } catch (error) {
-      code = error.code === undefined ? -1 : error.code;
-      labels = [...(error.errorLabels || [])].sort();
-      why = String(error);
-    }
-    results[what] = { code, labels, why, tries: [...tries], cleared };
+    const came = await outcome(call);
+    results[what] = { ...came, tries: [...tries], cleared };
   };
   await attempt('warm', () => db.collection('warm').findOne());
   await attempt('find', () => db.collection('lost_find').findOne());

@@ -12,8 +12,7 @@ import sys
 import threading
 
 import pymongo
-from tries import Watch
-from pymongo import errors
+from tries import Watch, outcome
 
 
 def main():
@@ -29,14 +28,7 @@ def main():
 
     def attempt(what, call):
         watch.clear()
-        code, labels, why = 0, [], ""
-        try:
-            call()
-        except errors.OperationFailure as error:
-            code, why, labels = error.code, str(error), (error.details or {}).get("errorLabels", [])
-        except errors.PyMongoError as error:
-            code, why, labels = -1, repr(error), list(getattr(error, "_error_labels", []))
-        results[what] = {"code": code, "labels": sorted(labels), "why": why, **watch.seen()}
+        results[what] = {**outcome(call), **watch.seen()}
 
     attempt("warm", lambda: db.warm.find_one())
     attempt("find", lambda: db.lost_find.find_one())

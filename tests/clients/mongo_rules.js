@@ -5,6 +5,7 @@
 // URI goes through Weir, DIRECT_URI does not. What is printed is as in mongo_rules.py.
 'use strict';
 const { MongoClient } = require('mongodb');
+const { outcome } = require('./tries.js');
 
 async function main() {
   const [uri, directUri, name, compressor] = process.argv.slice(2);
@@ -26,15 +27,8 @@ async function main() {
   const attempt = async (name, call) => {
     tries = 0;
     cleared = 0;
-    let [code, labels, why] = [0, [], ''];
-    try {
-      await call();
-    } catch (error) {
-      code = error.code === undefined ? -1 : error.code;
-      labels = [...(error.errorLabels || [])].sort();
-      why = String(error);
-    }
-    results[name] = { code, labels, tries, cleared, why };
+    const came = await outcome(call);
+    results[name] = { ...came, tries, cleared };
   };
   const db = client.db(name);
   const frozen = client.db(`${name}_frozen`);

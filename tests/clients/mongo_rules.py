@@ -13,30 +13,9 @@ import threading
 import time
 
 import pymongo
-from pymongo import errors, monitoring
+from pymongo import errors
 from pymongo.write_concern import WriteConcern
-
-
-class Watch(monitoring.CommandListener, monitoring.ConnectionPoolListener):
-    """Counts tries and cleared pools."""
-
-    tries = cleared = 0
-
-    def started(self, event):
-        self.tries += 1
-
-    def succeeded(self, event):
-        pass
-
-    failed = succeeded
-
-    def pool_cleared(self, event):
-        self.cleared += 1
-
-    pool_created = pool_ready = pool_closed = failed
-    connection_created = connection_ready = connection_closed = failed
-    connection_check_out_started = connection_check_out_failed = failed
-    connection_checked_out = connection_checked_in = failed
+from tries import Watch, outcome
 
 
 WATCH = Watch()
@@ -45,17 +24,9 @@ RESULTS = {}
 
 def attempt(name, call):
     """Calls and notes what came of it."""
-    WATCH.tries = WATCH.cleared = 0
-    code, labels, why = 0, [], ""
-    try:
-        call()
-    except errors.OperationFailure as error:
-        code, why = error.code, str(error)
-        labels = (error.details or {}).get("errorLabels", [])
-    except errors.PyMongoError as error:
-        code, why = -1, repr(error)
-        labels = list(getattr(error, "_error_labels", []))
-    RESULTS[name] = {"code": code, "labels": sorted(labels), "tries": WATCH.tries, "cleared": WATCH.cleared, "why": why}
+    WATCH.clear()
+    came = outcome(call)
+    RESULTS[name] = {**came, "tries": len(WATCH.tries), "cleared": WATCH.cleared}
 
 
 def ask(uri):

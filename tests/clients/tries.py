@@ -1,6 +1,6 @@
-"""What a driver publishes of its tries, in order, and how often it clears its pool."""
+"""What comes of a call, what a driver publishes of its tries, in order, and how often it clears its pool."""
 
-from pymongo import monitoring
+from pymongo import errors, monitoring
 
 
 class Watch(monitoring.CommandListener, monitoring.ConnectionPoolListener):
@@ -32,3 +32,15 @@ class Watch(monitoring.CommandListener, monitoring.ConnectionPoolListener):
     connection_created = connection_ready = connection_closed = started
     connection_check_out_started = connection_check_out_failed = started
     connection_checked_out = connection_checked_in = started
+
+
+def outcome(call):
+    """Calls, and says what came of it: the error's code (0 when there was none, -1 when it has none) and labels."""
+    code, labels, why = 0, [], ""
+    try:
+        call()
+    except errors.OperationFailure as error:
+        code, why, labels = error.code, str(error), (error.details or {}).get("errorLabels", [])
+    except errors.PyMongoError as error:
+        code, why, labels = -1, repr(error), list(getattr(error, "_error_labels", []))
+    return {"code": code, "labels": sorted(labels), "why": why}

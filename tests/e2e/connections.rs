@@ -8,7 +8,7 @@ use crate::support::{
 };
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::Stdio;
 
 crate::tests!("connections":
@@ -92,20 +92,8 @@ fn a_driver_is_shown_with_what_it_says_of_itself() {
     net::until("its connections are gone", || connections(&weir, "").1.is_empty());
 }
 
-/// A server that sends back what it gets.
-fn echo() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    let port = listener.local_addr().expect("it is bound").port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
-        }
-    });
-    port
-}
-
 fn other_protocols_are_shown_as_far_as_they_tell() {
-    let echo = echo();
+    let echo = net::echo();
     let weir = Weir::start(&format!(
         "workers: 2\nlisteners:\n  raw: {{ bind: \"127.0.0.1:0\", tcp: {{ cluster: echo }} }}\n\
          \x20 web: {{ bind: \"127.0.0.1:0\", http: {{ cluster: echo }} }}\n\

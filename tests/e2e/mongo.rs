@@ -9,7 +9,7 @@ use crate::support::{
     weir::Weir,
 };
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 
 crate::tests!("mongo":
@@ -121,20 +121,8 @@ fn compression_hides_nothing() {
     }
 }
 
-/// A server that sends back what it is sent, and its port.
-fn echo() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    let port = listener.local_addr().expect("it is bound").port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
-        }
-    });
-    port
-}
-
 fn what_cannot_be_understood_passes_and_is_counted() {
-    let weir = front(echo());
+    let weir = front(net::echo());
     let mut client = TcpStream::connect(("127.0.0.1", weir.port("db"))).expect("it listens");
     client.set_read_timeout(Some(std::time::Duration::from_secs(30))).expect("a timeout can be set");
     let mut exchange = |sent: &[u8]| {

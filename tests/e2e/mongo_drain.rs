@@ -118,7 +118,7 @@ fn applications_go_on_when_weir_is_told_to_end() {
     let mut said = busy.errors();
     let mut line = String::new();
     said.read_line(&mut line).expect("it says that it is busy");
-    let running = applications(&front, "drain");
+    let mut running = applications(&front, "drain");
     let mut idle = idle(front.port_of(set.primary()));
     let before = published(&front.weir.numbers());
 
@@ -127,13 +127,7 @@ fn applications_go_on_when_weir_is_told_to_end() {
         front.ports.iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_err())
     });
     // The applications go on at once, whoever listens by then.
-    let mut running: Vec<_> = running
-        .into_iter()
-        .map(|mut one| {
-            one.process.tell("go on");
-            one
-        })
-        .collect();
+    running.iter_mut().for_each(|one| one.process.tell("go on"));
     let next = Weir::start(&config);
     assert_eq!(idle.read(&mut [0; 16]).expect("closed in order"), 0, "idle connections are closed at once");
     assert!(front.weir.process().runs(), "the transactions are still open");
@@ -176,17 +170,11 @@ fn applications_go_on_when_a_reload_removes_their_listener() {
     let says = Says { top: "drain_timeout: 12s".to_owned(), ..Says::default() };
     let seed = format!("127.0.0.1:{}", set.ports[0]);
     let front = Front::start(says.config("db", &seed, first), first);
-    let running = applications(&front, "removed");
+    let mut running = applications(&front, "removed");
     let mut idle = idle(front.port_of(set.primary()));
     // Another listener takes the ports over.
     assert_eq!(front.weir.reload(&says.config("next", &seed, first))["message"], "reloaded");
-    let mut running: Vec<_> = running
-        .into_iter()
-        .map(|mut one| {
-            one.process.tell("go on");
-            one
-        })
-        .collect();
+    running.iter_mut().for_each(|one| one.process.tell("go on"));
     assert_eq!(idle.read(&mut [0; 16]).expect("closed in order"), 0, "idle connections are closed at once");
     for one in &mut running {
         assert_eq!(one.process.line(), "committed and read");

@@ -2,7 +2,7 @@
 //! server's own opcounters.
 
 use crate::support::{
-    counted::{Counts, assert_same, by_client},
+    counted::{Counts, assert_opcounters, assert_same, by_client},
     net,
     numbers::Numbers,
     parts::{json, mongod, part, python},
@@ -156,20 +156,10 @@ fn batches(numbers: &Numbers) {
     );
 }
 
-/// docs/mongodb.md says what each of the server's opcounters is in Weir's numbers.
 fn server_agrees(opcounters: &Value, numbers: &Numbers) {
-    let on_people = |name| [("operation", name), ("resource", "measured.people")];
-    let operations = |name| numbers.sum("weir_operations_total", &on_people(name));
-    let sent = |name| numbers.sum("weir_operation_items_sent_total", &on_people(name));
-    for (counter, ours) in [
-        ("insert", sent("insert")),
-        ("query", operations("find")),
-        ("update", sent("update")),
-        ("delete", sent("delete")),
-        ("getmore", operations("getMore")),
-    ] {
-        assert_eq!(opcounters[counter].as_u64(), Some(ours), "{counter}: {opcounters}");
-    }
+    assert_opcounters(opcounters, |family, operation| {
+        numbers.sum(family, &[("operation", operation), ("resource", "measured.people")])
+    });
 }
 
 fn traits(numbers: &Numbers) {

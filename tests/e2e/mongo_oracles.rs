@@ -2,7 +2,7 @@
 //! what each number of the server's is in Weir's.
 
 use crate::support::{
-    counted::{Counts, assert_same, by_client},
+    counted::{Counts, assert_opcounters, assert_same, by_client},
     front::{UNPUBLISHED, published},
     net,
     numbers::Numbers,
@@ -48,17 +48,7 @@ fn on_people(numbers: &Numbers, family: &str, operation: &str) -> u64 {
 }
 
 fn opcounters(counted: &Value, numbers: &Numbers) {
-    let operations = |name| on_people(numbers, "weir_operations_total", name);
-    let sent = |name| on_people(numbers, "weir_operation_items_sent_total", name);
-    for (counter, ours) in [
-        ("insert", sent("insert")),
-        ("query", operations("find")),
-        ("update", sent("update")),
-        ("delete", sent("delete")),
-        ("getmore", operations("getMore")),
-    ] {
-        assert_eq!(counted[counter].as_u64(), Some(ours), "{counter}: {counted}");
-    }
+    assert_opcounters(counted, |family, operation| on_people(numbers, family, operation));
 }
 
 /// One entry of the profiler's is one operation; of updates and deletes it is one statement.

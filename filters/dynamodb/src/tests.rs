@@ -1,41 +1,17 @@
 //! Calls from their heads to their records, as the exchange loop would lead them.
 
 use super::*;
-use std::collections::HashMap;
+use support::{Book, fields};
 use weir_decide::exchange::{Class, Fault, Now, Outcome, Phase, Reason, RetryOn, Side};
-use weir_http::{AtHead, End, Fields, Refusal};
+use weir_http::{AtHead, End, Refusal};
 use weir_measure::names::{
     DYNAMODB_ITEM_ERRORS, DYNAMODB_OPAQUE, DYNAMODB_TABLE_OPERATIONS, DYNAMODB_THROTTLES,
     DYNAMODB_UNPROCESSED, Family,
 };
 use weir_measure::{Limits, OTHER};
 
-/// Interns without a cap, and shows the names.
-#[derive(Default)]
-struct Book {
-    ids: HashMap<Vec<u8>, NameId>,
-}
-
-impl Names for Book {
-    fn intern(&mut self, _: NameKind, parts: &[&[u8]]) -> NameId {
-        let next = NameId(self.ids.len() as u32 + 2);
-        *self.ids.entry(parts.concat()).or_insert(next)
-    }
-}
-
-impl Book {
-    fn show(&self, id: NameId) -> String {
-        if id == NameId::OTHER {
-            return "_other".to_owned();
-        }
-        let found = self.ids.iter().find(|(_, known)| **known == id);
-        found.map(|(text, _)| String::from_utf8(text.clone()).unwrap()).unwrap_or_default()
-    }
-}
-
-fn fields(list: &[(&str, &str)]) -> Fields {
-    list.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
-}
+#[path = "../../http/tests/shared/names.rs"]
+mod support;
 
 struct Stage {
     measure: Arc<Measure>,

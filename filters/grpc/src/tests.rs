@@ -1,36 +1,15 @@
 //! Calls from their heads to their records, as the exchange loop would lead them.
 
 use super::*;
-use std::collections::HashMap;
 use std::time::Duration;
+use support::{Book, fields};
 use weir_codecs::grpc::Timeout;
 use weir_decide::exchange::{Class, Fault, Now, Phase, Reason, RetryOn, Side};
-use weir_http::{AtHead, End, Fields, Refusal};
+use weir_http::{AtHead, End, Refusal};
 use weir_measure::Limits;
 
-/// Interns without a cap, and shows the names.
-#[derive(Default)]
-struct Book {
-    ids: HashMap<Vec<u8>, NameId>,
-}
-
-impl Names for Book {
-    fn intern(&mut self, _: NameKind, parts: &[&[u8]]) -> NameId {
-        let next = NameId(self.ids.len() as u32 + 2);
-        *self.ids.entry(parts.concat()).or_insert(next)
-    }
-}
-
-impl Book {
-    fn show(&self, id: NameId) -> String {
-        let found = self.ids.iter().find(|(_, known)| **known == id);
-        found.map(|(text, _)| String::from_utf8(text.clone()).unwrap()).unwrap_or_default()
-    }
-}
-
-fn fields(list: &[(&str, &str)]) -> Fields {
-    list.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
-}
+#[path = "../../http/tests/shared/names.rs"]
+mod support;
 
 fn millis(millis: u64) -> Now {
     Now(1_000_000_000 + millis * 1_000_000)

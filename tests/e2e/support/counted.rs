@@ -31,3 +31,17 @@ pub fn assert_same<const N: usize>(what: &str, client: &Counts<N>, weir: &Counts
     assert!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
     assert!(!client.is_empty(), "{what}: the client counted nothing");
 }
+
+/// What a mongod counted (`opcounters`) must be what docs/mongodb.md says it is in Weir's numbers, which are by family and operation.
+pub fn assert_opcounters(counted: &Value, numbers: impl Fn(&str, &str) -> u64) {
+    let (operations, sent) = ("weir_operations_total", "weir_operation_items_sent_total");
+    for (counter, family, operation) in [
+        ("insert", sent, "insert"),
+        ("query", operations, "find"),
+        ("update", sent, "update"),
+        ("delete", sent, "delete"),
+        ("getmore", operations, "getMore"),
+    ] {
+        assert_eq!(counted[counter].as_u64(), Some(numbers(family, operation)), "{counter}: {counted}");
+    }
+}

@@ -1,56 +1,17 @@
 //! What one request costs in the steady state, exactly: allocations and system calls of the worker, HTTP/1 to HTTP/1, and
 //! system calls HTTP/2 to HTTP/2. The measured program is this binary itself, run once more for the one ignored test below.
-#![allow(unsafe_code)] // a global allocator cannot be had otherwise; this one forwards every call
 
 use crate::house::House;
 use bytes::BytesMut;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-struct Counting;
-
-/// Allocations of all threads that did not say that they are not to be counted.
-static COUNT: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    static UNCOUNTED: Cell<bool> = const { Cell::new(false) };
-}
-
-fn count() {
-    if !UNCOUNTED.try_with(Cell::get).unwrap_or(true) {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+#[path = "../../../../proxy-core/drive/tests/shared/allocations.rs"]
+mod allocations;
+#[path = "../../../../proxy-core/drive/tests/shared/syscalls.rs"]
+mod syscalls;
 
 const GET: &[u8] =
     b"GET /some/path?q=1 HTTP/1.1\r\nHost: test.local\r\nUser-Agent: guard\r\nAccept: */*\r\n\r\n";
@@ -64,7 +25,7 @@ fn post() -> Vec<u8> {
 #[test]
 #[ignore = "not a test: the program that is measured"]
 fn measured() {
-    UNCOUNTED.with(|uncounted| uncounted.set(true));
+    allocations::leave_out_this_thread();
     let requests: usize = std::env::var("REQUESTS").unwrap().parse().unwrap();
     if std::env::var("KIND").unwrap() == "h2" {
         return measured_h2(requests);
@@ -92,7 +53,7 @@ fn measured() {
         let mut before = 0;
         for n in 0..requests {
             if n == requests / 2 {
-                before = COUNT.load(Ordering::Relaxed);
+                before = allocations::counted();
             }
             client.write_all(&request).await.unwrap();
             back.clear();
@@ -100,7 +61,7 @@ fn measured() {
                 client.read_buf(&mut back).await.unwrap();
             }
         }
-        println!("\nallocations={}", COUNT.load(Ordering::Relaxed) - before);
+        println!("\nallocations={}", allocations::counted() - before);
     });
 }
 
@@ -219,20 +180,7 @@ fn trace(kind: &str, requests: usize) -> BTreeMap<String, usize> {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("trace");
     program(kind, requests, Some(&log));
-    let log = std::fs::read_to_string(log).unwrap();
-    // The worker is the thread that sets its name.
-    let named = log.lines().find(|line| line.contains("PR_SET_NAME, \"weir-worker-0\"")).unwrap();
-    let worker = named.split_whitespace().next().unwrap();
-    let mut calls = BTreeMap::new();
-    for line in log.lines() {
-        let mut words = line.split_whitespace();
-        if words.next() == Some(worker)
-            && let Some((call, _)) = words.next().and_then(|call| call.split_once('('))
-        {
-            *calls.entry(call.to_owned()).or_default() += 1;
-        }
-    }
-    calls
+    syscalls::of_the_worker(&std::fs::read_to_string(log).unwrap())
 }
 
 /// The worker's system calls for one request of this kind, and what they are made of.

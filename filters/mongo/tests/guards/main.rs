@@ -2,13 +2,9 @@
 //! traits, kept bytes, ledger, statistics, and rules where there are any. In a program of its own, because it counts the
 //! allocations of all threads but the one that plays client and server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-#![allow(unsafe_code)] // a global allocator cannot be had otherwise; this one forwards every call
 
 use bson::{Document, doc};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,44 +13,8 @@ use weir_drive::{Filter, Server};
 use weir_measure::{Limits, Measure};
 use weir_mongo::Mongo;
 
-struct Counting;
-
-static COUNT: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    static UNCOUNTED: Cell<bool> = const { Cell::new(false) };
-}
-
-fn count() {
-    if !UNCOUNTED.try_with(Cell::get).unwrap_or(true) {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+#[path = "../../../../proxy-core/drive/tests/shared/allocations.rs"]
+mod allocations;
 
 static FILTERS: &[&dyn Filter] = &[&Mongo];
 
@@ -156,7 +116,7 @@ clusters: {{ up: {{ endpoints: ['{}'] }} }}",
     /// So many allocations in so many times.
     async fn exchange(&mut self, times: usize, request: &[u8], reply: &[u8]) -> u64 {
         let mut buffer = vec![0; request.len().max(reply.len())];
-        let before = COUNT.load(Ordering::Relaxed);
+        let before = allocations::counted();
         for _ in 0..times {
             self.client.write_all(request).await.unwrap();
             self.upstream.read_exact(&mut buffer[..request.len()]).await.unwrap();
@@ -165,13 +125,13 @@ clusters: {{ up: {{ endpoints: ['{}'] }} }}",
                 tokio::join!(upstream.write_all(reply), client.read_exact(&mut buffer[..reply.len()]));
             sent.and(read.map(drop)).unwrap();
         }
-        COUNT.load(Ordering::Relaxed) - before
+        allocations::counted() - before
     }
 }
 
 #[test]
 fn a_command_allocates_nothing() {
-    UNCOUNTED.with(|uncounted| uncounted.set(true));
+    allocations::leave_out_this_thread();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let measured = async {
         for rules in ["", RULES] {

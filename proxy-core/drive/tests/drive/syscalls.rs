@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+#[path = "../shared/syscalls.rs"]
+mod strace;
+
 /// Run by the other tests, under strace: so many exchanges through a listener.
 #[test]
 #[ignore = "not a test: the program that is traced"]
@@ -55,20 +58,7 @@ fn trace(section: &str, each: &str, exchanges: usize) -> BTreeMap<String, usize>
         .expect("strace is needed for this test");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    // The worker is the thread that sets its name.
-    let log = std::fs::read_to_string(log).unwrap();
-    let named = log.lines().find(|line| line.contains("PR_SET_NAME, \"weir-worker-0\"")).unwrap();
-    let worker = named.split_whitespace().next().unwrap();
-    let mut calls = BTreeMap::new();
-    for line in log.lines() {
-        let mut words = line.split_whitespace();
-        if words.next() == Some(worker)
-            && let Some(call) = words.next().and_then(|call| call.split_once('(')).map(|(name, _)| name)
-        {
-            *calls.entry(call.to_owned()).or_default() += 1;
-        }
-    }
-    calls
+    strace::of_the_worker(&std::fs::read_to_string(log).unwrap())
 }
 
 /// What `section` costs per exchange, without what a connection costs.

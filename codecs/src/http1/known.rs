@@ -87,7 +87,11 @@ impl Known {
             25 => &[ProxyAuthenticationInfo],
             _ => &[],
         };
-        candidates.iter().copied().find(|k| name.eq_ignore_ascii_case(k.name().as_bytes()))
+        let ends = Ends::of(name);
+        // Most names that are not known differ from all that are by their ends, and no two known ones of a length have both
+        // in common: what is left is compared once.
+        let known = candidates.iter().copied().find(|&known| ENDS.get(known as usize) == Some(&ends))?;
+        name.eq_ignore_ascii_case(known.name().as_bytes()).then_some(known)
     }
 
     /// Whether the field is about this connection only (RFC 9110 section 7.6.1): it is never forwarded, named by
@@ -121,6 +125,32 @@ impl Known {
     }
 }
 
+/// A name's last byte and the fourth from its end (or its first), in lower case as far as they are letters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ends(u8, u8);
+
+impl Ends {
+    const fn of(name: &[u8]) -> Ends {
+        match name {
+            [.., fourth, _, _, last] | [fourth, .., last] => Ends(*fourth | 0x20, *last | 0x20),
+            _ => Ends(0, 0),
+        }
+    }
+}
+
+static ENDS: [Ends; Known::ALL.len()] = ends();
+
+#[allow(clippy::indexing_slicing)] // evaluated at compile time, where out of bounds is a compile error
+const fn ends() -> [Ends; Known::ALL.len()] {
+    let mut ends = [Ends(0, 0); Known::ALL.len()];
+    let mut at = 0;
+    while at < ends.len() {
+        ends[at] = Ends::of(Known::ALL[at].name().as_bytes());
+        at += 1;
+    }
+    ends
+}
+
 /// Which known names a head has, so that looking for an absent one costs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KnownSet(u64);
@@ -140,6 +170,17 @@ impl KnownSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_names_of_a_length_have_the_same_ends() {
+        for &one in Known::ALL {
+            for &other in Known::ALL {
+                let alike =
+                    one.name().len() == other.name().len() && ENDS[one as usize] == ENDS[other as usize];
+                assert!(one == other || !alike, "{one:?} and {other:?}: only the first would be found");
+            }
+        }
+    }
 
     #[test]
     fn every_name_is_found_in_any_case_and_no_prefix_is() {

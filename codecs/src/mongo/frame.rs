@@ -138,40 +138,49 @@ pub(super) fn element<F: Facts>(
     cursor: &mut Cursor<'_>,
     frame: &mut Frame,
 ) -> Result<Found, Problem> {
+    // Within the bytes at hand all positions are plain ones; those in the message are told only to who asks.
+    let Cursor { bytes, base, .. } = *cursor;
+    let frame_end = frame.end.wrapping_sub(base) as usize;
     loop {
-        let rest = cursor.rest();
-        let Some((&kind, named)) = rest.split_first() else { return Ok(Found::Starved) };
-        let start = cursor.offset();
+        let i = cursor.i;
+        let Some((&kind, named)) = bytes.get(i..).and_then(<[u8]>::split_first) else {
+            return Ok(Found::Starved);
+        };
         if kind == 0 {
-            cursor.i += 1;
-            return if start + 1 == frame.end { Ok(Found::End) } else { Err(Problem::Terminator) };
+            cursor.i = i + 1;
+            return if i + 1 == frame_end { Ok(Found::End) } else { Err(Problem::Terminator) };
         }
         let Some(name) = name_end(named, MAX_KEY + 1) else {
             return long_or_starved(kind, named.len() > MAX_KEY, cursor, frame);
         };
-        let (key, value) = named.split_at_checked(name).unwrap_or_default();
-        let value = value.get(1..).unwrap_or_default();
+        let (Some(key), Some(value)) = (named.get(..name), named.get(name + 1..)) else {
+            return Ok(Found::Starved);
+        };
         let length = match value_length(kind, value)? {
             Length::Known(length) => length,
             Length::Strings => return regex(cursor, name, value, frame),
             Length::Unknown => return Ok(Found::Starved),
         };
-        let at = cursor.i + 2 + name;
-        let offset = start.saturating_add(2).saturating_add(u32::try_from(name).unwrap_or(u32::MAX));
-        let end = offset.saturating_add(length);
-        if end >= frame.end {
+        // A length is at most as long as an i32 can say, so nothing here overflows.
+        let at = i + 2 + name;
+        let end = at + length as usize;
+        if end >= frame_end {
             return Err(Problem::Overrun);
         }
         let most = if kind == kind::STRING && length as usize <= MAX_STRING { MAX_STRING } else { PEEK };
         let Some(value) = value.get(..most.min(length as usize)) else { return Ok(Found::Starved) };
-        let next = facts.element(frame.place, frame.index, Element { kind, key, value, length, offset });
+        let next = facts.element(
+            frame.place,
+            frame.index,
+            Element { kind, key, value, length, offset: base.wrapping_add(at as u32) },
+        );
         frame.index += 1;
         if let Next::Enter(place) = next {
             cursor.i = at + 4;
+            let end = base.wrapping_add(end as u32);
             return Ok(Found::Entered(Frame { end, index: 0, place, sequence: false }));
         }
-        cursor.i = at;
-        cursor.jump(length);
+        cursor.i = end;
     }
 }
 

@@ -193,8 +193,14 @@ impl<P: Protocol> Exchange<P> {
             return Poll::Ready(Event::End);
         }
         if self.idle.poll(cx).is_ready() {
-            self.fail(Side::Proxy, Reason::Idle);
-            return Poll::Ready(Event::End);
+            let waits = !self.pending.is_empty() && self.pending.are_parked() && self.to_client.is_empty();
+            if !waits {
+                self.fail(Side::Proxy, Reason::Idle);
+                return Poll::Ready(Event::End);
+            }
+            // Nothing is expected to move while everything under way waits for something to happen.
+            self.idle.moved(self.context.worker.now());
+            return self.idle.poll(cx).map(|()| Event::End);
         }
         Poll::Pending
     }

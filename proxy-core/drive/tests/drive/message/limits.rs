@@ -55,6 +55,21 @@ async fn an_idle_connection_is_closed_and_a_stalled_operation_answered() {
 }
 
 #[tokio::test]
+async fn a_long_poll_is_no_idleness() {
+    let upstream = Upstream::new().await;
+    let house = toy_with(&[upstream.address()], "idle_timeout: 200ms,", "").await;
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    say(&mut client, 2, b"park").await;
+    hear(&mut server).await;
+    let longer = Duration::from_millis(700);
+    assert!(tokio::time::timeout(longer, hear(&mut client)).await.is_err(), "it was ended");
+    say(&mut server, 2, b"news").await;
+    assert_eq!(hear(&mut client).await, (2, "news".into()));
+    // Once it is answered the connection is as idle as any other.
+    assert_eq!(rest(&mut client).await, b"");
+}
+
+#[tokio::test]
 async fn a_slow_reader_bounds_what_is_in_hand() {
     let upstream = Upstream::new().await;
     let house = toy(upstream.address()).await;

@@ -8,6 +8,9 @@ use weir_drive::{Filter, Server};
 use weir_http::{Http, HttpSection};
 use weir_measure::{Limits, Measure};
 
+#[path = "../../../../proxy-core/drive/tests/shared/numbers.rs"]
+mod numbers;
+
 static HTTP: HttpSection = HttpSection {
     key: "http",
     table: &weir_http::config::HTTP,
@@ -55,21 +58,12 @@ clusters: {{ up: {{ endpoints: ['{upstream}'], protocol: {protocol} }} }}"
 
     /// The whole Prometheus text.
     pub fn metrics(&self) -> String {
-        let mut text = Vec::new();
-        self.measure.prometheus(&mut text);
-        String::from_utf8(text).unwrap()
+        numbers::text(&self.measure)
     }
 
     /// The sum of the series of `family` whose labels hold all of `labels`, each written `name="value"`.
     pub fn number(&self, family: &str, labels: &[&str]) -> f64 {
-        let text = self.metrics();
-        let of_family = text.lines().filter(|line| {
-            line.strip_prefix(family).is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
-        });
-        of_family
-            .filter(|line| labels.iter().all(|label| line.contains(label)))
-            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
-            .sum()
+        numbers::sum(&self.metrics(), family, labels)
     }
 
     /// Waits until a number is what it should become.

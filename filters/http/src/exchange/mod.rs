@@ -12,13 +12,14 @@
 //! record: exactly one, whatever happened (`account`)
 //! ```
 //!
-//! `Flow::poll` moves bytes and says what happened; the decisions are made in [`attempt`](Exchange::attempt), in the order in
+//! `Flow::poll` (`flow`) moves bytes and says what happened; the decisions are made in [`attempt`](Exchange::attempt), in the order in
 //! which they are read. Nothing is tried again once a byte of a reply has gone to the client.
 
 mod account;
 mod answer;
 mod attempt;
 mod blame;
+mod flow;
 mod pump;
 mod replay;
 

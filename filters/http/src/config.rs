@@ -125,7 +125,12 @@ static DIRECT: Table = Table {
     doc: "An answer of Weir's own.",
     fields: &[
         Field::required("status", Kind::Status, "The status."),
-        Field::with_default("body", Kind::Text { max: 65_536 }, "", "The body, as text."),
+        Field::with_default(
+            "body",
+            Kind::Text { max: 65_536 },
+            "",
+            "The body, as text. 204, 205 and 304 have none.",
+        ),
     ],
     rules: &[],
 };
@@ -410,9 +415,14 @@ fn action(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Action> {
         return Some(Action::Redirect(Arc::new(redirect)));
     }
     if let Some(table) = fields.table(walk, "direct_response") {
-        let status = table.number(walk, "status");
-        let body = table.text(walk, "body");
-        return Some(Action::Direct(Arc::new(Direct { status: status?, body: body? })));
+        let (status, body) = (table.number(walk, "status"), table.text(walk, "body"));
+        let (status, body) = (status?, body?);
+        // What stood behind such a head would be read as the next reply (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5).
+        if let (204 | 205 | 304, Some(node), false) = (status, table.child("body"), body.is_empty()) {
+            walk.error(node, format!("cannot stand beside `status: {status}`: such a reply has no body"));
+            return None;
+        }
+        return Some(Action::Direct(Arc::new(Direct { status, body })));
     }
     fields.cluster(walk, "cluster").map(Action::Cluster)
 }

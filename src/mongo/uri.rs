@@ -73,6 +73,12 @@ impl Uri {
             _ => bail!("expected mongodb://HOST:PORT or mongodb+srv://HOST"),
         };
         let (front, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // Where a password has a question mark, the hosts stand in what looks like options, and the password like a host.
+        if query.split('&').any(|option| option.contains('@') && !may_have_at(front, option)) {
+            bail!(
+                "in a user name, a password or an option, `@`, `:`, `/` and `?` are written as %40, %3A, %2F and %3F"
+            );
+        }
         // A slash may stand in a password that was not escaped, so the last @ comes first.
         let (hosts, has_credentials) =
             front.rsplit_once('@').map_or((front, false), |(_, hosts)| (hosts, true));
@@ -145,8 +151,15 @@ fn server(host: &str) -> Result<String> {
     match (bare, with_port) {
         (true, _) => Ok(format!("{host}:27017")),
         (_, true) => Ok(host.to_owned()),
-        _ => bail!("{host}: expected HOST:PORT with a port from 1 to 65535"),
+        // What stands here may be a password whose host is missing, so it is not repeated.
+        _ => bail!("expected HOST:PORT with a port from 1 to 65535"),
     }
+}
+
+/// Whether it is the option of Cosmos DB's strings, `appName=@account@`. Without credentials before it, it may be they.
+fn may_have_at(front: &str, option: &str) -> bool {
+    let is_name = option.split_once('=').is_some_and(|(name, _)| name.eq_ignore_ascii_case("appName"));
+    is_name && front.contains('@')
 }
 
 fn srv_name(host: &str) -> Result<String> {
@@ -251,6 +264,22 @@ mod tests {
         for host in ["", "h:x", "%2Ftmp", "h/?tlsInsecure=true", "a,b/?directConnection=true"] {
             let error = Uri::parse(&format!("mongodb://app:hunter2@{host}")).unwrap_err();
             assert!(!format!("{error:#}").contains("hunter2"), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_taken_for_a_host() {
+        for text in [
+            "mongodb://app:hunter2?x@h:1/",
+            "mongodb://app:1234?a=hunter2@h:1/",
+            "mongodb://app:hunter2@1234?a=b@h:1/",
+            "mongodb://app:1234?appName=hunter2@h:1/",
+            "mongodb://app:hunter2/",
+            "mongodb://app:hunter2",
+            "mongodb+srv://app:hunter2?x@a.b.c/",
+        ] {
+            let error = format!("{:#}", Uri::parse(text).expect_err(text));
+            assert!(!error.contains("hunter2") && !error.contains("app"), "{text}: {error}");
         }
     }
 

@@ -157,6 +157,12 @@ impl Wish {
         if self.uri.has_credentials {
             text += "  credentials            those of the application, as before: put them in front of the hosts\n";
         }
+        if !self.uri.left_out.is_empty() {
+            text += &format!(
+                "  not taken over         {}: of the way to the servers, or a secret; what concerns the application it is given again\n",
+                self.uri.left_out.join(", ")
+            );
+        }
         if let Err(error) = found {
             let (first, last) = self.ports();
             text += &format!(

@@ -55,7 +55,7 @@ fn take(uri: &mut Uri, options: &str) -> Result<()> {
         let (name, _) = option.split_once('=').unwrap_or((option, ""));
         match name.to_ascii_lowercase().as_str() {
             "replicaset" if uri.replica_set.is_some() => {}
-            "authsource" if uri.kept.iter().any(|(kept, _)| kept == "authSource") => {}
+            "authsource" if uri.kept.iter().any(|(kept, _)| kept.eq_ignore_ascii_case("authSource")) => {}
             "replicaset" | "authsource" => uri.take_options(option)?,
             "loadbalanced" => uri.take_options(option)?,
             _ => bail!("the TXT record has an option that MongoDB does not allow there"),

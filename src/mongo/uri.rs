@@ -3,31 +3,11 @@
 
 use anyhow::{Context as _, Result, bail};
 
-/// Options that say how to reach the servers; the application reaches Weir instead. (Others are the application's own.)
-const OURS: [&str; 5] = ["tls", "ssl", "replicaSet", "directConnection", "tlsCAFile"];
+/// Options that may hold a secret, beyond those whose names say so: the application has to be given them again.
+const SECRET: [&str; 2] = ["authMechanismProperties", "proxyUsername"];
 
-/// Options that pass from the given string to the one that is printed: those that can hold no secret.
-const KEPT: [&str; 19] = [
-    "appName",
-    "authMechanism",
-    "authSource",
-    "compressors",
-    "connectTimeoutMS",
-    "journal",
-    "localThresholdMS",
-    "maxIdleTimeMS",
-    "maxPoolSize",
-    "maxStalenessSeconds",
-    "minPoolSize",
-    "readConcernLevel",
-    "readPreference",
-    "readPreferenceTags",
-    "retryReads",
-    "retryWrites",
-    "serverSelectionTimeoutMS",
-    "socketTimeoutMS",
-    "w",
-];
+/// Parts of the names of options that hold secrets.
+const SECRET_PARTS: [&str; 5] = ["pass", "pwd", "secret", "token", "key"];
 
 /// Options that Weir cannot honour for the application, and why.
 const REFUSED: [(&str, &str); 8] = [
@@ -60,8 +40,10 @@ pub struct Uri {
     pub has_credentials: bool,
     /// What stands behind the host: the database.
     pub database: String,
-    /// Options that pass to the application's new string.
+    /// Options that pass to the application's new string: those that say nothing of the way to the servers and hold no secret.
     pub kept: Vec<(String, String)>,
+    /// The names of those that pass neither there nor into Weir's own settings.
+    pub left_out: Vec<String>,
 }
 
 impl Uri {
@@ -100,25 +82,39 @@ impl Uri {
 
     /// Takes over options, of the string itself or of the TXT record that belongs to it.
     pub fn take_options(&mut self, query: &str) -> Result<()> {
+        let mut tls = None;
         for option in query.split('&').filter(|option| !option.is_empty()) {
             let (name, value) = option.split_once('=').context("expected options as NAME=VALUE")?;
             let is = |known: &str| known.eq_ignore_ascii_case(name);
+            let begins = |with: &str| name.get(..with.len()).is_some_and(|it| it.eq_ignore_ascii_case(with));
+            let holds = |part: &&str| name.to_ascii_lowercase().contains(*part);
             if let Some((name, why)) = REFUSED.iter().find(|(known, _)| is(known))
                 && value != "false"
             {
                 bail!("{name}: {why}");
             }
-            if OURS.iter().any(|known| is(known)) {
-                match () {
-                    () if is("replicaSet") => self.replica_set = Some(value.to_owned()),
-                    () if is("directConnection") => self.direct = value == "true",
-                    () if is("tlsCAFile") => (self.tls, self.ca) = (true, Some(unescape(value)?)),
-                    () => self.tls = value == "true",
+            match () {
+                () if is("replicaSet") => self.replica_set = Some(value.to_owned()),
+                () if is("directConnection") => self.direct = flag("directConnection", value)?,
+                () if is("tls") || is("ssl") => {
+                    let said = flag("tls", value)?;
+                    if tls.replace(said).is_some_and(|before| before != said) {
+                        bail!("tls: it is said twice, and not the same");
+                    }
                 }
-            } else if let Some(known) = KEPT.iter().find(|known| is(known)) {
-                self.kept.push(((*known).to_owned(), value.to_owned()));
+                () if is("tlsCAFile") => self.ca = Some(unescape(value)?),
+                () if REFUSED.iter().any(|(known, _)| is(known)) => {}
+                // Of the way to the servers, which is Weir's, or a secret.
+                () if ["tls", "ssl", "srv", "proxy"].into_iter().any(begins)
+                    || SECRET.into_iter().any(is)
+                    || SECRET_PARTS.iter().any(holds) =>
+                {
+                    self.left_out.push(name.to_owned());
+                }
+                () => self.kept.push((name.to_owned(), value.to_owned())),
             }
         }
+        self.tls = tls.unwrap_or(self.tls || self.ca.is_some());
         Ok(())
     }
 
@@ -160,6 +156,15 @@ fn server(host: &str) -> Result<String> {
 fn may_have_at(front: &str, option: &str) -> bool {
     let is_name = option.split_once('=').is_some_and(|(name, _)| name.eq_ignore_ascii_case("appName"));
     is_name && front.contains('@')
+}
+
+/// Drivers differ in what they make of anything else (they ignore it, or guess): here it might cost TLS.
+fn flag(name: &str, value: &str) -> Result<bool> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => bail!("{name}: expected `true` or `false`"),
+    }
 }
 
 fn srv_name(host: &str) -> Result<String> {
@@ -223,8 +228,13 @@ mod tests {
                     tls: true,
                     ca: Some("/etc/ca.pem".into()),
                     kept: vec![("w".into(), "2".into())],
+                    left_out: vec!["passwordish".into()],
                     ..plain(&["h:27017"])
                 },
+            ),
+            (
+                "mongodb://u:p@h:1/?ssl=true&appName=@u@",
+                secret(Uri { tls: true, kept: vec![("appName".into(), "@u@".into())], ..plain(&["h:1"]) }),
             ),
             ("mongodb+srv://u:p@db.Shop.example/x", {
                 let srv =
@@ -249,6 +259,11 @@ mod tests {
             "mongodb://h/?tlsCertificateKeyFile=k",
             "mongodb://h/?loadBalanced=true",
             "mongodb://h/?tls",
+            "mongodb://h/?tls=TRUE",
+            "mongodb://h/?ssl=1",
+            "mongodb://h/?tls=true&ssl=false",
+            "mongodb://h/?directConnection=TRUE",
+            "mongodb://h/?appName=@u@",
             "mongodb+srv://a.b",
             "mongodb+srv://a.b.c:1",
             "mongodb+srv://a.b.c,d.e.f",
@@ -285,9 +300,18 @@ mod tests {
 
     #[test]
     fn the_applications_string_keeps_what_is_its_own() {
-        let uri = "mongodb://app:hunter2@a,b/shop?replicaSet=rs&tls=true&authSource=admin&W=majority&authMechanismProperties=X:y";
-        let fronted = Uri::parse(uri).unwrap().fronted("weir:1,weir:2", Some("rs"), false);
-        assert_eq!(fronted, "mongodb://weir:1,weir:2/shop?replicaSet=rs&authSource=admin&w=majority");
+        let own = "authSource=admin&W=majority&wtimeoutMS=5000&timeoutMS=3000&maxConnecting=4&heartbeatFrequencyMS=2000\
+                   &waitQueueTimeoutMS=100&uuidRepresentation=standard&zlibCompressionLevel=3&compressors=zlib";
+        let uri = format!(
+            "mongodb://app:hunter2@a,b/shop?replicaSet=rs&tls=true&{own}&authMechanismProperties=AWS_SESSION_TOKEN:hunter2\
+             &proxyUsername=hunter2&tlsCertificateKeyFilePassword=hunter2&loadBalanced=false&srvMaxHosts=2"
+        );
+        let uri = Uri::parse(&uri).unwrap();
+        let fronted = uri.fronted("weir:1,weir:2", Some("rs"), false);
+        assert_eq!(fronted, format!("mongodb://weir:1,weir:2/shop?replicaSet=rs&{own}"));
+        let left_out =
+            ["authMechanismProperties", "proxyUsername", "tlsCertificateKeyFilePassword", "srvMaxHosts"];
+        assert_eq!(uri.left_out, left_out);
         let fronted = |direct| Uri::parse("mongodb://a").unwrap().fronted("weir:1", None, direct);
         assert_eq!(fronted(false), "mongodb://weir:1/");
         assert_eq!(fronted(true), "mongodb://weir:1/?directConnection=true");

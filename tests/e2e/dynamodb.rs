@@ -19,6 +19,7 @@ crate::tests!("dynamodb":
     every_operation_is_known_by_its_tables,
     what_replies_say_of_parts_is_counted,
     own_replies_are_dynamodb_shaped,
+    what_no_route_takes_is_an_unknown_operation,
 );
 
 /// Node.js servers close what has been idle for five seconds; Weir has to be quicker, or a PutItem may meet the closing connection.
@@ -211,4 +212,21 @@ fn own_replies_are_dynamodb_shaped() {
         numbers.sum("weir_failures_total", &[("phase", "connecting"), ("reason", "connect_failed")]),
         1
     );
+}
+
+fn what_no_route_takes_is_an_unknown_operation() {
+    let weir = Weir::start(&format!(
+        "listeners: {{ tables: {{ bind: \"127.0.0.1:0\", dynamodb: {{ routes: [{{ host: other, cluster: tables }}] }} }} }}\n\
+         clusters: {{ tables: {{ endpoints: [\"127.0.0.1:{}\"] }} }}\n",
+        net::free_port()
+    ));
+    let printed = json(python("dynamo_down.py").arg(format!("http://127.0.0.1:{}", weir.port("tables"))));
+    assert_eq!((&printed["code"], &printed["status"]), (&"UnknownOperationException".into(), &400.into()));
+    let lost = [
+        ("protocol", "dynamodb"),
+        ("operation", "GetItem"),
+        ("resource", "orders"),
+        ("code", "UnknownOperationException"),
+    ];
+    assert_eq!(weir.numbers().sum("weir_operations_total", &lost), 1);
 }

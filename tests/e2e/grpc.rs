@@ -16,6 +16,7 @@ crate::tests!("grpc":
     messages_are_counted,
     what_is_no_message_is_counted,
     own_replies_are_statuses,
+    what_no_route_takes_is_unimplemented,
 );
 
 fn front(ports: &[u16], route: &str, more: &str) -> Weir {
@@ -150,4 +151,26 @@ fn own_replies_are_statuses() {
         weir.numbers().sum("weir_operations_total", &[("operation", "Who"), ("code", "UNAVAILABLE")]),
         3
     );
+}
+
+fn what_no_route_takes_is_unimplemented() {
+    let weir = front(&[crate::support::net::free_port()], ", path_prefix: /another.Service", "");
+    let at = format!("127.0.0.1:{}", weir.port("calls"));
+    let printed = json(python("grpc_many.py").arg(&at).args(["Who", "3"]));
+    assert_eq!(printed["codes"], serde_json::json!(["UNIMPLEMENTED"]), "{printed}");
+    let mut curl = command("curl");
+    let plain =
+        output(curl.args(["-sS", "--max-time", "30", "-w", "%{http_code}"]).arg(format!("http://{at}/")));
+    assert!(plain.ends_with("404"), "{plain}");
+    let numbers = weir.numbers_when("all are counted", |n| n.sum("weir_operations_total", &[]) == 4);
+    let calls = [
+        ("protocol", "grpc"),
+        ("operation", "Who"),
+        ("resource", "weir.test.Echo"),
+        ("code", "UNIMPLEMENTED"),
+    ];
+    assert_eq!(numbers.sum("weir_operations_total", &calls), 3);
+    let plain = [("protocol", "http"), ("operation", "GET"), ("code", "404")];
+    assert_eq!(numbers.sum("weir_operations_total", &plain), 1);
+    assert_eq!(numbers.sum("weir_refusals_total", &[("reason", "no_route")]), 4);
 }

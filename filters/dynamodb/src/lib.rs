@@ -64,7 +64,7 @@ impl DialectFactory for DynamoDb {
 
 static TABLE: Table = weir_http::config::table(
     NAME,
-    "DynamoDB: an `http` listener whose routes have `dialect: dynamodb`. It has either `cluster` (all calls go there) or `routes`.",
+    "DynamoDB: an `http` listener whose routes have `dialect: dynamodb`. It has either `cluster` (all calls go there) or `routes`; a call that no route takes is answered with an UnknownOperationException.",
 );
 
 /// The `dynamodb:` section of a listener. `dialects`: those that its routes may name instead.

@@ -56,7 +56,7 @@ impl DialectFactory for Grpc {
 
 static TABLE: Table = weir_http::config::table(
     NAME,
-    "gRPC over HTTP/2: an `http` listener whose routes have `dialect: grpc`. It has either `cluster` (all calls go there) or `routes`.",
+    "gRPC over HTTP/2: an `http` listener whose routes have `dialect: grpc`. It has either `cluster` (all calls go there) or `routes`; a call that no route takes is answered with UNIMPLEMENTED.",
 );
 
 /// The `grpc:` section of a listener. `dialects`: those that its routes may name instead.

@@ -164,8 +164,11 @@ impl Parts {
         for route in &settings.routes {
             routes.push(self.route(listener, worker, route, known, &mut targets, &mut dialects)?);
         }
-        let protocol = self.section.dialect.map_or("http", |dialect| dialect.name());
-        let nowhere = worker.measure().measure().place(&listener.name, "", protocol);
+        let dialect = self.section.dialect.map(|factory| {
+            let made = dialects.entry(factory.name());
+            Rc::clone(made.or_insert_with(|| factory.dialect(listener, worker)))
+        });
+        let nowhere = |protocol| worker.measure().measure().place(&listener.name, "", protocol);
         Ok(Site {
             worker: Rc::clone(worker),
             words: Rc::clone(&self.words),
@@ -180,7 +183,9 @@ impl Parts {
                 .idle_timeout
                 .map_or(settings.keep_alive, |idle| idle.min(settings.keep_alive)),
             idle_timeout: listener.idle_timeout,
-            nowhere,
+            plain_nowhere: nowhere("http"),
+            nowhere: nowhere(dialect.as_ref().map_or("http", |dialect| dialect.name())),
+            dialect,
         })
     }
 

@@ -29,8 +29,12 @@ pub struct Site {
     pub head_timeout: Duration,
     pub keep_alive: Duration,
     pub idle_timeout: Option<Duration>,
-    /// Where requests are counted that no route takes.
+    /// The dialect of routes that name none: it words what no route takes.
+    pub dialect: Option<Rc<dyn Dialect>>,
+    /// Where requests are counted that no route takes, and malformed ones.
     pub nowhere: Place,
+    /// Where those are counted that no route takes, nor the dialect.
+    pub plain_nowhere: Place,
 }
 
 /// A route.

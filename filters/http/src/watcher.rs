@@ -20,6 +20,10 @@ pub enum Watcher {
 }
 
 impl Watcher {
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Watcher::Plain { .. })
+    }
+
     pub fn operation(&self) -> &Operation {
         match self {
             Watcher::Plain { operation, .. } => operation,

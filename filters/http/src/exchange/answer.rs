@@ -81,15 +81,17 @@ impl<D: Downstream> Exchange<'_, D> {
         .await;
     }
 
-    /// No route takes it.
+    /// No route takes it: said, and counted, in the words of the listener's dialect.
     pub(super) async fn refuse_unrouted(&mut self, site: &Site) {
         let fault = Fault::new(Side::Proxy, Phase::Admitted, Reason::NoRoute);
-        let mut watcher = self.plain(site, NameId::NONE);
-        let mut account = Account::new(site, site.nowhere, &watcher, self.began, self.request.head_bytes);
+        let mut watcher = self.watch(site, site.dialect.as_ref(), NameId::NONE);
+        let place = if watcher.is_plain() { site.plain_nowhere } else { site.nowhere };
+        let mut account = Account::new(site, place, &watcher, self.began, self.request.head_bytes);
         let mut replay = Replay::new(0, self.request.end);
         self.read_rest(site, &mut watcher, &mut replay, &fault).await;
-        account.learn(&watcher, replay.bytes);
         let outcome = self.refuse(site, &mut watcher, &mut account, &fault, None).await;
+        account.learn(&watcher, replay.bytes);
+        watcher.finished(&outcome);
         account.close(&outcome);
     }
 

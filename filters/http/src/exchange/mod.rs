@@ -26,7 +26,7 @@ mod replay;
 pub use account::Account;
 pub use replay::REPLAY_LIMIT;
 
-use crate::dialect::{End, RequestHead};
+use crate::dialect::{Dialect, End, RequestHead};
 use crate::fields::Fields;
 use crate::plain;
 use crate::seam::{Broken, Downstream, Reply, Request, Upstream};
@@ -42,7 +42,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use weir_config::Upstream as Protocol;
 use weir_decide::cluster::{Pick, Tries, Verdict};
-use weir_decide::exchange::{Fault, Now, Operation, Outcome, Phase, Reason, RetryOn, Side};
+use weir_decide::exchange::{Fault, NameId, Now, Operation, Outcome, Phase, Reason, RetryOn, Side};
 use weir_decide::policy::{Replay as Replayable, RetryPolicy};
 use weir_decide::route;
 use weir_drive::time;
@@ -121,7 +121,8 @@ impl<D: Downstream> Exchange<'_, D> {
     }
 
     async fn forward(&mut self, site: &Rc<Site>, route: &Route, target: &Rc<Target>) {
-        let (watcher, place) = self.watch(site, route);
+        let watcher = self.watch(site, route.dialect.as_ref(), route.label);
+        let place = if watcher.is_plain() { route.place } else { route.dialect_place };
         let mut account = Account::new(site, place, &watcher, self.began, self.request.head_bytes);
         self.forwarded_fields();
         let protocol = target.cluster.config().protocol;
@@ -135,7 +136,8 @@ impl<D: Downstream> Exchange<'_, D> {
         account.close(&outcome);
     }
 
-    fn watch(&self, site: &Site, route: &Route) -> (Watcher, weir_measure::Place) {
+    /// Who names, watches and judges it: the dialect, if it is of one.
+    fn watch(&self, site: &Site, dialect: Option<&Rc<dyn Dialect>>, label: NameId) -> Watcher {
         let head = RequestHead {
             version: self.request.version.number(),
             method: &self.request.method_text,
@@ -144,18 +146,15 @@ impl<D: Downstream> Exchange<'_, D> {
             path: self.request.path(),
             query: self.request.query(),
             fields: &self.request.fields,
-            route: route.label,
+            route: label,
             began: self.began,
         };
-        let dialect = route.dialect.as_ref();
-        if let Some(watch) = dialect.and_then(|d| d.watch(&mut site.worker.measure().names(), &head)) {
-            return (Watcher::Dialect(watch), route.dialect_place);
-        }
-        (self.plain(site, route.label), route.place)
+        let watch = dialect.and_then(|d| d.watch(&mut site.worker.measure().names(), &head));
+        watch.map_or_else(|| self.plain(site, label), Watcher::Dialect)
     }
 
     /// What plain HTTP calls it.
-    fn plain(&self, site: &Site, resource: weir_decide::exchange::NameId) -> Watcher {
+    fn plain(&self, site: &Site, resource: NameId) -> Watcher {
         let operation = Operation {
             idempotent: plain::is_idempotent(self.request.method) && self.request.upgrade.is_empty(),
             ..Operation::new(site.words.method(self.request.method), resource)

@@ -3,7 +3,7 @@
 usage: mongo_large.py CONNECTIONS
 
 Prints the port of that server. For each line `PORT ENCODING` of the input it has so many connections announce a message of 47 MB to PORT
-(an insert, `plain` or compressed with `snappy`, `zlib` or `zstd`), sends the beginning of each in small parts, and prints how many
+(an insert, `plain` or compressed with `snappy`, `zlib` or `zstd`, or `late`: a find whose filter comes before `$db`), sends the beginning of each in small parts, and prints how many
 connections stand, and how many bytes the server has got; the next line ends them.
 """
 
@@ -48,8 +48,16 @@ def insert():
     return struct.pack("<i", 0) + body + b"\x01" + struct.pack("<i", len(section) + 4) + section
 
 
+def find():
+    """The payload of an OP_MSG: a `find` that says its database last."""
+    value = b"\x05x\0" + struct.pack("<i", ANNOUNCED) + b"\0" + bytes(ANNOUNCED)
+    return struct.pack("<i", 0) + b"\0" + document(text(b"find", b"large"), b"\x03filter\0" + document(value), text(b"$db", b"memory"))
+
+
 def message(encoding):
-    payload = insert()
+    payload = find() if encoding == "late" else insert()
+    if encoding == "late":
+        encoding = "plain"
     if encoding == "plain":
         return struct.pack("<iiii", 16 + len(payload), 7, 0, 2013) + payload
     number, compress = COMPRESSORS[encoding]

@@ -44,6 +44,15 @@ async function main() {
   await attempt('frozen_silent', () => frozen.collection('stock').insertOne({}, { writeConcern: { w: 0 } }));
   await attempt('after_silent', () => db.collection('plain').findOne());
   for (let n = 0; n < 3; n += 1) await attempt(`limited_${n}`, () => db.collection('limited').findOne());
+  // All of these say their database last, behind what is large.
+  const values = Array.from({ length: 60000 }, (_, n) => n);
+  const pad = 'x'.repeat(400000);
+  const plain = db.collection('plain');
+  await attempt('large_find', () => plain.find({ a: { $in: values } }).toArray());
+  await attempt('large_update', () => plain.updateOne({ a: 1 }, { $set: { pad } }));
+  await attempt('large_modify', () => plain.findOneAndUpdate({ a: 1 }, { $set: { pad } }));
+  await attempt('large_insert', () => plain.insertOne({ pad: 'x'.repeat(15000000) }));
+  await attempt('large_secret', () => db.collection('secrets').find({ a: { $in: values } }).toArray());
   await attempt('slow', () => db.collection('slow').findOne({ $where: 'sleep(60000) || true' }));
   await attempt('after_slow', () => db.collection('plain').findOne());
   await attempt('chaos_read', () => db.collection('chaos').findOne());

@@ -76,6 +76,15 @@ def main():
     for n in range(3):
         attempt(f"limited_{n}", lambda: db.limited.find_one())
 
+    # All of these say their database last, behind what is large.
+    many, pad = list(range(60_000)), "x" * 400_000
+    attempt("large_find", lambda: list(db.plain.find({"a": {"$in": many}})))
+    attempt("large_aggregate", lambda: list(db.plain.aggregate([{"$match": {"a": {"$in": many}}}])))
+    attempt("large_modify", lambda: db.plain.find_one_and_update({"a": 1}, {"$set": {"pad": pad}}))
+    attempt("large_update", lambda: db.plain.update_one({"a": 1}, {"$set": {"pad": pad}}))
+    attempt("large_insert", lambda: db.command("insert", "plain", documents=[{"pad": "x" * 15_000_000}]))
+    attempt("large_secret", lambda: list(db.secrets.find({"a": {"$in": many}})))
+
     holding = threading.Thread(target=lambda: hold(uri, name, options))
     holding.start()
     while not any(op.get("ns") == f"{name}.single" for op in direct.admin.aggregate([{"$currentOp": {}}])):

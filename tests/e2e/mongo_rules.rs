@@ -95,6 +95,11 @@ fn pymongo(client: &mut Command, database: &str, compressor: Option<&str>, overl
                     "single_again",
                     "after_slow",
                     "lag",
+                    "large_find",
+                    "large_aggregate",
+                    "large_modify",
+                    "large_update",
+                    "large_insert",
                 ],
                 0,
                 1,
@@ -115,6 +120,7 @@ fn pymongo(client: &mut Command, database: &str, compressor: Option<&str>, overl
                     "frozen_merge_from_elsewhere",
                     "frozen_explain_write",
                     "frozen_unknown",
+                    "large_secret",
                 ],
                 13,
                 1,
@@ -142,7 +148,7 @@ fn pymongo(client: &mut Command, database: &str, compressor: Option<&str>, overl
     }
     // Each of the refusals was somebody's; one was not told to anybody.
     let denied = acted(&numbers, "secrets", "deny") + acted(&numbers, "frozen", "read_only") + 1;
-    assert_eq!(denied, 14 + 1);
+    assert_eq!(denied, 15 + 1);
     assert_eq!(numbers.sum("weir_refusals_total", &[("reason", "denied")]), denied);
     assert_eq!(numbers.sum("weir_refusals_total", &[("reason", "limited")]), 2 * overloaded);
     assert_eq!(numbers.sum("weir_refusals_total", &[("reason", "injected")]), 4);
@@ -186,11 +192,19 @@ fn node_keeps_to_rules() {
                         "limited_0",
                         "limited_1",
                         "after_slow",
+                        "large_find",
+                        "large_update",
+                        "large_modify",
+                        "large_insert",
                     ],
                     0,
                     1,
                 ),
-                (&["drop", "secret_find", "secret_union", "frozen_insert", "frozen_many"], 13, 1),
+                (
+                    &["drop", "secret_find", "secret_union", "frozen_insert", "frozen_many", "large_secret"],
+                    13,
+                    1,
+                ),
                 (&["limited_2"], 462, 3),
                 (&["slow"], 50, 1),
                 (&["chaos_read", "chaos_write"], 6, 2),

@@ -42,7 +42,7 @@ pub trait Decode {
 #[derive(Debug)]
 pub enum Step {
     /// Hold the pieces so far, `limit` bytes at most: the operation is not known yet and a rule waits for it. Beyond the
-    /// limit the loop calls `request` again with `end` set.
+    /// limit, or where there is no memory for more, the loop calls `request` again with `end` set.
     More {
         /// The most to hold.
         limit: usize,
@@ -69,7 +69,7 @@ pub struct At<'a> {
     pub random: u64,
     /// What has come of the request, as it came.
     pub bytes: &'a [u8],
-    /// Nothing more of the request will be shown: it ends here, or the bound of [`Step::More`] is met.
+    /// Nothing more of the request will be shown: it ends here, or a bound of [`Step::More`] is met.
     pub end: bool,
 }
 

@@ -10,7 +10,7 @@
 //! `explain` is of the class of what it explains. The whole table is `weir_codecs::mongo::Command`.
 
 use weir_codecs::mongo::{Class, Command, Namespace, OpCode, RequestHead};
-use weir_decide::rules::{OperationClass, Subject};
+use weir_decide::rules::{Foreseen, OperationClass, Subject};
 
 /// What rules look at; `None` for what nobody can class.
 pub(super) fn subject<'a>(head: &'a RequestHead, application: &'a [u8], parked: bool) -> Option<Subject<'a>> {
@@ -44,6 +44,24 @@ pub(super) fn subject<'a>(head: &'a RequestHead, application: &'a [u8], parked: 
         shape: None,
         parked,
     })
+}
+
+/// What is certain of a request before its end has come; `None` where too much is not.
+pub(super) fn foreseen<'a>(head: &'a RequestHead, application: &'a [u8]) -> Option<Foreseen<'a>> {
+    if head.op_code != OpCode::MSG || !head.has_command() {
+        return None;
+    }
+    let command = head.command;
+    // An aggregation may still write, and read other collections.
+    let class = match command {
+        Command::Find | Command::Count | Command::Distinct | Command::Aggregate => OperationClass::Read,
+        Command::Insert | Command::Update | Command::Delete | Command::FindAndModify => OperationClass::Write,
+        _ => return None,
+    };
+    let piped = command == Command::Aggregate;
+    let collection = Some(head.collection.as_bytes()).filter(|name| !piped && !name.is_empty());
+    let writes = piped || class == OperationClass::Write;
+    Some(Foreseen { collection, operation: command.id(), class, writes, application })
 }
 
 /// Whether it may touch other collections, and other databases, than the one that it names.

@@ -101,8 +101,8 @@ static MATCH: Table = Table {
         Field::optional(
             "shape",
             Kind::OneOrMany(&SHAPE),
-            "The hash of the query's shape, as the slow operations show it. Commands that are too large to be looked at whole \
-             (320 KiB) are denied where they might be of that shape.",
+            "The hash of the query's shape, as the slow operations show it. Compressed commands of more than 320 KiB are not \
+             looked into, and denied where they might be of that shape.",
         ),
     ],
     rules: &[],
@@ -212,7 +212,7 @@ pub(crate) const FIELD: Field = Field::optional(
     "rules",
     Kind::List { item: &ITEM, min: 0, max: MOST },
     "Who may do what, how often and for how long. With any rule, what cannot be understood is refused or its connection closed, \
-     and of a command that does not say early what it is about at most 320 KiB are held.",
+     and what a rule may be about waits until that is certain: all of it, where it says its database last.",
 );
 
 /// Reads the rules; `None` only when an error was recorded.

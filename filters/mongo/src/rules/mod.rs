@@ -4,8 +4,8 @@
 //! command does and may touch ([`class`]), and what the client is told. The rules of a listener are in a [`Control`] that all
 //! of its connections share, so that those which stand keep to the new ones from their next operation on.
 //!
-//! Nothing passes unread while there are rules: a request waits until all is known that a rule may ask for, at most
-//! [`PREFIX`] bytes of it; what is not known by then is refused, what cannot be understood ends the connection.
+//! Nothing passes unread while there are rules: a request waits until all is known that a rule which may apply asks for; where
+//! there is no memory for what has to wait it is refused, what cannot be understood ends the connection.
 
 mod class;
 mod config;
@@ -30,8 +30,8 @@ use crate::{refusal, verdict};
 pub use config::RuleSettings;
 pub(crate) use config::{FIELD, read};
 
-/// The most of a request that is held until it is known what it is about: room for a chunk of GridFS before `$db`.
-const PREFIX: usize = 320 * 1024;
+/// The most of a compressed request that is decompressed once more, whole, for its shape.
+const LOOKED_INTO: usize = 320 * 1024;
 
 /// What the limits of all listeners remember.
 static STATES: LazyLock<States> = LazyLock::new(States::default);
@@ -139,24 +139,20 @@ impl Active {
         at: At<'_>,
     ) -> Ruling {
         let Some(head) = head.filter(|head| head.problem.is_none()) else {
-            return instead(if at.end || head.is_some() {
-                unreadable()
-            } else {
-                Step::More { limit: PREFIX }
-            });
+            let waits = !at.end && head.is_none();
+            return instead(if waits { Step::More { limit: usize::MAX } } else { unreadable() });
         };
-        if !is_known(head) {
+        if !self.is_known(head) {
+            let foreseen = class::foreseen(head, &session.application_name);
+            if foreseen.is_some_and(|known| !self.rules.may_concern(&known)) {
+                return Ruling::default();
+            }
             if !at.end {
-                return instead(Step::More { limit: PREFIX });
+                return instead(Step::More { limit: head.header.length as usize });
             }
             if !head.is_named() && !head.complete {
-                return instead(refuse(
-                    session,
-                    names,
-                    op,
-                    Reason::TooLarge,
-                    "it does not say early enough what it is about",
-                ));
+                let text = "too much waits until it is known what it is about";
+                return instead(refuse(session, names, op, Reason::Limited, text));
             }
         }
         let Some(mut subject) = class::subject(head, &session.application_name, op.as_ref().parked) else {
@@ -180,6 +176,16 @@ impl Active {
         op.governed = Governed { permits, overdue };
         let delay = delay.map(|(_, delay)| delay);
         Ruling { instead: step, delay, time_limit: deadline.map(|(_, limit)| limit) }
+    }
+
+    /// Whether all is known of a request that a rule may ask for. Writes are known by their beginning, but for their shape.
+    fn is_known(&self, head: &RequestHead) -> bool {
+        let begins = match head.command {
+            Command::Insert => true,
+            Command::Update | Command::Delete | Command::FindAndModify => !self.by_shape,
+            _ => false,
+        };
+        head.complete || (begins && head.is_named())
     }
 
     fn acted(&self, rule: usize) {
@@ -226,19 +232,12 @@ fn instead(step: Step) -> Ruling {
     Ruling { instead: Some(step), ..Ruling::default() }
 }
 
-/// Whether all is known of a request that a rule may ask for. Writes of many documents are known by their beginning.
-fn is_known(head: &RequestHead) -> bool {
-    let begins =
-        matches!(head.command, Command::Insert | Command::Update | Command::Delete | Command::FindAndModify);
-    head.complete || (begins && head.is_named())
-}
-
 /// The shape of a request; `None` where that is in doubt: it is not there whole, or in a form that is not looked into.
 fn shape(head: &RequestHead, bytes: &[u8], inflate: &RefCell<Inflate>) -> Option<u64> {
     if head.compressor.is_none() {
         return Shape::of(bytes).map(|shape| shape.hash);
     }
-    let whole = Whole::take_apart(bytes, &mut inflate.borrow_mut(), PREFIX).ok()?;
+    let whole = Whole::take_apart(bytes, &mut inflate.borrow_mut(), LOOKED_INTO).ok()?;
     let mut plain = bytes::BytesMut::new();
     whole.put_together(whole.document(), &mut plain);
     Shape::of(&plain).map(|shape| shape.hash)

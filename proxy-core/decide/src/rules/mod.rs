@@ -63,6 +63,21 @@ pub struct Subject<'a> {
     pub parked: bool,
 }
 
+/// What is certain of an operation of which the database and perhaps more is not known yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Foreseen<'a> {
+    /// The collection; `None` where it may be any, or touch others besides.
+    pub collection: Option<&'a [u8]>,
+    /// The protocol's number for the operation; there is none inside.
+    pub operation: u16,
+    /// What kind of thing it does.
+    pub class: OperationClass,
+    /// It is a write, or may turn out to be one.
+    pub writes: bool,
+    /// What the application calls itself.
+    pub application: &'a [u8],
+}
+
 /// What becomes of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -178,6 +193,12 @@ impl Rules {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// Whether some rule may apply to what is only known so far, whatever the rest turns out to be.
+    pub fn may_concern(&self, known: &Foreseen<'_>) -> bool {
+        let asks = |rule: &Compiled| known.writes || rule.action != Action::ReadOnly;
+        self.rules.iter().any(|rule| asks(rule) && rule.selector.may_match(known))
     }
 
     /// What the rules say of an operation, which takes its places in the limits. `random` decides on disturbances.

@@ -1,6 +1,6 @@
 //! What a rule applies to.
 
-use super::{OperationClass, Subject};
+use super::{Foreseen, OperationClass, Subject};
 use std::sync::Arc;
 
 /// What a rule applies to: every list that is not empty has to match.
@@ -32,6 +32,16 @@ impl Selector {
             && (self.shapes.is_empty()
                 || subject.shape.is_some_and(|shape| self.shapes.contains(&shape))
                 || (doubt && subject.shape.is_none()))
+    }
+
+    /// Whether the rule may apply, as far as that can be told.
+    pub(super) fn may_match(&self, known: &Foreseen<'_>) -> bool {
+        let writes = if known.writes { OperationClass::Write as u8 } else { 0 };
+        let class = self.classes == 0 || self.classes & (known.class as u8 | writes) != 0;
+        class
+            && self.operations.matches(known.operation, known.operation)
+            && self.applications.matches(known.application)
+            && known.collection.is_none_or(|name| self.collections.matches(name))
     }
 
     fn class(&self, subject: &Subject<'_>) -> bool {

@@ -18,12 +18,13 @@
 //! client; that it has gone is then noticed when things move again, or by the idle timeout.) How things end otherwise is in
 //! [`ending`].
 //!
-//! Rules may hold a request back, or limit the time of an operation ([`alarm`]). A drain brings connections to their end one by one
+//! Rules may hold a request back until it is known ([`held`]) or for a time, or limit the time of an operation ([`alarm`]). A drain brings connections to their end one by one
 //! ([`leaving`]).
 
 mod alarm;
 mod ending;
 mod exchange;
+mod held;
 mod leaving;
 mod pending;
 mod queue;
@@ -31,6 +32,7 @@ mod replies;
 mod requests;
 
 pub use crate::context::Context;
+pub use held::{HELD_ANYWAY, MAX_HELD_REQUESTS};
 
 use crate::cluster::Connected;
 use crate::filter::Accepted;
@@ -62,6 +64,7 @@ pub(crate) struct Numbers {
     pub(crate) unmatched: Counter,
     pub(crate) limit_pending: Counter,
     pub(crate) limit_held: Counter,
+    pub(crate) limit_held_request: Counter,
     pub(crate) limit_rewrite: Counter,
 }
 
@@ -74,6 +77,7 @@ impl Numbers {
             unmatched: measure.counter(&names::MESSAGE_UNMATCHED, &[listener, protocol]),
             limit_pending: limit("pending"),
             limit_held: limit("held_reply"),
+            limit_held_request: limit("held_request"),
             limit_rewrite: limit("rewrite"),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::MAX_PENDING;
 use super::exchange::{Exchange, State};
+use super::held;
 use super::pending::{Answering, Pending};
 use bytes::{Bytes, BytesMut};
 use weir_codecs::Piece;
@@ -9,6 +10,7 @@ use weir_decide::exchange::{Affinity, Fault, Now, Outcome, Phase, Reason, Replie
 use weir_decide::protocol::{At, Decode, Protocol, Ruling, Step};
 
 pub(super) type RequestHead<P> = <<P as Protocol>::Request as Decode>::Head;
+type Held<P> = held::Held<RequestHead<P>>;
 
 /// The request message that is coming in.
 pub(super) enum Inbound<P: Protocol> {
@@ -26,20 +28,6 @@ pub(super) enum Inbound<P: Protocol> {
     Delayed(Box<Delayed<P>>),
 }
 
-/// The beginning of a message.
-pub(super) struct Held<P: Protocol> {
-    /// Everything before `latest`, copied: a slice of a read buffer keeps all of that, however small it is itself. No memory of
-    /// its own while that is nothing.
-    gathered: BytesMut,
-    latest: Bytes,
-    size: usize,
-    limit: usize,
-    head: Option<RequestHead<P>>,
-    /// The message ends here.
-    last: bool,
-    began: Now,
-}
-
 /// A request that is held back by a rule.
 pub(super) struct Delayed<P: Protocol> {
     held: Held<P>,
@@ -54,18 +42,6 @@ impl<P: Protocol> Delayed<P> {
     /// Whether nothing will answer it.
     pub(super) fn is_unanswered(&self) -> bool {
         self.op.as_ref().replies == Replies::None
-    }
-}
-
-impl<P: Protocol> Held<P> {
-    fn into_pieces(self) -> impl Iterator<Item = Bytes> {
-        let gathered = Some(self.gathered.freeze()).filter(|bytes| !bytes.is_empty());
-        gathered.into_iter().chain([self.latest])
-    }
-
-    /// It has to wait for more.
-    fn gather(&mut self) {
-        self.gathered.extend_from_slice(&std::mem::take(&mut self.latest));
     }
 }
 
@@ -95,30 +71,16 @@ impl<P: Protocol> Exchange<P> {
         let Piece { bytes, head, last } = piece;
         match std::mem::replace(&mut self.inbound, Inbound::Boundary) {
             Inbound::Boundary => {
-                let (size, began) = (bytes.len(), self.now);
-                let held = Held {
-                    gathered: BytesMut::new(),
-                    latest: bytes,
-                    size,
-                    limit: usize::MAX,
-                    head,
-                    last,
-                    began,
-                };
-                self.decide(held);
+                self.decide(Held::<P>::new(bytes, head, last, self.now));
             }
             Inbound::Held(mut held) => {
-                held.size += bytes.len();
-                held.gather();
-                held.latest = bytes;
-                held.last = last;
                 let news = head.is_some();
-                held.head = head.or(held.head);
-                if news || last || held.size > held.limit {
+                held.add(bytes, head, last);
+                if news || held.is_end() {
                     self.decide(held);
                 } else {
-                    held.gather();
-                    self.inbound = Inbound::Held(held);
+                    let limit = held.limit;
+                    self.wait(held, limit);
                 }
             }
             Inbound::Passing { number } => {
@@ -161,7 +123,7 @@ impl<P: Protocol> Exchange<P> {
 
     /// Asks the protocol what to do with a request of which `held` has come, and does it.
     fn decide(&mut self, mut held: Held<P>) {
-        let end = held.last || held.size > held.limit;
+        let end = held.is_end();
         let mut names = self.context.worker.measure().names();
         let (mut op, mut step) =
             self.protocol.request(&mut self.session, &mut names, held.head.as_ref(), end);
@@ -171,11 +133,8 @@ impl<P: Protocol> Exchange<P> {
         }
         let mut names = self.context.worker.measure().names();
         if matches!(step, Step::Forward | Step::Rewrite { .. }) {
-            if !held.gathered.is_empty() {
-                held.gather();
-            }
-            let bytes = if held.gathered.is_empty() { &*held.latest } else { &*held.gathered };
-            let at = At { now: self.now, random: self.context.worker.random(), bytes, end };
+            held.join();
+            let at = At { now: self.now, random: self.context.worker.random(), bytes: held.first(), end };
             let Ruling { instead, delay, time_limit } =
                 self.protocol.govern(&mut self.session, &mut names, &mut op, held.head.as_ref(), at);
             step = instead.unwrap_or(step);
@@ -207,15 +166,10 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Does with a request of which `held` has come what was decided.
-    fn act(&mut self, mut held: Held<P>, op: P::Op, step: Step, due: Option<Now>) {
+    fn act(&mut self, held: Held<P>, op: P::Op, step: Step, due: Option<Now>) {
         let last = held.last;
-        let end = last || held.size > held.limit;
         match step {
-            Step::More { limit } if !end => {
-                held.limit = limit;
-                held.gather();
-                self.inbound = Inbound::Held(held);
-            }
+            Step::More { limit } if !held.is_end() => self.wait(held, limit),
             Step::More { .. } => {
                 self.begin(op, &held, Answering::Awaited, due);
                 self.fail(Side::Proxy, Reason::Internal);
@@ -252,6 +206,16 @@ impl<P: Protocol> Exchange<P> {
         }
     }
 
+    /// Waits for more of a request; where there is no memory for that it has to be decided as it is.
+    fn wait(&mut self, mut held: Held<P>, limit: usize) {
+        if held.wait(limit) {
+            self.inbound = Inbound::Held(held);
+        } else {
+            self.context.messages().limit_held_request.inc();
+            self.decide(held);
+        }
+    }
+
     /// The operation joins those under way.
     fn begin(&mut self, op: P::Op, held: &Held<P>, answer: Answering, due: Option<Now>) -> u64 {
         let number = self.pending.number();
@@ -274,9 +238,7 @@ impl<P: Protocol> Exchange<P> {
             answer,
         };
         pending.note_parking();
-        let first = if held.gathered.is_empty() { &*held.latest } else { &*held.gathered };
-        let whole = held.last && (held.gathered.is_empty() || held.latest.is_empty());
-        self.protocol.begun(&mut self.session, &mut pending.op, first, whole);
+        self.protocol.begun(&mut self.session, &mut pending.op, held.first(), held.is_whole());
         self.pending.push(pending);
         if self.pending.len() == 1 {
             self.held.connection().under_way(self.pending.under_way_since());

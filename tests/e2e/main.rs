@@ -36,6 +36,7 @@ mod mongo_members;
 mod mongo_names;
 mod mongo_open;
 mod mongo_oracles;
+mod mongo_reloads;
 mod mongo_rules;
 mod mongo_secured;
 mod mongo_topology;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         mongo_names::tests,
         mongo_oracles::tests,
         mongo_open::tests,
+        mongo_reloads::tests,
         mongo_rules::tests,
         mongo_topology::tests,
         network::tests,

@@ -184,8 +184,8 @@ fn parts(
     let protocol = protocol.seating(seats, settings.per_application);
     let before = before.and_then(|before| before.members.as_ref());
     let members = settings.said.fronting.as_ref().map(|fronting| {
-        let same = before.filter(|before| before.fronting == *fronting).cloned();
-        Arc::clone(settings.members.get_or_init(|| same.unwrap_or_else(|| Members::new(fronting.clone()))))
+        let made = || Members::after(before, fronting, &settings.cluster);
+        Arc::clone(settings.members.get_or_init(made))
     });
     let fronted = members
         .as_ref()
@@ -233,10 +233,10 @@ impl Service for MongoService {
         {
             retired.retire();
         }
-        if after.discovery.is_some()
-            && let Some(discovery) = before.discovery
+        if let Some(discovery) = &before.discovery
+            && let Some(successor) = &after.discovery
         {
-            discovery.hand_over();
+            discovery.hand_over(successor);
         }
         Ok(())
     }

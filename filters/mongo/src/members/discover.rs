@@ -53,6 +53,7 @@ impl Discovery {
         members: &Arc<Members>,
     ) -> Discovery {
         let front = Front {
+            by: members.id,
             listener: Arc::clone(&listener.name),
             doors: Vec::new(),
             cluster: Arc::clone(cluster.name()),
@@ -69,6 +70,7 @@ impl Discovery {
             host,
             connections: BTreeMap::new(),
             fronted: Rc::clone(&fronted),
+            stands: false,
             taken: BTreeSet::new(),
             is_told: false,
             gauge,
@@ -78,9 +80,12 @@ impl Discovery {
         Discovery { task: worker.spawn(round.run()), front, fronted, worker: Rc::clone(worker), topology }
     }
 
-    /// Ends it; the doors and endpoints stay, for who takes over.
-    pub(crate) fn hand_over(self) {
-        self.fronted.set(false);
+    /// It ends: the doors and endpoints stay for `successor`, if it is one that has to put them back itself.
+    pub(crate) fn hand_over(&self, successor: &Discovery) {
+        if self.front.by == successor.front.by {
+            let fronted = self.fronted.take() || successor.fronted.get();
+            successor.fronted.set(fronted);
+        }
     }
 }
 
@@ -135,6 +140,14 @@ impl Word {
     }
 }
 
+/// What the map says itself.
+fn remembered(map: &Map) -> Option<Word> {
+    let ported = map.members.iter().map(|(_, member)| member);
+    let members = ported.chain(&map.left_out).cloned().collect();
+    let (set, version) = (map.set.clone()?, map.version);
+    Some(Word { set, version, members, primary: None, is_primary: false, election: Vec::new() })
+}
+
 /// What is to be believed, of what the members say; `None`: nothing new.
 fn believed(map: &Map, words: &[Word]) -> Option<Word> {
     let of_set = || words.iter().filter(|word| map.set.as_ref().is_none_or(|set| *set == word.set));
@@ -159,7 +172,10 @@ struct Round {
     host: Arc<str>,
     /// To those who answered last time.
     connections: BTreeMap<Arc<str>, Connected>,
+    /// The process has been asked for doors and endpoints.
     fronted: Rc<Cell<bool>>,
+    /// This task has asked itself, and they are as they should be: a reload may have changed what its predecessor had.
+    stands: bool,
     /// Ports that somebody else has.
     taken: BTreeSet<u16>,
     /// That there is no replica set has been told.
@@ -176,7 +192,9 @@ impl Round {
         loop {
             let (words, answers) = self.ask_all().await;
             let map = self.members.map();
-            match believed(&map, &words) {
+            let is_endpoint = |member: &Arc<str>| self.cluster.view.endpoint_at(member).is_some();
+            let lost = !self.stands || !map.members.iter().all(|(_, member)| is_endpoint(member));
+            match believed(&map, &words).or_else(|| remembered(&map).filter(|_| lost)) {
                 Some(word) => self.take(&map, &word).await,
                 None if map.is_known() && !words.iter().any(|word| word.is_primary) => {
                     self.members.publish(Map { primary: None, ..(*map).clone() });
@@ -255,7 +273,7 @@ impl Round {
         next.version = word.version;
         next.primary = if word.is_primary { word.primary.clone() } else { None };
         let known = |member: &Arc<str>| self.cluster.view.endpoint_at(member).is_some();
-        let standing = self.fronted.get() && next.members == before.members && word.members.iter().all(known);
+        let standing = self.stands && next.members == before.members && word.members.iter().all(known);
         if standing && self.taken.is_empty() {
             if next != *before {
                 self.members.publish(next);
@@ -266,7 +284,9 @@ impl Round {
         if before.is_known() {
             self.members.publish(before.both(&next));
         }
+        self.stands = false;
         let Some(failed) = self.front(&next, &word.members).await else { return };
+        self.stands = true;
         self.taken.clear();
         for (port, error) in failed {
             self.taken.insert(port);
@@ -290,13 +310,15 @@ impl Round {
         let own = self.listener.bind.ip()?;
         let ports = map.members.iter().map(|(port, _)| *port).filter(|port| *port != own.port());
         let front = Front {
+            by: self.members.id,
             listener: Arc::clone(&self.listener.name),
             doors: ports.map(|port| SocketAddr::new(own.ip(), port)).collect(),
             cluster: Arc::clone(self.cluster.name()),
             endpoints: endpoints.to_vec(),
         };
-        let fronted = self.worker.front(front).await?;
+        // Before it is known what comes of it: this task may be gone by then.
         self.fronted.set(true);
+        let fronted = self.worker.front(front).await?;
         Some(fronted.failed.into_iter().map(|(address, error)| (address.port(), error)).collect())
     }
 

@@ -41,6 +41,10 @@ const MAX_HELLO: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Members {
     pub(crate) fronting: Fronting,
+    /// The cluster that they are of: another one's are others, whatever they are called.
+    cluster: Arc<str>,
+    /// Of who fronts the cluster for the listener: see [`Front::by`](weir_drive::Front::by).
+    id: u64,
     generation: AtomicU64,
     map: Mutex<Arc<Map>>,
     /// Told when a hello names somebody who is not on the map.
@@ -48,9 +52,26 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    pub(crate) fn new(fronting: Fronting) -> Arc<Members> {
-        let map = Mutex::new(Arc::new(Map::unknown()));
-        Arc::new(Members { fronting, generation: AtomicU64::new(1), map, outdated: Notify::new() })
+    /// Those of a listener that had the members `before`, if any: they go on as they are if nothing else is asked for. Otherwise
+    /// nothing is known of these, but of the same cluster they have the same doors and endpoints to begin with.
+    pub(crate) fn after(
+        before: Option<&Arc<Members>>,
+        fronting: &Fronting,
+        cluster: &Arc<str>,
+    ) -> Arc<Members> {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let before = before.filter(|before| before.cluster == *cluster);
+        if let Some(same) = before.filter(|before| before.fronting == *fronting) {
+            return Arc::clone(same);
+        }
+        Arc::new(Members {
+            fronting: fronting.clone(),
+            cluster: Arc::clone(cluster),
+            id: before.map_or_else(|| MADE.fetch_add(1, Ordering::Relaxed) + 1, |before| before.id),
+            generation: AtomicU64::new(1),
+            map: Mutex::new(Arc::new(Map::unknown())),
+            outdated: Notify::new(),
+        })
     }
 
     /// The map at this moment.

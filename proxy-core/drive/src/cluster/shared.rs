@@ -7,6 +7,7 @@ use crate::process::lock;
 use crate::time;
 use crate::tls::client::ClientTls;
 use crate::tls::numbers::ClusterHandshakes;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
@@ -26,8 +27,9 @@ pub(crate) struct Shared {
     numbers: OnceLock<ClusterNumbers>,
     pub(crate) handshakes: ClusterHandshakes,
     current: Mutex<Current>,
-    /// Endpoints that a filter found, beside those of the configuration.
-    discovered: Mutex<Arc<[decide::EndpointSpec]>>,
+    /// Endpoints that filters found, beside those of the configuration, by who found them: at most as many as there are
+    /// listeners, with those that are still drained.
+    discovered: Mutex<BTreeMap<u64, Arc<[decide::EndpointSpec]>>>,
 }
 
 /// What a reload replaces.
@@ -48,7 +50,7 @@ impl Shared {
             waiting: Waiting::default(),
             idle: Idle::new(workers),
             current: Mutex::new(current),
-            discovered: Mutex::new(Arc::new([])),
+            discovered: Mutex::default(),
             decide,
         });
         shared.list_endpoints();
@@ -71,30 +73,30 @@ impl Shared {
         self.list_endpoints();
     }
 
-    /// Takes over the endpoints that a filter found. Says whether they are others than before.
-    pub(crate) fn discover(&self, addresses: &[Arc<str>]) -> bool {
+    /// Takes over the endpoints that `by` found; what others found stays. Says whether they are others than before.
+    pub(crate) fn discover(&self, by: u64, addresses: &[Arc<str>]) -> bool {
         let spec = |address: &Arc<str>| decide::EndpointSpec { address: Arc::clone(address), weight: 1 };
         let found: Arc<[_]> = addresses.iter().map(spec).collect();
-        if *lock(&self.discovered) == found {
+        let before = match found.is_empty() {
+            true => lock(&self.discovered).remove(&by),
+            false => lock(&self.discovered).insert(by, Arc::clone(&found)),
+        };
+        if before.unwrap_or_default() == found {
             return false;
         }
-        *lock(&self.discovered) = found;
         self.list_endpoints();
         true
     }
 
-    pub(crate) fn discovered(&self) -> Arc<[decide::EndpointSpec]> {
-        Arc::clone(&lock(&self.discovered))
-    }
-
-    /// The endpoints that are not the addresses of a name: those of the configuration, then those that a filter found.
+    /// The endpoints that are not the addresses of a name: those of the configuration, then those that filters found.
     pub(crate) fn listed(&self) -> Vec<decide::EndpointSpec> {
         let current = self.current();
         let listed = match &current.config.source {
             config::Source::Endpoints(list) => list.as_slice(),
             config::Source::Dns { .. } => &[],
         };
-        listed.iter().chain(&*self.discovered()).cloned().collect()
+        let discovered = lock(&self.discovered);
+        listed.iter().chain(discovered.values().flat_map(|found| &**found)).cloned().collect()
     }
 
     /// Whether it has names that the resolver looks after.

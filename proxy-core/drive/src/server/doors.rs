@@ -4,7 +4,8 @@
 //! each. Such a door belongs to the listener: the same service, limits, TLS and numbers. Its sockets belong to the process
 //! like all others, and stay over reloads for as long as the filter wants them.
 
-use super::{Server, StartError, close_all_but, plan::Plan};
+use super::plan::{Plan, Planned};
+use super::{Server, StartError, close_all_but};
 use crate::listener::Sockets;
 use crate::process::lock;
 use std::net::SocketAddr;
@@ -15,14 +16,18 @@ use weir_config::Bind;
 /// What a listener is to have from now on, beside what the configuration says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Front {
-    /// The listener.
+    /// Who asks: more than 0, and more the later one came. A listener that is drained may still have a filter when another one
+    /// has its name, and several listeners may have one cluster: nobody takes from others what is theirs.
+    pub by: u64,
+    /// The listener. Where somebody later than `by` has doors, it keeps them.
     pub listener: Arc<str>,
     /// Its doors: those that are not open yet open, others close once what is queued on them is accepted. Connections
     /// stay.
     pub doors: Vec<SocketAddr>,
     /// The cluster that the endpoints are for.
     pub cluster: Arc<str>,
-    /// Endpoints, `host:port`, beside those that the configuration lists. Names are resolved and refreshed like those.
+    /// Endpoints, `host:port`, beside those that the configuration lists and those that others found. Names are resolved and
+    /// refreshed like those.
     pub endpoints: Vec<Arc<str>>,
 }
 
@@ -71,7 +76,7 @@ impl Server {
         };
         let cluster = before.clusters.iter().find(|cluster| *cluster.decide.name() == front.cluster);
         if let Some(cluster) = cluster
-            && cluster.discover(&front.endpoints)
+            && cluster.discover(front.by, &front.endpoints)
         {
             self.resolve(&before).await?;
         }
@@ -87,7 +92,7 @@ impl Server {
     }
 }
 
-/// The same plan with other doors for one listener; `None` when there is no such listener.
+/// The same plan with other doors for one listener; `None` when there is no such listener, or the doors are somebody else's.
 fn with_doors(
     before: &Plan,
     front: &Front,
@@ -95,7 +100,10 @@ fn with_doors(
     failed: &mut Vec<(SocketAddr, std::io::Error)>,
 ) -> Option<Plan> {
     let mut listeners = before.listeners.clone();
-    let planned = listeners.iter_mut().find(|planned| planned.config.name == front.listener)?;
+    let is_its =
+        |planned: &&mut Planned| planned.config.name == front.listener && planned.fronted_by <= front.by;
+    let planned = listeners.iter_mut().find(is_its)?;
+    planned.fronted_by = if front.doors.is_empty() && front.endpoints.is_empty() { 0 } else { front.by };
     let known = std::mem::take(&mut planned.doors);
     for address in &front.doors {
         match known.iter().find(|door| door.local == *address) {
@@ -128,7 +136,7 @@ mod tests {
 
     fn front(doors: &[SocketAddr]) -> Front {
         let endpoints = vec!["127.0.0.2:1".into()];
-        Front { listener: "l".into(), doors: doors.to_vec(), cluster: "c".into(), endpoints }
+        Front { by: 5, listener: "l".into(), doors: doors.to_vec(), cluster: "c".into(), endpoints }
     }
 
     /// An address that was free a moment ago.
@@ -155,5 +163,32 @@ mod tests {
         assert_eq!(endpoints, 2, "the one that is listed and the one that was found");
         let nobody = Front { listener: "other".into(), ..front(&[]) };
         assert!(server.front(&nobody).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn who_goes_takes_away_what_is_its_own() {
+        let server = Server::start(config(""), FILTERS, &Measure::new(Limits::default())).await.unwrap();
+        let endpoints = || {
+            let all = server.status().clusters.remove(0).stats.endpoints;
+            all.into_iter().map(|endpoint| endpoint.address.to_string()).collect::<Vec<_>>()
+        };
+        let door = free();
+        let found = |by, endpoint: &str| Front { by, endpoints: vec![endpoint.into()], ..front(&[door]) };
+        let gone = |by| Front { by, endpoints: Vec::new(), ..front(&[]) };
+        server.front(&found(1, "127.0.0.2:1")).await.unwrap().unwrap();
+        server.front(&found(2, "127.0.0.3:1")).await.unwrap().unwrap();
+        server.front(&Front { listener: "gone".into(), ..found(3, "127.0.0.2:1") }).await.unwrap();
+        assert_eq!(endpoints(), ["127.0.0.1:1", "127.0.0.2:1", "127.0.0.3:1"]);
+        // The first one is only now drained: the doors are the second one's, and the third has found the same.
+        assert!(server.front(&gone(1)).await.unwrap().is_none());
+        assert_eq!(server.doors("l"), [door]);
+        assert_eq!(endpoints(), ["127.0.0.1:1", "127.0.0.2:1", "127.0.0.3:1"]);
+        server.front(&Front { listener: "gone".into(), ..gone(3) }).await.unwrap();
+        assert_eq!(endpoints(), ["127.0.0.1:1", "127.0.0.3:1"]);
+        server.front(&gone(2)).await.unwrap().unwrap();
+        assert_eq!((server.doors("l"), endpoints()), (vec![], vec!["127.0.0.1:1".to_owned()]));
+        // Whoever is there has them then.
+        server.front(&found(1, "127.0.0.2:1")).await.unwrap().unwrap();
+        assert_eq!(server.doors("l"), [door]);
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct Planned {
     pub(crate) sockets: Arc<listener::Sockets>,
     /// Further addresses, which the filter asked for.
     pub(crate) doors: Vec<Arc<listener::Sockets>>,
+    /// Who asked for them ([`Front::by`](super::doors::Front::by)); 0: nobody.
+    pub(crate) fronted_by: u64,
     pub(crate) admission: Arc<listener::Admission>,
     pub(crate) tls: Option<Arc<ServerTls>>,
     /// Of the connections that are served alike.
@@ -148,10 +150,11 @@ fn listener_of(
     let doors = known.filter(|known| {
         known.config.protocol == config.protocol && host(&known.config.bind) == host(&config.bind)
     });
-    let doors = doors.map(|known| known.doors.clone()).unwrap_or_default();
+    let (doors, fronted_by) = doors.map(|known| (known.doors.clone(), known.fronted_by)).unwrap_or_default();
     let company = known.filter(|known| known.config.protocol == config.protocol);
     let company = company.map(|known| Arc::clone(&known.company)).unwrap_or_default();
-    Ok(Planned { config: Arc::clone(config), filter, shared, sockets, doors, admission, tls, company })
+    let config = Arc::clone(config);
+    Ok(Planned { config, filter, shared, sockets, doors, fronted_by, admission, tls, company })
 }
 
 /// What can be told of `config` without listening: what the operator should know of it, or everything that is wrong.

@@ -14,7 +14,7 @@ use run::{Step, cargo};
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   setup            install what the tests need, under target/parts
-  test [--full]    set up, then run every check; --full adds the long matrices and long fuzzing
+  test [--full]    set up, then run every check; --full adds the long matrices, long fuzzing and the counts of benches/
   fuzz [SECONDS]   run every fuzz target that long (default 60)
   loom             check the model of what workers share
 ";
@@ -59,6 +59,16 @@ fn test(full: bool) -> Result<()> {
     Step::new("each protocol alone").call(each_protocol_alone)?;
     Step::new("loom").call(loom)?;
     Step::new("fuzzing").call(|| fuzz::run(if full { 300 } else { 5 }))?;
+    if full {
+        Step::new("instructions").run(cargo([
+            "bench",
+            "--locked",
+            "--package",
+            "weir-codecs",
+            "--bench",
+            "counts",
+        ]))?;
+    }
     deny()
 }
 

@@ -377,7 +377,10 @@ impl protocol::Protocol for Protocol {
         if let Some(members) = &self.members
             && op.is_first
         {
-            op.shared.affinity = members.affinity(&session.door);
+            match members.affinity(&session.door) {
+                Ok(affinity) => op.shared.affinity = affinity,
+                Err(fault) => return (op, Step::Close(fault)),
+            }
         }
         (op, Step::Forward)
     }

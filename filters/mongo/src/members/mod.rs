@@ -7,7 +7,8 @@
 //! the doors of those that have gone close.
 //!
 //! The listener's own port is a door like the others when it is among `member_ports`; a connection to a port that is
-//! nobody's door goes to the primary, or where none is known to any member.
+//! nobody's door goes to the primary, or where none is known to any member. A door whose member is no endpoint of the cluster at
+//! this moment leads nowhere: who asks for one member must not talk to another.
 //!
 //! A hello that should be rewritten and cannot be ends its connection, and is counted
 //! (`weir_mongo_hellos_total{result="refused"}`): the driver tries again, and must never see the members' own addresses.
@@ -30,7 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use weir_decide::cluster::View as Endpoints;
-use weir_decide::exchange::Affinity;
+use weir_decide::exchange::{Affinity, Fault, Phase, Reason, Side};
 use weir_decide::protocol::{Answer, Malformed};
 use weir_measure::{Counter, Measure, names};
 
@@ -93,10 +94,13 @@ impl Members {
 
 /// A worker's view of a listener's members.
 pub(crate) struct Fronted {
+    listener: Arc<str>,
     members: Arc<Members>,
     endpoints: Rc<Endpoints>,
     seen: Cell<u64>,
     map: RefCell<Arc<Map>>,
+    /// That a member is no endpoint has been told, and no member has been found to be one since.
+    told_lost: Cell<bool>,
     numbers: Numbers,
 }
 
@@ -126,9 +130,11 @@ impl Fronted {
     ) -> Fronted {
         let hellos = |result| measure.counter(&names::MONGO_HELLOS, &[listener, result]);
         Fronted {
+            listener: listener.into(),
             members: Arc::clone(members),
             endpoints: Rc::clone(endpoints),
             seen: Cell::new(0),
+            told_lost: Cell::new(false),
             map: RefCell::new(members.map()),
             numbers: Numbers {
                 rewritten: hellos("rewritten"),
@@ -148,11 +154,31 @@ impl Fronted {
     }
 
     /// Where an operation of a connection that is with no server yet goes.
-    pub(crate) fn affinity(&self, door: &Door) -> Affinity {
+    ///
+    /// # Errors
+    /// The door is that of a member which is no endpoint.
+    pub(crate) fn affinity(&self, door: &Door) -> Result<Affinity, Fault> {
         let map = self.map();
-        let address = map.member_at(door.port).or_else(|| map.entry());
+        let own = map.member_at(door.port);
+        let address = own.or_else(|| map.entry());
         let pick = address.and_then(|address| self.endpoints.endpoint_at(address));
-        pick.map_or(Affinity::Connection, |pick| Affinity::Endpoint(pick.id()))
+        match (pick, own) {
+            (Some(pick), _) => {
+                self.told_lost.set(false);
+                Ok(Affinity::Endpoint(pick.id()))
+            }
+            (None, None) => Ok(Affinity::Connection),
+            (None, Some(member)) => {
+                if !self.told_lost.replace(true) {
+                    tracing::warn!(
+                        listener = &*self.listener, %member,
+                        "a member is no endpoint of the cluster: connections to its address are refused"
+                    );
+                }
+                self.members.outdated.notify_one();
+                Err(Fault::new(Side::Network, Phase::Admitted, Reason::NoEndpoint))
+            }
+        }
     }
 
     /// What to do with the answer to a hello.
@@ -187,5 +213,36 @@ impl Fronted {
                 Err(Malformed::Syntax(reason))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::settings::Ports;
+    use super::*;
+    use weir_decide::cluster::{Cluster, EndpointSpec, Settings};
+    use weir_decide::exchange::Now;
+    use weir_measure::Limits;
+
+    #[test]
+    fn a_door_leads_to_its_member_or_nowhere() {
+        let ports = Ports { first: 10, last: 19 };
+        let members = Members::after(None, &Fronting { advertise: None, ports }, &"rs".into());
+        let cluster = Cluster::new("rs", Settings::default());
+        let spec = |address: &str| EndpointSpec { address: address.into(), weight: 1 };
+        cluster.set_endpoints(&[spec("seed:1")], Now(0));
+        let endpoints = Endpoints::new(&cluster, 1);
+        let fronted = Fronted::new(&members, &endpoints, "l", &Measure::new(Limits::default()));
+        let leads = |port| fronted.affinity(&Door { port, ..Door::default() }).map_err(|fault| fault.reason);
+        let to = |address: &str| {
+            endpoints.endpoint_at(address).map(|pick| Affinity::Endpoint(pick.id())).ok_or(Reason::NoEndpoint)
+        };
+        assert_eq!(leads(10), Ok(Affinity::Connection), "nothing is known, so any server may be asked");
+        let names = ["a:1", "seed:1"].map(Arc::from);
+        members.publish(Map::unknown().with(&"rs".into(), &"weir".into(), &names, ports, &[]));
+        assert_eq!((leads(10), leads(11)), (Err(Reason::NoEndpoint), to("seed:1")));
+        assert_eq!(leads(9), Ok(Affinity::Connection), "the entry asks for no certain member");
+        cluster.set_endpoints(&[spec("seed:1"), spec("a:1")], Now(0));
+        assert_eq!((leads(10), leads(11)), (to("a:1"), to("seed:1")));
     }
 }

@@ -2,11 +2,12 @@
 //! get past it. What proves it is that Weir counts every command that the drivers count.
 
 use crate::support::{
-    front::{Front, members, while_busy},
+    front::{Front, Says, members, while_busy},
     net,
     parts::{SET, calm_set, json, node, part, python, replica_set},
     weir::{Weir, binary},
 };
+use serde_json::Value;
 use std::process::{Command, Stdio};
 use std::sync::PoisonError;
 
@@ -20,6 +21,7 @@ crate::tests!("mongo_members":
     writes_survive_a_step_down,
     writes_survive_the_death_of_a_member,
     members_come_and_go,
+    ports_of_others_are_passed_over,
     a_reload_keeps_the_members,
     without_ports_the_operator_is_told,
 );
@@ -146,6 +148,43 @@ fn members_come_and_go() {
     let uri = format!("mongodb://127.0.0.1:{fresh}/?replicaSet={SET}");
     let printed = front.compare(&uri, python("mongo_members.py").arg(&uri).arg("members_new").arg("all"));
     assert!(printed["known"].as_array().is_some_and(|known| known.len() == 3 && known.iter().any(|k| k == &format!("127.0.0.1:{fresh}"))));
+}
+
+fn ports_of_others_are_passed_over() {
+    let set = calm_set();
+    let first = net::free_range(8);
+    let seed = format!("127.0.0.1:{}", set.ports[0]);
+    let hold = |nth: u16| std::net::TcpListener::bind(("127.0.0.1", first + nth)).expect("it is free");
+    // Ports that cannot be had, and members that are left out.
+    let told = |weir: &Weir| {
+        let log = weir.log();
+        let count = |is: fn(&Value) -> bool| log.iter().filter(|entry| is(entry)).count();
+        let ports = count(|entry| entry["port"].is_number());
+        (ports, count(|entry| entry["member"].is_string() && !entry["address"].is_string()))
+    };
+    let addresses = |weir: &Weir| -> Vec<u64> {
+        let log = weir.log();
+        let port = |address: &str| address.rsplit(':').next()?.parse::<u64>().ok();
+        let given = log.iter().filter(|entry| entry["member"].is_string());
+        given.filter_map(|entry| Some(port(entry["address"].as_str()?)? - u64::from(first))).collect()
+    };
+    let held = [hold(0), hold(2), hold(3)];
+    let weir = Weir::start(&Says::default().config("db", &seed, first));
+    weir.numbers_when("three members have an address", |numbers| members(numbers) == 3);
+    assert_eq!(addresses(&weir), [1, 4, 5]);
+    assert_eq!(told(&weir), (3, 0), "{:#?}", weir.log());
+    drop(weir);
+    // With one port too few somebody is left out until there is one.
+    let few = Says::default()
+        .config("db", &seed, first)
+        .replace(&format!("{first}-{}", first + 7), &format!("{}-{}", first + 1, first + 3));
+    let weir = Weir::start(&few);
+    weir.numbers_when("one has an address", |numbers| members(numbers) == 1);
+    assert_eq!((addresses(&weir), told(&weir)), (vec![1], (2, 2)), "{:#?}", weir.log());
+    drop(held);
+    weir.numbers_when("all have one", |numbers| members(numbers) == 3);
+    assert_eq!(addresses(&weir), [1, 2, 3]);
+    assert_eq!(told(&weir), (2, 2), "{:#?}", weir.log());
 }
 
 fn a_reload_keeps_the_members() {

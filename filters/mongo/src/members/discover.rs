@@ -9,7 +9,7 @@ use super::{Members, role};
 use bson::{Document, doc};
 use bytes::BytesMut;
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl Discovery {
             connections: BTreeMap::new(),
             fronted: Rc::clone(&fronted),
             stands: false,
-            taken: BTreeSet::new(),
+            taken: Vec::new(),
             is_told: false,
             gauge,
             topology: worker.measure().measure().topology(&listener.name),
@@ -176,8 +176,8 @@ struct Round {
     fronted: Rc<Cell<bool>>,
     /// This task has asked itself, and they are as they should be: a reload may have changed what its predecessor had.
     stands: bool,
-    /// Ports that somebody else has.
-    taken: BTreeSet<u16>,
+    /// Ports that somebody else has, as the log says.
+    taken: Vec<u16>,
     /// That there is no replica set has been told.
     is_told: bool,
     gauge: Gauge,
@@ -267,41 +267,62 @@ impl Round {
 
     /// Follows `word`: doors and endpoints first, then the map that sends drivers to them.
     async fn take(&mut self, before: &Map, word: &Word) {
-        let taken: Vec<u16> = self.taken.iter().copied().collect();
-        let ports = self.members.fronting.ports;
-        let mut next = before.with(&word.set, &self.host, &word.members, ports, &taken);
-        next.version = word.version;
-        next.primary = if word.is_primary { word.primary.clone() } else { None };
+        let next = self.next(before, word, &[]);
         let known = |member: &Arc<str>| self.cluster.view.endpoint_at(member).is_some();
-        let standing = self.stands && next.members == before.members && word.members.iter().all(known);
-        if standing && self.taken.is_empty() {
+        if self.stands && next.members == before.members && word.members.iter().all(known) {
             if next != *before {
                 self.members.publish(next);
             }
             return;
         }
-        // Nobody is sent any more to a door that is about to close.
-        if before.is_known() {
-            self.members.publish(before.both(&next));
-        }
         self.stands = false;
-        let Some(failed) = self.front(&next, &word.members).await else { return };
+        let Some(next) = self.open(before, word).await else { return };
         self.stands = true;
-        self.taken.clear();
-        for (port, error) in failed {
-            self.taken.insert(port);
-            let member = next.member_at(port).cloned();
-            tracing::error!(
-                listener = %self.listener.name, port, %error,
-                "a port of member_ports cannot be had: free it, or give another range"
-            );
-            next.members.retain(|(its, _)| *its != port);
-            next.left_out.extend(member);
-        }
         self.tell(before, &next);
         let members = next.members.len() as u64;
         self.members.publish(next);
         self.gauge.set(members);
+    }
+
+    fn next(&self, before: &Map, word: &Word, taken: &[u16]) -> Map {
+        let ports = self.members.fronting.ports;
+        let mut next = before.with(&word.set, &self.host, &word.members, ports, taken);
+        next.version = word.version;
+        next.primary = if word.is_primary { word.primary.clone() } else { None };
+        next
+    }
+
+    /// Has doors and endpoints as `word` says, on ports that can be had.
+    async fn open(&mut self, before: &Map, word: &Word) -> Option<Map> {
+        let mut taken = Vec::new();
+        let mut patient = true;
+        let next = loop {
+            let next = self.next(before, word, &taken);
+            // Nobody is sent any more to a door that is about to close.
+            if before.is_known() {
+                self.members.publish(before.both(&next));
+            }
+            let failed = self.front(&next, &word.members).await?;
+            if failed.is_empty() {
+                break next;
+            }
+            // A reload may have left them with a listener that is only just letting go.
+            if std::mem::take(&mut patient) {
+                tokio::time::sleep(REST).await;
+                continue;
+            }
+            for (port, error) in failed {
+                if !self.taken.contains(&port) {
+                    tracing::warn!(
+                        listener = %self.listener.name, port, %error,
+                        "a port of member_ports cannot be had, so others are used: free it, or give another range"
+                    );
+                }
+                taken.push(port);
+            }
+        };
+        self.taken = taken;
+        Some(next)
     }
 
     /// Has the doors opened; says which ports could not be had.
@@ -339,7 +360,7 @@ impl Round {
             if !before.left_out.contains(member) {
                 tracing::warn!(
                     %listener, %member,
-                    "no port is left for a member of the replica set, so drivers do not learn of it: give more member_ports"
+                    "none of member_ports can be had for a member of the replica set, so drivers do not learn of it: give more"
                 );
             }
         }

@@ -84,16 +84,20 @@ impl Filter for Http {
 
     fn check(&self, listener: &Listener, config: &Config) -> Result<Option<String>, BuildError> {
         let Some(settings) = listener.settings.downcast_ref::<config::Http>() else { return Ok(None) };
+        // Thousands of routes may lead to thousands of clusters: each is looked up, not looked for.
+        let clusters: HashMap<&str, _> =
+            config.clusters.iter().map(|cluster| (&*cluster.name, &**cluster)).collect();
         for route in &settings.routes {
             let config::Action::Cluster(name) = &route.action else { continue };
+            let cluster = clusters.get(&**name);
             let dialect = self.0.factories().find(|factory| Some(factory.name()) == route.dialect.as_deref());
-            if config.cluster(name).is_some_and(|cluster| cluster.proxy_protocol.is_some()) {
+            if cluster.is_some_and(|cluster| cluster.proxy_protocol.is_some()) {
                 return Ok(Some(format!(
                     "the cluster `{name}` has `proxy_protocol`, and clients of this listener share its connections: their headers \
                      say that they are Weir's own; clients' addresses are in x-forwarded-for"
                 )));
             }
-            let over_http1 = config.cluster(name).is_some_and(|cluster| cluster.protocol == Upstream::Http1);
+            let over_http1 = cluster.is_some_and(|cluster| cluster.protocol == Upstream::Http1);
             if over_http1 && dialect.is_some_and(|dialect| dialect.needs_http2()) {
                 return Ok(Some(format!(
                     "the cluster `{name}` speaks HTTP/1.1, over which no server answers {}: give it `protocol: http2`",

@@ -35,7 +35,7 @@ pub use registry::{Collect, Counter, Gauge, Held, Samples, Value};
 pub use snapshot::{CallSiteRow, OperationRow, OutcomeRow};
 
 use capped::{Capped, lock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use tables::{ApplicationKey, CallSiteKey, OperationKey, OutcomeKey, Shard};
@@ -109,6 +109,12 @@ pub(crate) struct PlaceLabels {
     pub(crate) protocol: &'static str,
 }
 
+/// The labels by place, and the places by labels: thousands of clusters ask for theirs when a configuration is applied.
+struct Places {
+    list: Vec<PlaceLabels>,
+    known: HashMap<PlaceLabels, Place>,
+}
+
 impl std::fmt::Debug for Measure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Measure").finish_non_exhaustive()
@@ -122,7 +128,7 @@ pub struct Measure {
     texts: Mutex<Vec<Arc<str>>>,
     registry: registry::Registry,
     shards: Mutex<Vec<Arc<Shard>>>,
-    places: Mutex<Vec<PlaceLabels>>,
+    places: Mutex<Places>,
     max_places: usize,
     /// Places that were given `_other`.
     pub(crate) places_beyond: Counter,
@@ -148,7 +154,7 @@ impl Measure {
             texts: Mutex::default(),
             registry: registry::Registry::default(),
             shards: Mutex::new(Vec::new()),
-            places: Mutex::new(vec![other]),
+            places: Mutex::new(Places { list: vec![other], known: HashMap::new() }),
             max_places: limits.places,
             places_beyond: Counter::default(),
             rows: Capped::new(limits.rows),
@@ -172,19 +178,19 @@ impl Measure {
     /// The place with these labels: the same one whenever it is asked for. Takes a lock; keep the result. Beyond
     /// [`Limits::places`] all labels are `_other`.
     pub fn place(&self, listener: &str, cluster: &str, protocol: &'static str) -> Place {
+        let labels = PlaceLabels { listener: listener.into(), cluster: cluster.into(), protocol };
         let mut places = lock(&self.places);
-        let known = places.iter().position(|place| {
-            &*place.listener == listener && &*place.cluster == cluster && place.protocol == protocol
-        });
-        let at = known.unwrap_or_else(|| {
-            if places.len() > self.max_places {
-                self.places_beyond.inc();
-                return 0;
-            }
-            places.push(PlaceLabels { listener: listener.into(), cluster: cluster.into(), protocol });
-            places.len() - 1
-        });
-        Place(u32::try_from(at).unwrap_or(0))
+        if let Some(known) = places.known.get(&labels) {
+            return *known;
+        }
+        if places.list.len() > self.max_places {
+            self.places_beyond.inc();
+            return Place(0);
+        }
+        let place = Place(u32::try_from(places.list.len()).unwrap_or(0));
+        places.list.push(labels.clone());
+        places.known.insert(labels, place);
+        place
     }
 
     /// The counter of `family` with these label values, one for each of its labels: the same one whenever it is asked for.

@@ -153,7 +153,7 @@ impl Snapshot {
         // Names and places after the rows, so that every id that a row holds is known.
         let mut known = lock(&measure.texts);
         measure.interner.copy_texts(&mut known);
-        let places = lock(&measure.places).clone();
+        let places = lock(&measure.places).list.clone();
         Resolver { texts: &known, places: &places, fixed: HashMap::default() }.resolve(read, samples)
     }
 }

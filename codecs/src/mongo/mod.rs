@@ -52,6 +52,6 @@ pub use inflate::{Budget, Compressor, Inflate};
 pub use names::Short;
 pub use problem::Problem;
 pub use reply::{Labels, ReplyHead};
-pub use request::{ClientMetadata, Flags, Mechanism, RequestHead};
+pub use request::{ClientMetadata, Flags, MAX_CURSORS, Mechanism, RequestHead};
 pub use shape::{MAX_SHAPE, Shape};
 pub use whole::{Whole, opening};

@@ -86,6 +86,9 @@ pub struct ClientMetadata {
     pub driver_version: Short<128>,
 }
 
+/// The most cursors of one `killCursors` that are looked at, the first not counted; `cursors` says how many there are.
+pub const MAX_CURSORS: usize = 1024;
+
 /// What is known about a request. It is handed out as soon as the operation can be named, and again, complete,
 /// with the message's last piece.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -122,6 +125,8 @@ pub struct RequestHead {
     pub cursor_id: i64,
     /// How many cursors a `killCursors` names.
     pub cursors: u32,
+    /// Those of them after the first, [`MAX_CURSORS`] at most. Takes memory only where there are such.
+    pub more_cursors: Vec<i64>,
     /// `lsid.id`, the session.
     pub session: Option<[u8; 16]>,
     /// `txnNumber`: a retryable write or a transaction.
@@ -369,6 +374,14 @@ impl RequestHead {
         self.client.get_or_insert_default()
     }
 
+    fn killed(&mut self, index: u32, id: i64) {
+        if index == 0 {
+            self.cursor_id = id;
+        } else if self.more_cursors.len() < MAX_CURSORS {
+            self.more_cursors.push(id);
+        }
+    }
+
     fn stage(&mut self, index: u32, element: &Element<'_>) {
         let name = first_key(element.value);
         self.change_stream |= index == 0 && name == b"$changeStream";
@@ -506,9 +519,7 @@ impl Facts for RequestHead {
                 Next::Skip
             }
             Place::Cursors => {
-                if index == 0 {
-                    self.cursor_id = as_i64(&element).unwrap_or(0);
-                }
+                self.killed(index, as_i64(&element).unwrap_or(0));
                 Next::Skip
             }
             _ => Next::Skip,

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use weir_codecs::mongo::{Budget, Command, Inflate, OpCode, ReplyHead, ReplyTo, RequestHead};
+use weir_codecs::mongo::{Budget, Command, Inflate, MAX_CURSORS, OpCode, ReplyHead, ReplyTo, RequestHead};
 use weir_decide::exchange::{
     Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Phase, Reason, Replies as Due,
     Side, Trait,
@@ -23,7 +23,7 @@ use crate::cursors::AwaitCursors;
 use crate::decode::{Direction, Replies, Requests, Shared};
 use crate::measure::call_sites::{CallSiteSettings, CallSites};
 use crate::measure::connection::{Connection, Connections};
-use crate::measure::open::{Belongs, OpenHere};
+use crate::measure::open::{Belongs, Cursors, OpenHere};
 use crate::measure::rename::Renames;
 use crate::measure::slow::{Kept, Slow, SlowSettings};
 use crate::members::{Door, Fronted, role};
@@ -145,6 +145,12 @@ impl Protocol {
         op.is_query_command = head.is_query_command;
         op.reply_to = ReplyTo::request(head);
         op.cursor_id = head.cursor_id;
+        if head.cursors > 1 {
+            op.killed.clone_from(&head.more_cursors);
+            if head.complete && head.cursors as usize > 1 + MAX_CURSORS {
+                self.limit_open.inc();
+            }
+        }
         op.opens_awaited = head.change_stream || (head.tailable && head.await_data);
         op.is_whole = head.complete;
         op.in_transaction = head.in_transaction;
@@ -203,7 +209,10 @@ impl Protocol {
         match op.command {
             _ if op.opens_awaited => self.remember(tail.cursor_id),
             Command::GetMore if tail.cursor_id == 0 => self.awaited.remove(op.cursor_id),
-            Command::KillCursors => self.awaited.remove(op.cursor_id),
+            Command::KillCursors => {
+                self.awaited.remove(op.cursor_id);
+                op.killed.iter().for_each(|id| self.awaited.remove(*id));
+            }
             _ if op.command.is_hello() && tail.announces_members && self.members.is_none() => self.tell(),
             _ => {}
         }
@@ -269,6 +278,8 @@ pub struct MongoOp {
     /// How Weir would answer it; `None` where no answer is due, or while it is not known how.
     pub(crate) reply_to: Option<ReplyTo>,
     cursor_id: i64,
+    /// The cursors that it kills after that one.
+    killed: Vec<i64>,
     opens_awaited: bool,
     /// Everything that its head says is known.
     is_whole: bool,
@@ -299,6 +310,7 @@ impl MongoOp {
             is_query_command: false,
             reply_to: None,
             cursor_id: 0,
+            killed: Vec::new(),
             opens_awaited: false,
             is_whole: false,
             in_transaction: false,
@@ -521,7 +533,7 @@ impl protocol::Protocol for Protocol {
         if let Some(heard) = op.heard.take() {
             self.hear(op, heard, ending);
         }
-        let cursors = (op.cursor_id, op.left_open);
+        let cursors = Cursors { asked: op.cursor_id, killed: &op.killed, left: op.left_open };
         op.belongs.ended(&self.ledger, op.command, cursors, &op.shared, ending);
         // A getMore that waits is one on a change stream, or on a tailable cursor, which is known from its beginning.
         let streams = op.shared.parked || op.shared.traits.has(Trait::Watch);

@@ -43,7 +43,7 @@ ends! {
     CursorEnd {
         /// Its last batch was read.
         Exhausted = "exhausted",
-        /// The client killed it.
+        /// The client killed it, or ended the transaction in which it was opened.
         Killed = "killed",
         /// The server answered that it is not there, or that it failed.
         Failed = "failed",
@@ -59,7 +59,7 @@ ends! {
     TransactionEnd {
         /// Committed.
         Committed = "committed",
-        /// The client ended it.
+        /// The client ended it, or began another one in the same session.
         Aborted = "aborted",
         /// The server answered the commit with an error.
         CommitFailed = "commit_failed",
@@ -80,8 +80,10 @@ struct Slot {
     last: AtomicU32,
     /// Batches or statements.
     steps: AtomicU32,
-    /// Resource and application.
+    /// Resource and application of a cursor, the number of a transaction.
     what: AtomicU64,
+    /// Of a cursor the session in whose transaction it was opened, of a transaction whether cursors were opened in it; or 0.
+    within: AtomicU64,
 }
 
 /// What has ended in one way.
@@ -131,6 +133,7 @@ impl Open {
                 slot.last.store(seconds(now), Relaxed);
                 slot.steps.store(1, Relaxed);
                 slot.what.store(what, Relaxed);
+                slot.within.store(0, Relaxed);
             }
             // Somebody else was faster.
             None => {
@@ -268,26 +271,61 @@ impl Ledger {
         id != 0 && self.cursors.find(id.cast_unsigned()).is_some()
     }
 
-    /// Whether the transaction `key` is open, as far as is remembered.
-    pub fn has_transaction(&self, key: u64) -> bool {
-        self.transactions.find(key.max(1)).is_some()
+    /// The cursor `id` was opened in the transaction of this session, and ends with it.
+    pub fn belongs(&self, id: i64, session: u64) {
+        let session = session.max(1);
+        if let Some(cursor) = self.cursors.find(id.cast_unsigned()).filter(|_| id != 0)
+            && let Some(transaction) = self.transactions.find(session)
+        {
+            cursor.within.store(session, Relaxed);
+            transaction.within.store(session, Relaxed);
+        }
     }
 
-    /// A statement of the transaction `key` has ended; it was its `first`, which began then.
-    pub fn statement(&self, key: u64, first: Option<Now>, Now(now): Now) {
-        let key = key.max(1);
-        match (self.transactions.find(key), first) {
-            (Some(slot), _) => self.transactions.step(slot, now),
-            (None, Some(since)) => self.transactions.begin(key, since.0, now, 0),
+    /// Whether the transaction of this session (a hash of it) with this number is open, as far as is remembered.
+    pub fn has_transaction(&self, session: u64, number: i64) -> bool {
+        self.transaction(session.max(1), number).is_some()
+    }
+
+    fn transaction(&self, session: u64, number: i64) -> Option<&Slot> {
+        let slot = self.transactions.find(session)?;
+        (slot.what.load(Relaxed) == number.cast_unsigned()).then_some(slot)
+    }
+
+    /// A statement of that transaction has ended; it was its `first`, which began then.
+    pub fn statement(&self, session: u64, number: i64, first: Option<Now>, now: Now) {
+        let session = session.max(1);
+        match (self.transaction(session, number), first) {
+            (Some(slot), _) => self.transactions.step(slot, now.0),
+            (None, Some(since)) => {
+                // A session has one at a time: the server ends the one before.
+                if let Some(before) = self.transactions.find(session) {
+                    self.end(before, session, TransactionEnd::Aborted, now);
+                }
+                self.transactions.begin(session, since.0, now.0, number.cast_unsigned());
+            }
             (None, None) => {}
         }
     }
 
-    /// The transaction `key` has ended.
-    pub fn finish(&self, key: u64, how: TransactionEnd, now: Now) {
-        let key = key.max(1);
-        if let Some(slot) = self.transactions.find(key) {
-            self.transactions.end(slot, key, how as usize, now.0);
+    /// That transaction has ended.
+    pub fn finish(&self, session: u64, number: i64, how: TransactionEnd, now: Now) {
+        let session = session.max(1);
+        if let Some(slot) = self.transaction(session, number) {
+            self.end(slot, session, how, now);
+        }
+    }
+
+    /// Ends the transaction of this session, and the cursors that were opened in it.
+    fn end(&self, slot: &Slot, session: u64, how: TransactionEnd, now: Now) {
+        let has_cursors = slot.within.load(Relaxed) != 0;
+        self.transactions.end(slot, session, how as usize, now.0);
+        if !has_cursors {
+            return;
+        }
+        let cursors = self.cursors.slots.get().into_iter().flatten();
+        for cursor in cursors.filter(|cursor| cursor.within.load(Relaxed) == session) {
+            self.cursors.end(cursor, cursor.key.load(Relaxed), CursorEnd::Killed as usize, now.0);
         }
     }
 
@@ -426,7 +464,7 @@ mod tests {
     fn what_is_left_lying_is_abandoned() {
         let ledger = Ledger::default();
         ledger.batch(7, NameId::NONE, NameId::NONE, Now(1));
-        ledger.statement(3, Some(Now(1)), Now(1));
+        ledger.statement(3, 1, Some(Now(1)), Now(1));
         ledger.tick(Now(1).after(CURSOR_ABANDONED));
         assert!(told(&ledger, &names::MONGO_CURSORS).is_empty());
         ledger.tick(Now(1).after(CURSOR_ABANDONED + Duration::from_secs(2)));
@@ -437,7 +475,7 @@ mod tests {
         let begun = Now(1).after(2 * CURSOR_ABANDONED);
         let after = |seconds| begun.after(Duration::from_secs(seconds));
         ledger.batch(8, NameId::NONE, NameId::NONE, begun);
-        ledger.statement(4, Some(begun), begun);
+        ledger.statement(4, 1, Some(begun), begun);
         ledger.tick(after(7));
         assert_eq!(told(&ledger, &names::MONGO_CURSORS), [("abandoned".into(), 2.0)]);
         assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS), [("abandoned".into(), 1.0)]);
@@ -461,17 +499,19 @@ mod tests {
     #[test]
     fn transactions_have_statements_and_time() {
         let ledger = Ledger::default();
-        ledger.statement(3, Some(Now(2)), Now(5));
-        ledger.statement(3, None, Now(6));
+        ledger.statement(3, 1, Some(Now(2)), Now(5));
+        ledger.statement(3, 1, None, Now(6));
         // It began before this process.
-        ledger.statement(99, None, Now(6));
-        ledger.finish(99, TransactionEnd::Committed, Now(9));
-        ledger.finish(3, TransactionEnd::Committed, Now(9));
-        ledger.finish(3, TransactionEnd::Committed, Now(9));
-        ledger.statement(4, Some(Now(3)), Now(4));
-        ledger.finish(4, TransactionEnd::Aborted, Now(9));
-        ledger.statement(5, Some(Now(3)), Now(4));
-        assert_eq!([3, 4, 5, 99].map(|key| ledger.has_transaction(key)), [false, false, true, false]);
+        ledger.statement(99, 1, None, Now(6));
+        ledger.finish(99, 1, TransactionEnd::Committed, Now(9));
+        ledger.finish(3, 1, TransactionEnd::Committed, Now(9));
+        ledger.finish(3, 1, TransactionEnd::Committed, Now(9));
+        ledger.statement(4, 1, Some(Now(3)), Now(4));
+        // What the session began before has not ended the one under way.
+        ledger.finish(4, 0, TransactionEnd::Committed, Now(9));
+        ledger.finish(4, 1, TransactionEnd::Aborted, Now(9));
+        ledger.statement(5, 1, Some(Now(3)), Now(4));
+        assert_eq!([3, 4, 5, 99].map(|key| ledger.has_transaction(key, 1)), [false, false, true, false]);
         assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS_STARTED), [("db".into(), 3.0)]);
         assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS_OPEN), [("db".into(), 1.0)]);
         assert_eq!(
@@ -482,6 +522,33 @@ mod tests {
             told(&ledger, &names::MONGO_TRANSACTION_STATEMENTS),
             [("aborted".into(), 1.0), ("committed".into(), 2.0)]
         );
+    }
+
+    #[test]
+    fn a_session_has_one_transaction_at_a_time_and_cursors_end_with_it() {
+        let ledger = Ledger::default();
+        ledger.batch(1, NameId::NONE, NameId::NONE, Now(1));
+        for (number, cursors) in [(1, &[7, 8][..]), (2, &[9])] {
+            ledger.statement(3, number, Some(Now(1)), Now(2));
+            for id in cursors {
+                ledger.batch(*id, NameId::NONE, NameId::NONE, Now(3));
+                ledger.belongs(*id, 3);
+            }
+            assert_eq!([1, 2].map(|n| ledger.has_transaction(3, n)), [number == 1, number == 2]);
+        }
+        assert_eq!(told(&ledger, &names::MONGO_TRANSACTIONS), [("aborted".into(), 1.0)]);
+        assert_eq!([1, 7, 8, 9].map(|id| ledger.has_cursor(id)), [true, false, false, true]);
+        ledger.finish(3, 2, TransactionEnd::Committed, Now(5));
+        assert_eq!([1, 9].map(|id| ledger.has_cursor(id)), [true, false]);
+        assert_eq!(told(&ledger, &names::MONGO_CURSORS), [("killed".into(), 3.0)]);
+        assert!(told(&ledger, &names::MONGO_TRANSACTIONS_OPEN).is_empty());
+        // Where it was another cursor may be now.
+        ledger.batch(9, NameId::NONE, NameId::NONE, Now(1));
+        ledger.statement(3, 3, Some(Now(1)), Now(2));
+        ledger.batch(8, NameId::NONE, NameId::NONE, Now(1));
+        ledger.belongs(8, 3);
+        ledger.finish(3, 3, TransactionEnd::Committed, Now(5));
+        assert_eq!([8, 9].map(|id| ledger.has_cursor(id)), [false, true]);
     }
 
     #[test]

@@ -276,7 +276,7 @@ families! {
     MONGO_CURSORS_OPEN = Gauge "weir_mongo_cursors_open" ["listener"]:
         "Cursors that are open on the server, as far as is known.";
     MONGO_CURSORS = Counter "weir_mongo_cursors_total" ["listener", "end"]:
-        "Cursors of more than one batch that have ended, by how: exhausted, killed, failed, abandoned (idle for too long), forgotten (no room).";
+        "Cursors of more than one batch that have ended, by how: exhausted, killed (also with the transaction in which they were opened), failed, abandoned (idle for too long), forgotten (no room).";
     MONGO_CURSOR_BATCHES = Counts "weir_mongo_cursor_batches" ["listener", "end"]:
         "Batches of each cursor that has ended.";
     MONGO_CURSOR_DURATION = Spans "weir_mongo_cursor_duration_seconds" ["listener", "end"]:
@@ -286,7 +286,7 @@ families! {
     MONGO_TRANSACTIONS_STARTED = Counter "weir_mongo_transactions_started_total" ["listener"]:
         "Transactions that were started.";
     MONGO_TRANSACTIONS = Counter "weir_mongo_transactions_total" ["listener", "end"]:
-        "Transactions that have ended, by how: committed, aborted, commit_failed, abandoned (idle for too long), forgotten (no room).";
+        "Transactions that have ended, by how: committed, aborted (also by the next one of their session), commit_failed, abandoned (idle for too long), forgotten (no room).";
     MONGO_TRANSACTION_STATEMENTS = Counts "weir_mongo_transaction_statements" ["listener", "end"]:
         "Statements of each transaction that has ended, commit and abort left out.";
     MONGO_TRANSACTION_DURATION = Spans "weir_mongo_transaction_duration_seconds" ["listener", "end"]:

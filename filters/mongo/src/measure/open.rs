@@ -23,14 +23,15 @@ pub(crate) struct OpenHere(Vec<Thing>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Thing {
     Cursor(i64),
-    Transaction(u64),
+    /// A hash of its session, and its number.
+    Transaction(u64, i64),
 }
 
 impl Thing {
     fn is_open(self, ledger: &Ledger) -> bool {
         match self {
             Thing::Cursor(id) => ledger.has_cursor(id),
-            Thing::Transaction(key) => ledger.has_transaction(key),
+            Thing::Transaction(session, number) => ledger.has_transaction(session, number),
         }
     }
 }
@@ -103,11 +104,28 @@ impl Patience {
     }
 }
 
+/// The cursors that an operation is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cursors<'a> {
+    /// The one that it asks for more, or the first that it kills.
+    pub asked: i64,
+    /// The others that it kills.
+    pub killed: &'a [i64],
+    /// The one that its reply leaves open.
+    pub left: i64,
+}
+
+impl Cursors<'_> {
+    fn all_asked(&self) -> impl Iterator<Item = i64> {
+        Some(self.asked).into_iter().chain(self.killed.iter().copied())
+    }
+}
+
 /// What an operation belongs to.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Belongs {
-    /// A hash of session and number, in a transaction.
-    transaction: Option<u64>,
+    /// A hash of the session, and the number, in a transaction.
+    transaction: Option<(u64, i64)>,
     starts: bool,
     /// It has been looked for among the writes that came before, and was among them.
     resent: Option<bool>,
@@ -119,7 +137,7 @@ impl Belongs {
         let (Some(session), Some(number)) = (head.session, head.txn_number) else { return };
         let session = hash(session);
         if head.in_transaction {
-            self.transaction = Some(session.rotate_left(17) ^ number.cast_unsigned());
+            self.transaction = Some((session, number));
             self.starts = head.starts_transaction;
         } else if head.is_retryable_write() {
             let resent = *self.resent.get_or_insert_with(|| ledger.is_resent(session, number));
@@ -133,19 +151,20 @@ impl Belongs {
         &self,
         here: &mut OpenHere,
         ledger: &Ledger,
-        (asked, left): (i64, i64),
+        cursors: Cursors<'_>,
         streams: bool,
     ) -> bool {
+        let Cursors { asked, left, .. } = cursors;
         if left == 0 && asked != 0 {
-            here.drop(Thing::Cursor(asked));
+            cursors.all_asked().for_each(|id| here.drop(Thing::Cursor(id)));
         }
         let mut room = true;
         if left != 0 && !streams && ledger.has_cursor(left) {
             room = here.keep(Thing::Cursor(left), ledger);
         }
-        if let Some(transaction) = self.transaction {
-            let thing = Thing::Transaction(transaction);
-            if ledger.has_transaction(transaction) {
+        if let Some((session, number)) = self.transaction {
+            let thing = Thing::Transaction(session, number);
+            if ledger.has_transaction(session, number) {
                 room &= here.keep(thing, ledger);
             } else {
                 here.drop(thing);
@@ -154,47 +173,61 @@ impl Belongs {
         room
     }
 
-    /// The operation (or one reply of a stream) has ended; `asked` and `left` are the cursor that it was about, and the one
-    /// that its reply leaves open.
+    /// The operation (or one reply of a stream) has ended.
     pub(crate) fn ended(
         &self,
         ledger: &Ledger,
         command: Command,
-        (asked, left): (i64, i64),
+        cursors: Cursors<'_>,
         op: &Operation,
         ending: &Ending<'_>,
     ) {
         let (outcome, now) = (ending.outcome, ending.ended);
         ledger.tick(now);
-        if outcome.fault.is_none() {
-            match (command, outcome.result) {
-                (Command::GetMore, result::OK) if left != 0 => {
-                    ledger.batch(left, op.resource, op.application, now)
-                }
-                (Command::GetMore, result::OK) => ledger.close(asked, CursorEnd::Exhausted, true, now),
-                (Command::GetMore, _) => ledger.close(asked, CursorEnd::Failed, false, now),
-                (Command::KillCursors, result::OK) => ledger.close(asked, CursorEnd::Killed, false, now),
-                _ if left != 0 => ledger.batch(left, op.resource, op.application, now),
-                _ => {}
-            }
-        }
+        // First: a cursor may be opened by what begins a transaction.
         if let Some(transaction) = self.transaction {
-            let end = match (command, outcome.fault, outcome.result) {
-                // Nobody knows how that went: the driver will ask again.
-                (Command::CommitTransaction | Command::AbortTransaction, Some(_), _) => return,
-                (Command::CommitTransaction, None, result::OK | result::WRITE_CONCERN_ERROR) => {
-                    TransactionEnd::Committed
-                }
-                (Command::CommitTransaction, ..) => TransactionEnd::CommitFailed,
-                // However it is answered, the transaction is no more.
-                (Command::AbortTransaction, ..) => TransactionEnd::Aborted,
-                _ => {
-                    let first = self.starts.then_some(ending.began);
-                    return ledger.statement(transaction, first, now);
-                }
-            };
-            ledger.finish(transaction, end, now);
+            self.goes_on(ledger, command, transaction, ending);
         }
+        if outcome.fault.is_some() {
+            return;
+        }
+        let Cursors { asked, left, .. } = cursors;
+        match (command, outcome.result) {
+            (Command::GetMore, result::OK) if left != 0 => {
+                ledger.batch(left, op.resource, op.application, now)
+            }
+            (Command::GetMore, result::OK) => ledger.close(asked, CursorEnd::Exhausted, true, now),
+            (Command::GetMore, _) => ledger.close(asked, CursorEnd::Failed, false, now),
+            (Command::KillCursors, result::OK) => {
+                cursors.all_asked().for_each(|id| ledger.close(id, CursorEnd::Killed, false, now));
+            }
+            _ if left != 0 => {
+                ledger.batch(left, op.resource, op.application, now);
+                if let Some((session, _)) = self.transaction {
+                    ledger.belongs(left, session);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn goes_on(&self, ledger: &Ledger, command: Command, (session, number): (u64, i64), ending: &Ending<'_>) {
+        let (outcome, now) = (ending.outcome, ending.ended);
+        let end = match (command, outcome.fault, outcome.result) {
+            // Nobody knows how that went: the driver will ask again.
+            (Command::CommitTransaction | Command::AbortTransaction, Some(_), _) => return,
+            (Command::CommitTransaction, None, result::OK | result::WRITE_CONCERN_ERROR) => {
+                TransactionEnd::Committed
+            }
+            (Command::CommitTransaction, ..) => TransactionEnd::CommitFailed,
+            // However it is answered, the transaction is no more.
+            (Command::AbortTransaction, ..) => TransactionEnd::Aborted,
+            _ => {
+                let first = self.starts.then_some(ending.began);
+                return ledger.statement(session, number, first, now);
+            }
+        };
+        ledger.finish(session, number, end, now);
     }
 }
 

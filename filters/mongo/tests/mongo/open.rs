@@ -61,6 +61,40 @@ fn cursors_have_batches_and_an_end() {
 }
 
 #[test]
+fn every_cursor_that_is_killed_has_ended() {
+    let mut connection = Connection::new();
+    for id in 1..=1030 {
+        run(&mut connection, doc! { "find": "c" }, cursor(id));
+    }
+    assert_eq!(told(&connection, "weir_mongo_cursors_open"), [" 1030"]);
+    run(&mut connection, doc! { "killCursors": "c", "cursors": [2_i64, 3_i64, 4_i64] }, doc! { "ok": 1 });
+    assert_eq!(told(&connection, "weir_mongo_cursors_open"), [" 1027"]);
+    let limit = |connection: &Connection| told(connection, "weir_message_limits_total");
+    let before = limit(&connection);
+    // Where there are more than are looked at, that is said.
+    let all: Vec<i64> = (1..=1030).collect();
+    run(&mut connection, doc! { "killCursors": "c", "cursors": all }, doc! { "ok": 1 });
+    assert_eq!(told(&connection, "weir_mongo_cursors_open"), [" 5"]);
+    assert_ne!(limit(&connection), before);
+}
+
+#[test]
+fn a_transaction_ends_with_the_next_one_and_its_cursors_with_it() {
+    let mut connection = Connection::new();
+    let find = |number: i64| doc! { "find": "c", "lsid": session(1), "txnNumber": number, "autocommit": false, "startTransaction": true };
+    run(&mut connection, find(1), cursor(7));
+    assert_eq!(told(&connection, "weir_mongo_cursors_open"), [" 1"]);
+    run(&mut connection, find(2), cursor(8));
+    assert_eq!(told(&connection, "weir_mongo_transactions_open"), [" 1"]);
+    assert_eq!(told(&connection, "weir_mongo_cursors_open"), [" 1"]);
+    let abort = doc! { "abortTransaction": 1, "lsid": session(1), "txnNumber": 2_i64, "autocommit": false };
+    run(&mut connection, abort, doc! { "ok": 1 });
+    assert_eq!(told(&connection, "weir_mongo_transactions_open"), [" 0"; 0]);
+    assert_eq!(told(&connection, "weir_mongo_transactions_total"), ["end=aborted 2"]);
+    assert_eq!(told(&connection, "weir_mongo_cursors_total"), ["end=killed 2"]);
+}
+
+#[test]
 fn transactions_are_counted_by_their_end() {
     let mut connection = Connection::new();
     let statement = |n: u8, number: i64, first: bool| {
@@ -72,13 +106,14 @@ fn transactions_are_counted_by_their_end() {
     };
     let end = |name: &str, n: u8, number: i64| doc! { name: 1, "lsid": session(n), "txnNumber": number, "autocommit": false };
     let ok = doc! { "n": 1, "ok": 1 };
-    for (n, number) in [(1, 1), (1, 2), (2, 1), (3, 1)] {
+    for (n, number) in [(1, 1), (2, 1), (3, 1)] {
         run(&mut connection, statement(n, number, true), ok.clone());
     }
     run(&mut connection, statement(1, 1, false), ok.clone());
     run(&mut connection, end("commitTransaction", 1, 1), ok.clone());
     // A driver may ask again whether it was committed.
     run(&mut connection, end("commitTransaction", 1, 1), ok.clone());
+    run(&mut connection, statement(1, 2, true), ok.clone());
     run(&mut connection, end("abortTransaction", 1, 2), ok);
     run(&mut connection, end("commitTransaction", 2, 1), doc! { "ok": 0, "code": 251 });
     assert_eq!(told(&connection, "weir_mongo_transactions_started_total"), [" 4"]);

@@ -361,13 +361,16 @@ impl Ledger {
         let open = slots.filter(|slot| slot.key.load(Relaxed) != 0);
         open.map(|slot| {
             let what = slot.what.load(Relaxed);
+            let age = Duration::from_nanos(now.saturating_sub(slot.since.load(Relaxed)));
+            let idle = seconds(now).saturating_sub(slot.last.load(Relaxed));
             OpenCursor {
                 id: slot.key.load(Relaxed).cast_signed(),
                 resource: NameId((what >> 32) as u32),
                 application: NameId(what as u32),
                 batches: slot.steps.load(Relaxed),
-                age: Duration::from_nanos(now.saturating_sub(slot.since.load(Relaxed))),
-                idle: Duration::from_secs(seconds(now).saturating_sub(slot.last.load(Relaxed)).into()),
+                age,
+                // It may have been touched late in its last second.
+                idle: Duration::from_secs(u64::from(idle).min(age.as_secs())),
             }
         })
         .collect()
@@ -549,6 +552,18 @@ mod tests {
         ledger.belongs(8, 3);
         ledger.finish(3, 3, TransactionEnd::Committed, Now(5));
         assert_eq!([8, 9].map(|id| ledger.has_cursor(id)), [false, true]);
+    }
+
+    #[test]
+    fn no_cursor_is_idle_for_longer_than_it_is_open() {
+        let ledger = Ledger::default();
+        ledger.batch(7, NameId::NONE, NameId::NONE, Now(1_900_000_000));
+        for (now, idle) in [(2_000_000_000, 0), (3_000_000_000, 1), (9_100_000_000, 7)] {
+            ledger.tick(Now(now));
+            let [cursor] = &ledger.open_cursors()[..] else { panic!("one") };
+            assert_eq!(cursor.idle.as_secs(), idle, "{now}");
+            assert!(cursor.idle <= cursor.age, "{cursor:?}");
+        }
     }
 
     #[test]

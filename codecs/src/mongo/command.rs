@@ -151,8 +151,6 @@ commands! {
     EndSessions "endSessions" Session None;
     RefreshSessions "refreshSessions" Session None;
     KillSessions "killSessions" Session None;
-    KillAllSessions "killAllSessions" Session None;
-    KillAllSessionsByPattern "killAllSessionsByPattern" Session None;
     CommitTransaction "commitTransaction" Session None;
     AbortTransaction "abortTransaction" Session None;
     CoordinateCommitTransaction "coordinateCommitTransaction" Session None;
@@ -180,6 +178,9 @@ commands! {
     ListCommands "listCommands" Admin None;
     CurrentOp "currentOp" Admin None;
     KillOp "killOp" Admin None;
+    // Everybody's, with their transactions.
+    KillAllSessions "killAllSessions" Admin None;
+    KillAllSessionsByPattern "killAllSessionsByPattern" Admin None;
     LockInfo "lockInfo" Admin None;
     Top "top" Admin None;
     Validate "validate" Admin Value;

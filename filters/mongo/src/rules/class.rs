@@ -4,7 +4,7 @@
 //! |---|---|
 //! | read | find, getMore, count, distinct, aggregate; the lists and sizes of collections |
 //! | write | inserts, updates, deletes, bulkWrite, findAndModify; collections and indexes; aggregate with `$out` or `$merge`, mapReduce with output; what nobody knows |
-//! | admin | the server, its users, replication and sharding |
+//! | admin | the server, its users, replication and sharding; `killAllSessions` |
 //! | session | handshakes, authentication, sessions, transactions, killCursors, ping |
 //!
 //! `explain` is of the class of what it explains. The whole table is `weir_codecs::mongo::Command`.

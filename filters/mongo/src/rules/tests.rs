@@ -229,6 +229,9 @@ fn read_only_lets_the_server_be_looked_at() {
         (doc! { "createUser": "u", "$db": "admin" }, false),
         (doc! { "shutdown": 1, "$db": "admin" }, false),
         (doc! { "setParameter": 1, "$db": "admin" }, false),
+        (doc! { "killAllSessions": [], "$db": "admin" }, false),
+        (doc! { "killAllSessionsByPattern": [], "$db": "admin" }, false),
+        (doc! { "killSessions": [], "$db": "admin" }, true),
         (doc! { "commitTransaction": 1, "$db": "admin" }, true),
     ] {
         match client.command(command.clone()) {
@@ -244,7 +247,7 @@ fn read_only_lets_the_server_be_looked_at() {
     }
     assert_eq!(
         client.measure.counter(&names::MONGO_RULE_ACTIONS, &["read_only", "still", "read_only"]).value(),
-        4
+        6
     );
 }
 

@@ -135,6 +135,8 @@ fn pymongo(client: &mut Command, database: &str, compressor: Option<&str>, overl
         let seconds = printed["results"][name]["seconds"].as_f64().expect("a time");
         assert!((0.3..20.0).contains(&seconds), "{name} took {seconds} s");
     }
+    let why = printed["results"]["slow"]["why"].as_str().expect("words");
+    assert!(why.contains("too long for the rule patience"), "{why}");
     let numbers = weir.numbers();
     for (rule, action, count) in [
         ("no-drops", "deny", 1),

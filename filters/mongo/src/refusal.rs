@@ -68,10 +68,15 @@ pub(crate) fn refuse(
         (Side::Proxy, Reason::Draining) if op.command.is_hello() => return unanswered("refused"),
         _ => {}
     }
-    let by_rule = (fault.side, fault.reason) == (Side::Proxy, Reason::Timeout) && op.governed.note_overdue();
+    let overdue = (fault.side, fault.reason) == (Side::Proxy, Reason::Timeout);
+    let rule = if overdue { op.governed.note_overdue() } else { None };
     op.governed.release();
-    let mut outcome = tell(session, names, op, fault, &format!("weir: {fault}"), out);
-    if by_rule {
+    let text = match &rule {
+        Some(rule) => format!("weir: too long for the rule {rule}: {fault}"),
+        None => format!("weir: {fault}"),
+    };
+    let mut outcome = tell(session, names, op, fault, &text, out);
+    if rule.is_some() {
         // That it was given little time says nothing against the server.
         outcome.class = Class::Cancelled;
     }

@@ -77,8 +77,8 @@ impl Control {
 pub(crate) struct Governed {
     /// Its places under limits.
     permits: Permits,
-    /// What counts when it is overdue.
-    overdue: Option<Counter>,
+    /// The rule that says how long it may take, and what counts when it is overdue.
+    overdue: Option<(Arc<str>, Counter)>,
 }
 
 impl Governed {
@@ -87,10 +87,11 @@ impl Governed {
         self.permits = Permits::default();
     }
 
-    /// It is overdue. Says whether a rule said so.
-    pub(crate) fn note_overdue(&mut self) -> bool {
-        let overdue = self.overdue.take();
-        overdue.inspect(Counter::inc).is_some()
+    /// It is overdue. Says by which rule, if one said so.
+    pub(crate) fn note_overdue(&mut self) -> Option<Arc<str>> {
+        let (rule, acted) = self.overdue.take()?;
+        acted.inc();
+        Some(rule)
     }
 }
 
@@ -172,7 +173,8 @@ impl Active {
             }
             self.refusal(session, names, op, n, cause)
         });
-        let overdue = deadline.and_then(|(n, _)| self.details.get(n)).map(|detail| detail.acted.clone());
+        let detail = deadline.and_then(|(n, _)| self.details.get(n));
+        let overdue = detail.map(|detail| (Arc::clone(&detail.name), detail.acted.clone()));
         op.governed = Governed { permits, overdue };
         let delay = delay.map(|(_, delay)| delay);
         Ruling { instead: step, delay, time_limit: deadline.map(|(_, limit)| limit) }

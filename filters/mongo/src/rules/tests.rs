@@ -534,7 +534,10 @@ fn faults_and_deadlines_are_as_the_rule_says() {
     let mut op = client.held.remove(0);
     let outcome = client.protocol.refuse(&mut client.session, &mut Unnamed, &mut op, &fault, &mut out);
     assert_eq!((outcome.result, outcome.class), ("timeout", Class::Cancelled));
-    assert_eq!(Document::from_reader(&out[21..]).unwrap().get_i32("code").unwrap(), 50);
+    let told = Document::from_reader(&out[21..]).unwrap();
+    assert_eq!(told.get_i32("code").unwrap(), 50);
+    let text = "weir: too long for the rule slow: timeout while waiting (proxy)";
+    assert_eq!(told.get_str("errmsg").unwrap(), text);
     assert_eq!((client.acted("slow", "deadline"), client.acted("slower", "deadline")), (1, 0));
 }
 

@@ -94,7 +94,9 @@ impl<P: Protocol> Exchange<P> {
             self.swallow(number, fault, true);
             self.release_local();
         } else {
-            self.fail(Side::Proxy, Reason::Timeout);
+            // The others have lost their connection, and nothing else.
+            self.refuse(number, fault);
+            self.fail(Side::Proxy, Reason::Closed);
         }
         true
     }

@@ -292,7 +292,15 @@ impl<P: Protocol> Exchange<P> {
     /// Weir answers this operation itself, with a refusal; what is still to come of the request goes nowhere.
     pub(super) fn swallow(&mut self, number: u64, fault: Fault, last: bool) {
         self.inbound = if last { Inbound::Boundary } else { Inbound::Swallowing { number } };
-        let Some(pending) = self.pending.find(number) else { return };
+        if !self.refuse(number, fault) {
+            // The client would wait for an answer for ever.
+            self.fail(fault.side, fault.reason);
+        }
+    }
+
+    /// Makes a refusal the answer to this operation. Says whether there is one, where one is due.
+    pub(super) fn refuse(&mut self, number: u64, fault: Fault) -> bool {
+        let Some(pending) = self.pending.find(number) else { return true };
         let mut out = BytesMut::new();
         let mut names = self.context.worker.measure().names();
         let mut outcome =
@@ -301,10 +309,7 @@ impl<P: Protocol> Exchange<P> {
         pending.ticket = None;
         let speechless = out.is_empty() && !pending.is_unanswered();
         pending.answer = answering(out.freeze(), outcome);
-        if speechless {
-            // The client would wait for an answer for ever.
-            self.fail(fault.side, fault.reason);
-        }
+        !speechless
     }
 
     /// Answers of Weir's own whose turn has come: everything before them is answered, and no reply is in the middle.

@@ -195,3 +195,25 @@ async fn an_overdue_operation_ends_a_connection_that_cannot_go_on() {
     assert_eq!(rest(&mut server).await, b"");
     assert_eq!(rest(&mut client).await, frame(2, b"a long reply")[..18]);
 }
+
+#[tokio::test]
+async fn what_is_under_way_besides_is_not_overdue() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    for (first, second) in [("limit x", "get y"), ("get x", "limit y")] {
+        let both = [frame(2, first.as_bytes()), frame(3, second.as_bytes())].concat();
+        client.write_all(&both).await.unwrap();
+        hear(&mut server).await;
+        hear(&mut server).await;
+        let told = |asked: &str| {
+            let reason = if asked.starts_with("limit") { "timeout" } else { "closed" };
+            format!("refused: {reason} while waiting (proxy)")
+        };
+        assert_eq!(hear(&mut client).await, (2, told(first)));
+        assert_eq!(hear(&mut client).await, (3, told(second)));
+        assert_eq!(rest(&mut client).await, b"");
+        assert_eq!(rest(&mut server).await, b"");
+        (client, server) = joined(&house, &upstream).await;
+    }
+}

@@ -18,7 +18,10 @@ use weir_decide::exchange::{Items, Operation, Trait, Traits};
 /// What a request's head tells by now; whatever it told before is in it again.
 pub(crate) fn request(shared: &mut Operation, head: &RequestHead) {
     use Command::{Aggregate, Count, Distinct, Find};
-    shared.items = Items { sent: u64::from(head.documents), ..Items::NONE };
+    // What is explained is not done.
+    let explains = head.command == Command::Explain;
+    let sent = if explains { 0 } else { u64::from(head.documents) };
+    shared.items = Items { sent, ..Items::NONE };
     // What is not there is known only at the end.
     let read = head.complete
         && head.op_code == OpCode::MSG
@@ -27,11 +30,11 @@ pub(crate) fn request(shared: &mut Operation, head: &RequestHead) {
         && !head.tailable;
     let unbounded = read && head.command == Find && !head.has_filter && !head.has_limit;
     shared.traits = Traits::NONE
-        .with(Trait::Many, head.affects_many)
-        .with(Trait::Watch, head.change_stream)
-        .with(Trait::WritesResult, head.writes_result)
+        .with(Trait::Many, head.affects_many && !explains)
+        .with(Trait::Watch, head.change_stream && !explains)
+        .with(Trait::WritesResult, head.writes_result && !explains)
         .with(Trait::Unbounded, unbounded)
-        .with(Trait::NoDeadline, read && head.max_time_ms.is_none())
+        .with(Trait::NoDeadline, read && head.max_time_ms.is_none_or(|ms| ms == 0))
         .with(Trait::Transaction, head.in_transaction);
 }
 

@@ -37,6 +37,12 @@ fn documents_are_counted_both_ways() {
         (doc! { "find": "c" }, doc! { "cursor": { "id": 0_i64, "firstBatch": [{}] }, "ok": 1 }, [0, 1, 0, 0]),
         (doc! { "getMore": 5_i64, "collection": "c" }, doc! { "cursor": batch(0), "ok": 1 }, [0, 2, 0, 0]),
         (doc! { "distinct": "c", "key": "a" }, doc! { "values": [1, 2, 3], "ok": 1 }, [0, 3, 0, 0]),
+        // What is explained is not done.
+        (
+            doc! { "explain": { "update": "c", "updates": [{ "q": {}, "u": {} }] } },
+            doc! { "queryPlanner": {}, "ok": 1 },
+            [0, 0, 0, 0],
+        ),
         // What count says is no document.
         (doc! { "count": "c" }, doc! { "n": 9, "ok": 1 }, [0, 0, 0, 0]),
         (doc! { "insert": "c", "documents": [{}] }, doc! { "ok": 0, "code": 13 }, [1, 0, 0, 0]),
@@ -58,6 +64,10 @@ fn what_else_an_operation_is() {
         (doc! { "find": "c", "$db": "d" }, &["unbounded", "no_deadline"]),
         (doc! { "find": "c", "filter": {}, "limit": 0, "maxTimeMS": 5, "$db": "d" }, &["unbounded"]),
         (doc! { "find": "c", "filter": { "a": 1 }, "$db": "d" }, &["no_deadline"]),
+        // Which is no limit.
+        (doc! { "find": "c", "filter": { "a": 1 }, "maxTimeMS": 0, "$db": "d" }, &["no_deadline"]),
+        (doc! { "explain": { "delete": "c", "deletes": [{ "q": {}, "limit": 0 }] }, "$db": "d" }, &[]),
+        (doc! { "explain": { "aggregate": "c", "pipeline": [{ "$out": "e" }] }, "$db": "d" }, &[]),
         (doc! { "find": "c", "limit": 1, "maxTimeMS": 5, "$db": "d" }, &[]),
         (doc! { "find": "c", "tailable": true, "$db": "d" }, &[]),
         (doc! { "getMore": 1_i64, "collection": "c", "$db": "d" }, &[]),

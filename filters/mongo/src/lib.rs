@@ -36,7 +36,7 @@ use measure::rename::Renames;
 use members::Members;
 use members::discover::Discovery;
 use members::settings::Said;
-use weir_config::{Config, Field, Kind, Listener, Node, Section, Settings, Table, Walk};
+use weir_config::{Bind, Config, Field, Kind, Listener, MorePorts, Node, Section, Settings, Table, Walk};
 use weir_drive::message::{self, Context};
 use weir_drive::{Accepted, BuildError, Filter, Service, Worker};
 use weir_measure::topology::Topology;
@@ -104,18 +104,18 @@ impl Section for Mongo {
 
     fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings> {
         let fields = walk.fields(node, &TABLE)?;
-        let cluster = fields.cluster(walk, "cluster")?;
+        let cluster = fields.cluster(walk, "cluster");
         let slow = fields.table_or_default(walk, "slow");
         let slow = SlowSettings::read(walk, &slow);
         let patience = Patience::read(walk, &fields);
         let renames = Renames::read(walk, &fields);
         let call_sites = CallSiteSettings::read(walk, &fields);
         let per_application = fields.number(walk, "max_connections_per_application");
-        let said = members::settings::read(walk, &fields)?;
-        let rules = rules::read(walk, &fields)?;
+        let said = members::settings::read(walk, &fields);
+        let rules = rules::read(walk, &fields);
         Some(Arc::new(MongoSettings {
-            cluster,
-            rules,
+            cluster: cluster?,
+            rules: rules?,
             slow: Arc::new(slow?),
             patience: patience?,
             renames: renames?,
@@ -123,9 +123,20 @@ impl Section for Mongo {
             per_application,
             seats: OnceLock::new(),
             told: Arc::default(),
-            said,
+            said: said?,
             members: OnceLock::new(),
         }))
+    }
+
+    fn more_ports<'n>(
+        &self,
+        walk: &mut Walk<'_>,
+        node: &'n Node,
+        settings: &Settings,
+        bind: &Bind,
+    ) -> Option<MorePorts<'n>> {
+        let settings = settings.downcast_ref::<MongoSettings>()?;
+        members::settings::more_ports(walk, node, &settings.said, bind)
     }
 }
 
@@ -142,7 +153,7 @@ impl Filter for Mongo {
     }
 
     fn check(&self, listener: &Listener, config: &Config) -> Result<Option<String>, BuildError> {
-        members::settings::check(settings(listener)?, listener, config)
+        Ok(members::settings::check(settings(listener)?, config))
     }
 }
 

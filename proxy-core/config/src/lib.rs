@@ -50,6 +50,7 @@ mod schema;
 mod substitute;
 mod table;
 mod tables;
+mod taken;
 mod tls;
 mod tree;
 mod walk;
@@ -89,6 +90,28 @@ pub trait Section: Sync {
     /// [`Fields`] or [`Node::child`], whenever it is there: builds with debug assertions panic at a key that a table knows
     /// and nobody asks for, since it would be an option without an effect.
     fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings>;
+
+    /// The ports of its address that a listener with these settings may open beside its own. What is wrong with the section,
+    /// given that address, is recorded. By default none.
+    fn more_ports<'n>(
+        &self,
+        walk: &mut Walk<'_>,
+        node: &'n Node,
+        settings: &Settings,
+        bind: &Bind,
+    ) -> Option<MorePorts<'n>> {
+        let _ = (walk, node, settings, bind);
+        None
+    }
+}
+
+/// Ports that a listener may open beside its own.
+#[derive(Debug, Clone)]
+pub struct MorePorts<'n> {
+    /// The ports; its own may be among them.
+    pub range: std::ops::RangeInclusive<u16>,
+    /// What says so.
+    pub node: &'n Node,
 }
 
 /// Reads and checks a file.

@@ -10,10 +10,12 @@ use crate::network::{self, Bind, unix_path};
 use crate::node::{Entry, Node};
 use crate::table::Kind;
 use crate::tables::{CIRCUIT_BREAKER, CLUSTER, FILE, LISTENER};
+use crate::taken::Taken;
 use crate::tls;
 use crate::walk::{Fields, Walk};
-use crate::{Section, Settings};
+use crate::{MorePorts, Section, Settings};
 use hashbrown::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,17 +28,24 @@ pub(crate) fn config<'a>(walk: &mut Walk<'a>, root: &'a Node, sections: &[&dyn S
     // Most clusters have the standard limits; a file of thousands need not work them out thousands of times.
     let standard = circuit_breaker(walk, None);
     let clusters: Vec<_> = entries.iter().filter_map(|entry| cluster(walk, entry, standard)).collect();
-    let listeners = listeners(walk, &file, sections);
+    let mut addresses = Addresses::default();
+    let listeners = listeners(walk, &file, sections, &mut addresses);
     for entry in entries {
         if !walk.is_used(entry.key()) {
             walk.warn(entry.value(), "no listener refers to this cluster");
         }
     }
     let admin = file.bind(walk, "admin");
-    if let (Some(address), Some(node)) = (admin, file.child("admin"))
-        && !address.ip().is_loopback()
-    {
-        walk.warn(node, "the admin API has no authentication, and can be reached from outside of this host");
+    if let (Some(address), Some(node)) = (admin, file.child("admin")) {
+        if !address.ip().is_loopback() {
+            walk.warn(
+                node,
+                "the admin API has no authentication, and can be reached from outside of this host",
+            );
+        }
+        if let Some(other) = addresses.own.by(&Bind::Ip(address)) {
+            walk.error(node, format!("`listeners.{other}` listens on this address too"));
+        }
     }
     let admin_hosts = file.items(walk, "admin_hosts").unwrap_or_default();
     let admin_hosts: Vec<_> = admin_hosts.iter().filter_map(|host| walk.text(host, &Kind::Host)).collect();
@@ -84,38 +93,76 @@ fn limits(walk: &mut Walk<'_>, file: &Fields<'_>) -> Limits {
     }
 }
 
-fn listeners(walk: &mut Walk<'_>, file: &Fields<'_>, sections: &[&dyn Section]) -> Vec<Arc<Listener>> {
+fn listeners<'a>(
+    walk: &mut Walk<'_>,
+    file: &Fields<'a>,
+    sections: &[&dyn Section],
+    addresses: &mut Addresses<'a>,
+) -> Vec<Arc<Listener>> {
     let entries = file.map(walk, "listeners").unwrap_or_default();
     if let (Some(node), []) = (file.child("listeners").filter(|node| node.entries().is_some()), entries) {
         walk.warn(node, "there is no listener: nothing will be served");
     }
-    let mut listeners = Vec::with_capacity(entries.len());
-    let mut taken: HashMap<Bind, Arc<str>> = HashMap::default();
-    for entry in entries {
-        let Some(listener) = listener(walk, entry, sections) else { continue };
-        if listener.bind.ip().is_none_or(|address| address.port() != 0)
-            && let Some(other) = taken.insert(listener.bind.clone(), listener.name.clone())
-        {
-            let node = entry.value().child("bind").unwrap_or(entry.value());
-            walk.error(node, format!("`listeners.{other}` listens on this address too"));
-        }
-        listeners.push(Arc::new(listener));
-    }
-    listeners
+    entries.iter().filter_map(|entry| listener(walk, entry, sections, addresses).map(Arc::new)).collect()
 }
 
-fn listener(walk: &mut Walk<'_>, entry: &Entry, sections: &[&dyn Section]) -> Option<Listener> {
+/// The addresses of listeners, and those beside them that they may open later.
+#[derive(Default)]
+struct Addresses<'a> {
+    own: Taken<'a>,
+    more: Taken<'a>,
+}
+
+impl<'a> Addresses<'a> {
+    /// The listener `who` has this address, which `node` says.
+    fn take(&mut self, walk: &mut Walk<'_>, node: &Node, bind: &Bind, who: &'a str) {
+        if let Some(other) = self.own.by(bind).or_else(|| self.more.by(bind)) {
+            walk.error(node, format!("`listeners.{other}` listens on this address too"));
+        }
+        self.own.take(bind.clone(), who);
+    }
+
+    /// The listener `who` may open these ports of its address too.
+    fn take_more(&mut self, walk: &mut Walk<'_>, ports: &MorePorts<'_>, bind: &Bind, who: &'a str) {
+        let Some(address) = bind.ip() else { return };
+        let mut is_told = false;
+        for port in ports.range.clone().filter(|port| *port != address.port()) {
+            let bind = Bind::Ip(SocketAddr::new(address.ip(), port));
+            if let Some(other) = self.own.by(&bind).or_else(|| self.more.by(&bind)).filter(|_| !is_told) {
+                is_told = true;
+                walk.error(ports.node, format!("`listeners.{other}` may listen on port {port} too"));
+            }
+            self.more.take(bind, who);
+        }
+    }
+}
+
+fn listener<'a>(
+    walk: &mut Walk<'_>,
+    entry: &'a Entry,
+    sections: &[&dyn Section],
+    addresses: &mut Addresses<'a>,
+) -> Option<Listener> {
     let named = walk.name(entry);
     let keys: Vec<&'static str> = sections.iter().map(|section| section.key()).collect();
     let fields = walk.fields_with(entry.value(), &LISTENER, &keys)?;
     let section = section(walk, entry, sections);
     let tls = fields.table(walk, "tls").map(|tls| tls::server(walk, &tls));
     let bind = fields.listen(walk, "bind");
+    // Whatever else is wrong with it.
+    if let (Some(bind), Some(node)) = (&bind, fields.child("bind")) {
+        addresses.take(walk, node, bind, entry.key());
+        if let Some((section, node, settings)) = &section
+            && let Some(ports) = section.more_ports(walk, node, settings, bind)
+        {
+            addresses.take_more(walk, &ports, bind, entry.key());
+        }
+    }
     let unix_mode = unix_mode(walk, &fields, bind.as_ref());
     let max_connections = fields.number(walk, "max_connections").unwrap_or_default();
     let admission = network::admission(walk, &fields, bind.as_ref());
     let idle_timeout = fields.duration(walk, "idle_timeout").filter(|timeout| *timeout > Duration::ZERO);
-    let (protocol, settings) = section?;
+    let (section, _, settings) = section?;
     let (text, print) = canonical::of(entry.value());
     if !named {
         return None;
@@ -132,7 +179,7 @@ fn listener(walk: &mut Walk<'_>, entry: &Entry, sections: &[&dyn Section]) -> Op
         max_connections,
         admission,
         idle_timeout,
-        protocol,
+        protocol: section.key(),
         settings,
         text: text.into(),
         print,
@@ -154,11 +201,11 @@ fn unix_mode(walk: &mut Walk<'_>, fields: &Fields<'_>, bind: Option<&Bind>) -> u
 }
 
 /// The one section of a listener, read by its filter.
-fn section(
+fn section<'a, 's>(
     walk: &mut Walk<'_>,
-    entry: &Entry,
-    sections: &[&dyn Section],
-) -> Option<(&'static str, Settings)> {
+    entry: &'a Entry,
+    sections: &[&'s dyn Section],
+) -> Option<(&'s dyn Section, &'a Node, Settings)> {
     let mut read = None;
     let mut first: Option<&str> = None;
     for part in entry.value().entries()? {
@@ -174,7 +221,7 @@ fn section(
             walk.error(part.value(), "this section could not be read");
         }
         if first.is_none() {
-            read = settings.map(|settings| (section.key(), settings));
+            read = settings.map(|settings| (*section, part.value(), settings));
         }
         first = first.or(Some(part.key()));
     }

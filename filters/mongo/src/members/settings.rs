@@ -2,8 +2,7 @@
 
 use crate::MongoSettings;
 use std::sync::Arc;
-use weir_config::{Config, Field, Fields, Kind, Listener, Source, Walk, words};
-use weir_drive::BuildError;
+use weir_config::{Bind, Config, Field, Fields, Kind, MorePorts, Node, Source, Walk, words};
 
 words! {
     /// How a replica set is fronted.
@@ -36,7 +35,7 @@ pub(crate) const MEMBER_PORTS: Field = Field::optional(
     "member_ports",
     Kind::Text { max: 11 },
     "The ports for the members of a replica set, `FIRST-LAST`, opened as members are found. The listener's own port may be \
-     among them, and is then a member's too. Leave room for members to come.",
+     among them, and is then a member's too; no other listener's may. Leave room for members to come.",
 );
 
 /// A range of ports, both ends included.
@@ -113,27 +112,35 @@ pub(crate) fn read(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Said> {
     Some(Said { transparent: mode == Some(Mode::Transparent), fronting })
 }
 
-/// What can be told of a listener before it runs.
-///
-/// # Errors
-/// Nobody could be told where it is.
-pub(crate) fn check(
-    settings: &MongoSettings,
-    listener: &Listener,
-    config: &Config,
-) -> Result<Option<String>, BuildError> {
-    if let Some(fronting) = &settings.said.fronting {
-        let Some(bind) = listener.bind.ip() else {
-            let message =
-                "`member_ports` is of no use where `bind` is a Unix socket: members are told apart by ports";
-            return Err(BuildError::new(listener, message));
-        };
-        if fronting.advertise.is_none() && bind.ip().is_unspecified() {
-            let message =
-                "`member_ports` needs `advertise` where `bind` is no address that drivers can be told";
-            return Err(BuildError::new(listener, message));
-        }
-        return Ok(None);
+/// The ports for members, of a listener with this address; what is wrong with them there is recorded.
+pub(crate) fn more_ports<'n>(
+    walk: &mut Walk<'_>,
+    node: &'n Node,
+    said: &Said,
+    bind: &Bind,
+) -> Option<MorePorts<'n>> {
+    let fronting = said.fronting.as_ref()?;
+    let node = node.child("member_ports")?;
+    let Some(address) = bind.ip() else {
+        walk.error(
+            node,
+            "`member_ports` is of no use where `bind` is a Unix socket: members are told apart by ports",
+        );
+        return None;
+    };
+    if fronting.advertise.is_none() && address.ip().is_unspecified() {
+        walk.error(
+            node,
+            "`member_ports` needs `advertise` where `bind` is no address that drivers can be told",
+        );
+    }
+    Some(MorePorts { range: fronting.ports.first..=fronting.ports.last, node })
+}
+
+/// What the operator should know of a listener before it runs.
+pub(crate) fn check(settings: &MongoSettings, config: &Config) -> Option<String> {
+    if settings.said.fronting.is_some() {
+        return None;
     }
     let cluster = config.clusters.iter().find(|cluster| cluster.name == settings.cluster);
     let several = cluster.is_some_and(|cluster| match &cluster.source {
@@ -142,14 +149,14 @@ pub(crate) fn check(
     });
     // Who says `transparent` knows.
     let warned = several && !settings.said.transparent;
-    Ok(warned.then(|| {
+    warned.then(|| {
         format!(
             "cluster {} may have several servers: should they be members of a replica set, drivers learn their addresses and \
              go to them past Weir; give the listener `member_ports`, one for each member (`mode: transparent` says that this \
              is meant)",
             settings.cluster
         )
-    }))
+    })
 }
 
 #[cfg(test)]

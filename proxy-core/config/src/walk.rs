@@ -95,6 +95,27 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Records that `word`, which is what `node` holds or part of it, is none of the `known` ones, and tells the nearest.
+    pub fn unlisted<'w>(
+        &mut self,
+        node: &Node,
+        word: &str,
+        expected: &str,
+        known: impl Iterator<Item = &'w str>,
+    ) {
+        let mut message = format!("expected {expected}, found {}", found(node));
+        if !is_substituted(node) {
+            message.push_str(&hint(&mut self.misses, word, known));
+        }
+        self.error(node, message);
+    }
+
+    /// The same, of the key of an entry.
+    pub fn unlisted_key<'w>(&mut self, entry: &Entry, expected: &str, known: impl Iterator<Item = &'w str>) {
+        let hint = hint(&mut self.misses, entry.key(), known);
+        self.error_at_key(entry, format!("expected {expected}, found `{}`{hint}", clip(entry.key())));
+    }
+
     /// Records a warning: the file is taken, but this may not be what was meant.
     pub fn warn(&mut self, node: &Node, message: impl Into<String>) {
         if self.warnings.len() < Errors::MOST {
@@ -285,13 +306,8 @@ impl<'a> Walk<'a> {
             return Some(known.name.clone());
         }
         let mut message = format!("no cluster is called {}", found(node));
-        // Comparing with every cluster is worth it for the first few mistakes, not for thousands.
-        self.misses += 1;
-        if self.misses <= 20
-            && !is_substituted(node)
-            && let Some(near) = scalar::nearest(text, self.clusters.keys().copied())
-        {
-            message.push_str(&format!("; did you mean `{near}`?"));
+        if !is_substituted(node) {
+            message.push_str(&hint(&mut self.misses, text, self.clusters.keys().copied()));
         }
         self.error(node, message);
         None
@@ -537,6 +553,13 @@ impl<'n> Fields<'n> {
     pub fn map(&self, walk: &mut Walk<'_>, key: &str) -> Option<&'n [Entry]> {
         walk.map(self.find(key).0?)
     }
+}
+
+/// Which of many was meant. Comparing with all of them is worth it for the first few mistakes, not for thousands.
+fn hint<'w>(misses: &mut u32, word: &str, known: impl Iterator<Item = &'w str>) -> String {
+    *misses += 1;
+    let near = if *misses <= 20 { scalar::nearest(word, known) } else { None };
+    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
 fn is_substituted(node: &Node) -> bool {

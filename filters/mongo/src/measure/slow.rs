@@ -63,7 +63,14 @@ impl SlowSettings {
         for entry in fields.map(walk, "commands").unwrap_or_default() {
             let Some(threshold) = walk.duration(entry.value(), &THRESHOLD) else { continue };
             match Command::from_name(entry.key().as_bytes()) {
-                Command::Other => walk.error_at_key(entry, "no command that Weir knows has this name"),
+                Command::Other => {
+                    let known = Command::ALL.iter().filter(|command| **command != Command::Other);
+                    walk.unlisted_key(
+                        entry,
+                        "a command that Weir knows",
+                        known.map(|command| command.name()),
+                    );
+                }
                 command => {
                     if let Some(settings) = &mut settings {
                         settings.commands.insert(command.id(), nanos(threshold));

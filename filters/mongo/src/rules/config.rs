@@ -366,7 +366,8 @@ fn operations(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Operations> {
         };
         match Command::from_name(name.as_bytes()) {
             Command::Other if name != Command::Other.name() => {
-                walk.error(node, "no command that Weir knows; `_other` stands for all that it does not know");
+                let known = Command::ALL.iter().map(|command| command.name());
+                walk.unlisted(node, name, "a command, or `_other` for all that Weir does not know", known);
                 good = false;
             }
             command => list.push(command.id()),

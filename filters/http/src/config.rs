@@ -1,9 +1,11 @@
 //! The `http:` section of a listener: routes, what they match and what they do.
 
 use crate::exchange::REPLAY_LIMIT;
+use crate::h1::head::PATHS;
 use crate::seam::Request;
 use std::sync::Arc;
 use std::time::Duration;
+use weir_codecs::http1::path::normalize;
 use weir_config::{Field, Fields, Kind, Node, Rule, Settings, Table, Walk, words};
 use weir_decide::exchange::RetryOn;
 use weir_decide::policy::RetryPolicy;
@@ -56,7 +58,11 @@ static ROUTE: Table = Table {
             Kind::OneOrMany(&Kind::Text { max: 260 }),
             "Hosts: `example.com`, `*.example.com` (everything below it), `*`.",
         ),
-        Field::optional("path", TEXT, "The whole path."),
+        Field::optional(
+            "path",
+            TEXT,
+            "The whole path, without the query, in its normal form: no `.` and `..`, no needless escapes.",
+        ),
         Field::optional(
             "path_prefix",
             TEXT,
@@ -427,6 +433,29 @@ fn action(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Action> {
     fields.cluster(walk, "cluster").map(Action::Cluster)
 }
 
+/// A path as routes see it: without the query, and in its normal form. Another one would match nothing.
+fn path(walk: &mut Walk<'_>, fields: &Fields<'_>, key: &str) -> Option<Arc<str>> {
+    let (text, node) = (target(walk, fields, key)?, fields.child(key)?);
+    if text.contains('?') {
+        walk.expected(node, "a path without a query: routes see none");
+        return None;
+    }
+    let mut scratch = Vec::new();
+    match normalize(text.as_bytes(), PATHS, &mut scratch) {
+        Ok(normal) if normal == text.as_bytes() => Some(text),
+        Ok(_) => {
+            let wanted = "a path in its normal form, as routes see it: no `.` and `..`, escapes only where they are \
+                          needed, in upper case";
+            walk.expected(node, wanted);
+            None
+        }
+        Err(_) => {
+            walk.expected(node, "a path without backslashes, `%00` and broken escapes, which are refused");
+            None
+        }
+    }
+}
+
 /// A path that can stand in a request line.
 fn target(walk: &mut Walk<'_>, fields: &Fields<'_>, key: &str) -> Option<Arc<str>> {
     let text = fields.text(walk, key)?;
@@ -453,7 +482,7 @@ fn spec(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<RouteSpec> {
     if any {
         hosts.clear();
     }
-    let path = match (target(walk, fields, "path"), target(walk, fields, "path_prefix")) {
+    let path = match (path(walk, fields, "path"), path(walk, fields, "path_prefix")) {
         (Some(path), _) => PathMatch::Exact((*path).into()),
         (None, Some(prefix)) => PathMatch::Prefix((*prefix).into()),
         (None, None) => PathMatch::Any,

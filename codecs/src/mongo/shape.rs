@@ -4,7 +4,8 @@
 //! of fields and operators are kept, since they are what a query looks like; whatever stands in their place as data is not:
 //! scalars become `?`, an array of scalars `[?]` however many there are, an array of documents its different shapes. The
 //! documents of an insert, the replacement of an update and what is not known to be a query are data, so their field names
-//! may be anybody's: they become `?` as a whole.
+//! may be anybody's: they become `?` as a whole. Options that only say how it is done or sent are left out, and an `explain` has
+//! the shape of what it explains: otherwise either would be a way round a rule.
 
 use super::bson::{Length, kind, value_length};
 use super::header::{HEADER_LENGTH, Header, OpCode};
@@ -15,7 +16,7 @@ const DEPTH: u32 = 12;
 pub const MAX_SHAPE: usize = 1024;
 /// The longest name that is shown.
 const MAX_NAME: usize = 128;
-/// The most elements of a document or array that are looked at.
+/// The most elements of a document, and documents in an array, that are looked at.
 const MAX_ELEMENTS: usize = 256;
 
 /// A command without its values.
@@ -38,7 +39,8 @@ impl Shape {
             return None;
         }
         let mut writer = Writer::new();
-        writer.command(document(body)?)?;
+        let command = document(body)?;
+        writer.command(explained(command).unwrap_or(command))?;
         let mut rest = body.get(u32::from_le_bytes(*body.first_chunk()?) as usize..)?;
         while let Some((name, documents, after)) = sequence(rest) {
             writer.sequence(name, documents)?;
@@ -47,6 +49,12 @@ impl Shape {
         writer.put("}");
         Some(Shape { text: writer.text, hash: writer.hash })
     }
+}
+
+/// The command inside an `explain`.
+fn explained(body: &[u8]) -> Option<&[u8]> {
+    let Element { kind, name, value } = elements(body).next()??;
+    (name == b"explain" && kind == kind::DOCUMENT).then(|| document(value))?
 }
 
 /// What a value stands for.
@@ -58,7 +66,7 @@ enum Part {
     Data,
     /// A list of update or delete statements.
     Statements,
-    /// Not shown at all: the same for every command, or says who sent it.
+    /// Not shown at all: the same for every command, or says who sent it or how it is done.
     Absent,
 }
 
@@ -82,6 +90,14 @@ fn part(name: &[u8]) -> Part {
         | b"apiDeprecationErrors"
         | b"comment"
         | b"maxTimeMS"
+        | b"batchSize"
+        | b"singleBatch"
+        | b"cursor"
+        | b"noCursorTimeout"
+        | b"allowPartialResults"
+        | b"allowDiskUse"
+        | b"ordered"
+        | b"bypassDocumentValidation"
         | b"$audit"
         | b"$client"
         | b"client" => Part::Absent,
@@ -271,9 +287,15 @@ impl Writer {
         };
         if kind == kind::ARRAY {
             self.put("[");
-            let mut seen: Vec<u64> = Vec::new();
-            for element in elements(inner) {
+            let (mut seen, mut scalar, mut left) = (Vec::new(), false, MAX_ELEMENTS);
+            for element in elements_up_to(usize::MAX, inner) {
                 let Element { kind, value, .. } = element?;
+                match kind {
+                    kind::DOCUMENT | kind::ARRAY => left = left.checked_sub(1)?,
+                    // All the same, and there may be very many.
+                    _ if std::mem::replace(&mut scalar, true) => continue,
+                    _ => {}
+                }
                 let mut one = Writer::new();
                 one.value(kind, value, depth - 1, fields)?;
                 self.distinct(one, &mut seen);
@@ -389,8 +411,11 @@ pub(super) fn document(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// The elements of a document; one `None` where they are broken or too many.
-pub(super) fn elements(mut rest: &[u8]) -> impl Iterator<Item = Option<Element<'_>>> {
-    let mut left = MAX_ELEMENTS;
+pub(super) fn elements(rest: &[u8]) -> impl Iterator<Item = Option<Element<'_>>> {
+    elements_up_to(MAX_ELEMENTS, rest)
+}
+
+fn elements_up_to(mut left: usize, mut rest: &[u8]) -> impl Iterator<Item = Option<Element<'_>>> {
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;

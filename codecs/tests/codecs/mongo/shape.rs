@@ -66,14 +66,67 @@ fn paths_and_operators_stay_and_values_go() {
 }
 
 #[test]
+fn how_it_is_done_and_explained_changes_nothing() {
+    let find = doc! { "find": "c", "filter": { "a": 1 }, "limit": 5 };
+    let update = doc! { "update": "c", "updates": [{ "q": { "a": 1 }, "u": { "$set": { "b": 1 } } }] };
+    let aggregate = doc! { "aggregate": "c", "pipeline": [{ "$match": { "a": 1 } }] };
+    let options = doc! {
+        "batchSize": 7, "singleBatch": true, "noCursorTimeout": true, "allowPartialResults": true, "allowDiskUse": true,
+        "cursor": { "batchSize": 5 }, "ordered": false, "bypassDocumentValidation": true, "maxTimeMS": 5,
+    };
+    for command in [find, update, aggregate] {
+        let expected = shape(command.clone());
+        let mut with = command.clone();
+        with.extend(options.clone());
+        assert_eq!(shape(with.clone()), expected);
+        let explain = doc! { "explain": with, "verbosity": "executionStats", "comment": 1, "$db": "d" };
+        assert_eq!(shape(explain), expected);
+    }
+    // What is asked for does.
+    let find = |skip: bool| {
+        let skips = if skip {
+            doc! { "skip": 5 }
+        } else {
+            doc! {}
+        };
+        let mut find = doc! { "find": "c", "filter": { "a": 1 } };
+        find.extend(skips);
+        shape(find)
+    };
+    assert_ne!(find(true), find(false));
+    assert_eq!(shape(doc! { "explain": "odd" }), "{explain: ?}");
+}
+
+#[test]
+fn lists_have_the_same_shape_however_long_they_are() {
+    let of = |list: Vec<Bson>| {
+        Shape::of(&message(&doc! { "find": "c", "filter": { "a": { "$in": list } } }, None))
+            .map(|shape| shape.text)
+    };
+    for many in [1, 255, 256, 257, 60_000] {
+        let whole = Some("{find: ?, filter: {a: {$in: [?]}}}".to_owned());
+        assert_eq!(of((0..many).map(Bson::Int32).collect()), whole, "{many}");
+    }
+    let document = Bson::Document(doc! { "x": 1 });
+    let mixed = (0..300).map(Bson::Int32).chain([document.clone()]);
+    assert_eq!(
+        of(mixed.collect()).unwrap(),
+        "{find: ?, filter: {a: {$in: [?]}}}",
+        "no document in a list of values is shown"
+    );
+    // Of documents not every number is looked at.
+    assert!(of(vec![document.clone(); 256]).is_some() && of(vec![document; 257]).is_none());
+}
+
+#[test]
 fn statements_in_a_sequence_belong_to_the_shape() {
     let body = doc! { "delete": "c", "ordered": true, "$db": "d" };
     let statements = [doc! { "q": { "a": 1 }, "limit": 1 }, doc! { "q": { "b": 1 }, "limit": 0 }];
     let whole = message(&body, Some(("deletes", &statements)));
-    let expected = "{delete: ?, ordered: ?, deletes: [{q: {a: ?}, limit: ?}, {q: {b: ?}, limit: ?}]}";
+    let expected = "{delete: ?, deletes: [{q: {a: ?}, limit: ?}, {q: {b: ?}, limit: ?}]}";
     assert_eq!(Shape::of(&whole).unwrap().text, expected);
     // Not all of it is there.
-    assert_eq!(Shape::of(&whole[..whole.len() - 3]).unwrap().text, "{delete: ?, ordered: ?, deletes: ?}");
+    assert_eq!(Shape::of(&whole[..whole.len() - 3]).unwrap().text, "{delete: ?, deletes: ?}");
     let inserts = message(&doc! { "insert": "c" }, Some(("documents", &[doc! { "secret": 1 }])));
     assert_eq!(Shape::of(&inserts).unwrap().text, "{insert: ?, documents: ?}");
 }

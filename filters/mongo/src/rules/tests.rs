@@ -565,6 +565,12 @@ fn a_shape_is_known_whatever_its_values_and_however_it_comes() {
     assert_eq!(client.refused_by(&by_age(2)), "by-age");
     assert_eq!(client.refused_by(&doc! { "find": "c", "filter": { "name": "a" }, "$db": "d" }), "");
     assert_eq!(client.refused_by(&doc! { "hello": 1, "$db": "admin" }), "");
+    let explain = |command: Document| doc! { "explain": command, "verbosity": "executionStats", "$db": "d" };
+    assert_eq!(client.refused_by(&explain(by_age(2))), "by-age");
+    assert_eq!(client.refused_by(&explain(doc! { "find": "c" })), "");
+    let many =
+        doc! { "find": "c", "filter": { "age": { "$in": (0..1000).collect::<Vec<i32>>() } }, "$db": "d" };
+    assert_eq!(client.refused_by(&many), "");
     let denied = Came::Refused(13, "weir: denied by the rule by-age".into());
     for message in [op_msg(0, &by_age(3)), zlib(&op_msg(0, &by_age(3)))] {
         for step in [1, 7, 1000] {

@@ -7,12 +7,14 @@ use crate::support::{
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 
 crate::tests!("mongo_reloads":
     a_listener_leaves_the_others_their_members,
     a_listener_takes_another_name,
     a_cluster_takes_another_name,
     a_listener_is_taken_back_and_comes_again,
+    a_hello_that_cannot_be_rewritten_is_not_the_servers_fault,
 );
 
 /// A file that knows a seed which is not the primary, and can name no member by itself. `listeners`: name, cluster, first port.
@@ -132,4 +134,31 @@ fn a_listener_is_taken_back_and_comes_again() {
     });
     assert_led(&weir, "a", "rs");
     assert_led(&weir, "b", "rs");
+}
+
+fn a_hello_that_cannot_be_rewritten_is_not_the_servers_fault() {
+    let set = calm_set();
+    let first = net::free_range(8);
+    let before = config(&set, &[("a", "rs", first)], &["rs"]);
+    let weir = Weir::start(&before);
+    let (_, door) = settled(&weir, "a").pop_first().expect("there are three");
+    let mut client = std::net::TcpStream::connect(&door).expect("it listens");
+    let body = bson::doc! { "hello": 1, "$db": "admin" }.to_vec().expect("BSON");
+    let words = [21 + body.len() as i32, 1, 0, 2013, 0].map(i32::to_le_bytes).concat();
+    let hello = [&words, &[0][..], &body].concat();
+    client.write_all(&hello).expect("it reads");
+    assert!(client.read(&mut [0; 4096]).expect("an answer") > 0);
+    // The connection keeps what it began with, and that is no longer true.
+    reload(&weir, &before.replace("member_ports", "advertise: localhost, member_ports"));
+    client.write_all(&hello).expect("it reads");
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).ok();
+    assert!(answer.is_empty(), "{answer:?}");
+    let refused = [("listener", "a"), ("reason", "unready")];
+    let numbers =
+        weir.numbers_when("it is counted", |numbers| numbers.sum("weir_refusals_total", &refused) == 1);
+    assert_eq!(numbers.sum("weir_mongo_hellos_total", &[("result", "refused")]), 1);
+    for name in ["weir_malformed_total", "weir_failures_total"] {
+        assert_eq!(numbers.sum(name, &[("side", "upstream")]), 0, "{name}");
+    }
 }

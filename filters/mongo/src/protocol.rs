@@ -13,7 +13,7 @@ use weir_decide::exchange::{
     Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Phase, Reason, Replies as Due,
     Side, Trait,
 };
-use weir_decide::protocol::{self, Answer, Ending, Malformed, Stays, Step};
+use weir_decide::protocol::{self, Answer, Ending, Stays, Step, Unwritten};
 use weir_measure::ledger::Ledger;
 use weir_measure::topology::{Heard, Topology};
 use weir_measure::{Counter, Measure, names};
@@ -473,7 +473,7 @@ impl protocol::Protocol for Protocol {
         _: &MongoOp,
         whole: &[u8],
         out: &mut BytesMut,
-    ) -> Result<(), Malformed> {
+    ) -> Result<(), Unwritten> {
         match &self.members {
             Some(members) => members.rewrite(&session.door, whole, &self.shared, out),
             None => {

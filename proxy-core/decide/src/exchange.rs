@@ -327,6 +327,8 @@ reasons! {
     Denied = "denied",
     /// Over a rate or concurrency limit.
     Limited = "limited",
+    /// Weir does not know yet, or not any more, what it should answer in the server's place.
+    Unready = "unready",
     /// Weir is draining.
     Draining = "draining",
     /// The operation was cancelled by who asked for it.

@@ -28,6 +28,17 @@ impl Malformed {
     }
 }
 
+/// Why a message that was to be rewritten is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unwritten {
+    /// Who sent it has not kept to the protocol.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// There is nothing wrong with it: it is not known yet, or not any more, what it should say.
+    #[error("it is not known what it should say")]
+    Unready,
+}
+
 /// One direction of a connection, cut into messages. Fed a buffer of what has arrived; takes pieces off its front.
 pub trait Decode {
     /// What is learnt about a message, once it is known.
@@ -257,13 +268,16 @@ pub trait Protocol {
     ) -> Answer;
 
     /// Write the message `whole` to `out` as it shall go on.
+    ///
+    /// # Errors
+    /// Why it does not go on.
     fn rewrite(
         &self,
         session: &mut Self::Session,
         op: &Self::Op,
         whole: &[u8],
         out: &mut BytesMut,
-    ) -> Result<(), Malformed>;
+    ) -> Result<(), Unwritten>;
 
     /// A reply has ended, `tail` being what its decoder knows by then: how did the operation go? Called for each reply of a
     /// stream, and each counts as an operation of its own; the judgement of the last one ends it.

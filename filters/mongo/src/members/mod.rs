@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use weir_decide::cluster::View as Endpoints;
 use weir_decide::exchange::{Affinity, Fault, Phase, Reason, Side};
-use weir_decide::protocol::{Answer, Malformed};
+use weir_decide::protocol::{Answer, Malformed, Unwritten};
 use weir_measure::{Counter, Measure, names};
 
 /// The largest answer to a hello that is rewritten, on the wire and decompressed. A set has 50 members at most.
@@ -193,7 +193,7 @@ impl Fronted {
         whole: &[u8],
         shared: &Shared,
         out: &mut BytesMut,
-    ) -> Result<(), Malformed> {
+    ) -> Result<(), Unwritten> {
         let mut inflate = shared.inflate.borrow_mut();
         match hello::rewrite(&self.map(), door.port, whole, &mut inflate, out) {
             Ok(hello::Done::Rewritten { unmapped }) => {
@@ -207,12 +207,15 @@ impl Fronted {
                 self.numbers.passed.inc();
                 Ok(())
             }
-            Err(reason) => {
-                self.numbers.refused.inc();
-                self.members.outdated.notify_one();
-                Err(Malformed::Syntax(reason))
-            }
+            Ok(hello::Done::Unknown) => Err(self.refused(Unwritten::Unready)),
+            Err(reason) => Err(self.refused(Malformed::Syntax(reason).into())),
         }
+    }
+
+    fn refused(&self, why: Unwritten) -> Unwritten {
+        self.numbers.refused.inc();
+        self.members.outdated.notify_one();
+        why
     }
 }
 

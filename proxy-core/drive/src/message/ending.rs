@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_decide::cluster::{Ticket, Tries};
 use weir_decide::exchange::{Class, Fault, NameId, Outcome, Reason, RetryOn, Side};
 use weir_decide::policy::{Replay, RetryPolicy};
-use weir_decide::protocol::{Malformed, Protocol};
+use weir_decide::protocol::{Malformed, Protocol, Unwritten};
 use weir_measure::names;
 
 /// How much later than the others those connections end that only watch a server which is lost.
@@ -214,6 +214,23 @@ impl<P: Protocol> Exchange<P> {
             listener = %context.listener, peer = %self.from.address, side = side.label(), %malformed,
             "bytes came that are no message"
         );
+    }
+
+    /// A message of `from` that was to be rewritten is not: whose fault it is, and why.
+    pub(super) fn note_unwritten(&self, from: Side, unwritten: Unwritten) -> (Side, Reason) {
+        match unwritten {
+            Unwritten::Malformed(malformed) => {
+                self.note_malformed(from, malformed);
+                (from, Reason::Malformed)
+            }
+            Unwritten::Unready => {
+                tracing::info!(
+                    listener = %self.context.listener, peer = %self.from.address,
+                    "a message could not be rewritten at this moment, so its connection ends"
+                );
+                (Side::Proxy, Reason::Unready)
+            }
+        }
     }
 
     /// The upstream connection that was made for bytes that are no message has no operation to hold its place.

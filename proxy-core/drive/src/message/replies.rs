@@ -220,9 +220,9 @@ impl<P: Protocol> Exchange<P> {
                 self.relay(known.number, out.freeze());
                 self.judge(known);
             }
-            Err(malformed) => {
-                self.note_malformed(Side::Upstream, malformed);
-                let fault = Fault::new(Side::Upstream, Phase::Replying, Reason::Malformed);
+            Err(unwritten) => {
+                let (side, reason) = self.note_unwritten(Side::Upstream, unwritten);
+                let fault = Fault::new(side, Phase::Replying, reason);
                 self.judge_failed(known.number, fault);
                 self.fail(fault.side, fault.reason);
             }

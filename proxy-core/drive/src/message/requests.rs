@@ -281,9 +281,9 @@ impl<P: Protocol> Exchange<P> {
         let mut out = BytesMut::with_capacity(whole.len());
         match self.protocol.rewrite(&mut self.session, &pending.op, &whole, &mut out) {
             Ok(()) => self.to_upstream.push(out.freeze()),
-            Err(malformed) => {
-                self.note_malformed(Side::Client, malformed);
-                let fault = Fault::new(Side::Client, Phase::Admitted, Reason::Malformed);
+            Err(unwritten) => {
+                let (side, reason) = self.note_unwritten(Side::Client, unwritten);
+                let fault = Fault::new(side, Phase::Admitted, reason);
                 self.swallow(number, fault, true);
             }
         }

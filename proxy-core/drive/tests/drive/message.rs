@@ -233,6 +233,8 @@ async fn requests_and_replies_are_held_and_rewritten_as_asked() {
     assert_eq!(hear(&mut client).await, (5, "refused: too_large while admitted (proxy)".into()));
     say(&mut client, 6, b"swap not!").await;
     assert_eq!(hear(&mut client).await, (6, "refused: malformed while admitted (client)".into()));
+    say(&mut client, 6, b"swap what?").await;
+    assert_eq!(hear(&mut client).await, (6, "refused: unready while admitted (proxy)".into()));
     house.becomes("weir_message_limits_total", &["limit=\"rewrite\""], 1.0).await;
 
     // A reply held back: the client sees nothing of the first half.

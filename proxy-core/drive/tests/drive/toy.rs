@@ -34,7 +34,7 @@ use weir_decide::exchange::{
     Class, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Phase, Reason, Replies, RetryOn,
     Side,
 };
-use weir_decide::protocol::{Answer, At, Decode, Malformed, Protocol, Ruling, Stays, Step};
+use weir_decide::protocol::{Answer, At, Decode, Malformed, Protocol, Ruling, Stays, Step, Unwritten};
 use weir_drive::{Accepted, BuildError, Context, Filter, Service, Worker, message};
 
 pub static FILTERS: &[&'static dyn Filter] = &[&Toy];
@@ -272,10 +272,13 @@ impl Protocol for ToyProtocol {
         }
     }
 
-    fn rewrite(&self, _: &mut Toys, _: &Op, whole: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
+    fn rewrite(&self, _: &mut Toys, _: &Op, whole: &[u8], out: &mut BytesMut) -> Result<(), Unwritten> {
         let (head, text) = whole.split_at(8);
         if text.contains(&b'!') {
-            return Err(Malformed::Syntax("exclamation"));
+            return Err(Malformed::Syntax("exclamation").into());
+        }
+        if text.contains(&b'?') {
+            return Err(Unwritten::Unready);
         }
         out.extend_from_slice(head);
         out.extend_from_slice(&text.to_ascii_uppercase());

@@ -22,7 +22,7 @@ pub fn resolve(uri: &mut Uri, resolver: Option<SocketAddr>) -> Result<()> {
     uri.servers = Vec::new();
     for record in ask(&servers, &format!("_mongodb._tcp.{name}"), SRV)? {
         let Record::Server { host, port } = record else { continue };
-        uri.servers.push(format!("{}:{port}", checked(&name, &host)?));
+        uri.add(format!("{}:{port}", checked(&name, &host)?));
     }
     if uri.servers.is_empty() {
         bail!("{name}: there is no SRV record _mongodb._tcp.{name}");

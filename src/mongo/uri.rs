@@ -68,7 +68,7 @@ impl Uri {
         let mut parsed =
             Uri { is_srv, tls: is_srv, has_credentials, database: database.to_owned(), ..Uri::default() };
         for host in hosts.split(',') {
-            parsed.servers.push(if is_srv { srv_name(host)? } else { server(host)? });
+            parsed.add(if is_srv { srv_name(host)? } else { server(host)? });
         }
         if is_srv && parsed.servers.len() > 1 {
             bail!("expected mongodb+srv://HOST: one name, which stands for all servers");
@@ -78,6 +78,13 @@ impl Uri {
             bail!("directConnection=true is for one server, and there are {}", parsed.servers.len());
         }
         Ok(parsed)
+    }
+
+    /// One more server, unless it is there already: drivers take it once, too.
+    pub fn add(&mut self, server: String) {
+        if !self.servers.iter().any(|known| known.eq_ignore_ascii_case(&server)) {
+            self.servers.push(server);
+        }
     }
 
     /// Takes over options, of the string itself or of the TXT record that belongs to it.
@@ -221,6 +228,7 @@ mod tests {
                 Uri { replica_set: set, ..plain(&["a:27017", "b:2", "[::1]:3"]) },
             ),
             ("mongodb://[::1]", plain(&["[::1]:27017"])),
+            ("mongodb://a,b:2,A:27017,b:2", plain(&["a:27017", "b:2"])),
             ("mongodb://h/?directConnection=true", Uri { direct: true, ..plain(&["h:27017"]) }),
             (
                 "mongodb://h/?tlsCAFile=%2Fetc%2Fca.pem&w=2&passwordish=x",

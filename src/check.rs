@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::process::ExitCode;
 use weir_config::{Config, Diagnostic, Position};
-use weir_drive::StartError;
+use weir_drive::{Advice, StartError};
 
 /// Checks `file` and prints what was found: text for people, or JSON.
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "this is what the command is for")]
 pub fn check(file: &Path, json: bool) -> ExitCode {
     let sections = crate::filters::sections();
-    let (errors, omitted, warnings, counts) = match weir_config::load(file, &sections) {
+    let (errors, omitted, warnings, notes, counts) = match weir_config::load(file, &sections) {
         Ok(config) => {
             // What only the files that it names can tell: certificates, keys, roots.
             let diagnostic = |at: Position, path: String, message: String| Diagnostic {
@@ -19,14 +19,22 @@ pub fn check(file: &Path, json: bool) -> ExitCode {
                 message,
             };
             let counts = (config.listeners.len(), config.clusters.len());
-            let mut warnings = config.warnings.clone();
+            let (mut warnings, mut notes) = (config.warnings.clone(), Vec::new());
             let found = weir_drive::Server::check(&config, crate::filters::FILTERS);
             let errors = match found {
                 Ok(found) => {
-                    warnings.extend(found.iter().map(|warning| {
-                        let at = config.listener(&warning.listener).map_or(Position::START, |l| l.at);
-                        diagnostic(at, format!("listeners.{}", warning.listener), warning.message.clone())
-                    }));
+                    for (listener, advice) in found {
+                        let at = config.listener(&listener).map_or(Position::START, |listener| listener.at);
+                        let list = match advice {
+                            Advice::Warning(_) => &mut warnings,
+                            Advice::Note(_) => &mut notes,
+                        };
+                        list.push(diagnostic(
+                            at,
+                            format!("listeners.{listener}"),
+                            advice.message().to_owned(),
+                        ));
+                    }
                     Vec::new()
                 }
                 Err(wrong) => {
@@ -39,19 +47,24 @@ pub fn check(file: &Path, json: bool) -> ExitCode {
                     errors
                 }
             };
-            (errors, 0, warnings, counts)
+            (errors, 0, warnings, notes, counts)
         }
-        Err(errors) => (errors.list().to_vec(), errors.omitted(), Vec::new(), (0, 0)),
+        Err(errors) => (errors.list().to_vec(), errors.omitted(), Vec::new(), Vec::new(), (0, 0)),
     };
     let well = errors.is_empty();
     if json {
         let list = |list: &[Diagnostic]| list.iter().map(Diagnostic::to_json).collect::<Vec<_>>();
-        let (errors, warnings) = (list(&errors), list(&warnings));
+        let (errors, warnings, notes) = (list(&errors), list(&warnings), list(&notes));
         println!(
             "{}",
-            serde_json::json!({ "ok": well, "errors": errors, "omitted": omitted, "warnings": warnings })
+            serde_json::json!({
+                "ok": well, "errors": errors, "omitted": omitted, "warnings": warnings, "notes": notes
+            })
         );
     } else {
+        for note in &notes {
+            eprintln!("note: {note}");
+        }
         for warning in &warnings {
             eprintln!("warning: {warning}");
         }

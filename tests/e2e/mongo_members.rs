@@ -219,9 +219,13 @@ fn without_ports_the_operator_is_told() {
         log.iter().filter(|e| e["message"].as_str().is_some_and(|m| m.contains("member_ports"))).count()
     };
     assert_eq!(warned(&weir), 1, "at start: {:#?}", weir.log());
-    let checked = binary().arg("check").arg(weir.file()).output().expect("weir runs");
-    let checked = String::from_utf8_lossy(&checked.stderr).into_owned();
-    assert!(checked.contains("warning: ") && checked.contains("member_ports"), "{checked}");
+    let checked = |weir: &Weir| {
+        let checked = binary().arg("check").arg(weir.file()).output().expect("weir runs");
+        assert!(checked.status.success(), "it can be run");
+        String::from_utf8_lossy(&checked.stderr).into_owned()
+    };
+    let text = checked(&weir);
+    assert!(text.contains("warning: ") && text.contains("member_ports"), "{text}");
     // Of one endpoint nobody can say what it is until it is asked.
     let weir = Weir::start(&format!(
         "listeners: {{ db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db }} }} }}\n\
@@ -229,6 +233,8 @@ fn without_ports_the_operator_is_told() {
         set.ports[1]
     ));
     assert_eq!(warned(&weir), 0, "{:#?}", weir.log());
+    let text = checked(&weir);
+    assert!(text.contains("note: ") && text.contains("member_ports"), "{text}");
     let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", weir.port("db"));
     json(python("mongo_members.py").arg(&uri).arg("members_told").arg("reads"));
     assert_eq!(warned(&weir), 1, "when a hello has named members: {:#?}", weir.log());

@@ -19,7 +19,7 @@ use weir_codecs::http1::Limits;
 use weir_config::{Config, Listener, Node, Section, Settings, Table, Upstream, Walk};
 use weir_decide::exchange::NameKind;
 use weir_decide::route::RouteTable;
-use weir_drive::{Accepted, Alpn, BuildError, Filter, Io, Pool, Service, Worker, time};
+use weir_drive::{Accepted, Advice, Alpn, BuildError, Filter, Io, Pool, Service, Worker, time};
 
 /// Makes a dialect's instances.
 pub trait DialectFactory: Sync {
@@ -82,7 +82,7 @@ impl Filter for Http {
         &[Alpn::H2, Alpn::Http1]
     }
 
-    fn check(&self, listener: &Listener, config: &Config) -> Result<Option<String>, BuildError> {
+    fn check(&self, listener: &Listener, config: &Config) -> Result<Option<Advice>, BuildError> {
         let Some(settings) = listener.settings.downcast_ref::<config::Http>() else { return Ok(None) };
         // Thousands of routes may lead to thousands of clusters: each is looked up, not looked for.
         let clusters: HashMap<&str, _> =
@@ -92,17 +92,17 @@ impl Filter for Http {
             let cluster = clusters.get(&**name);
             let dialect = self.0.factories().find(|factory| Some(factory.name()) == route.dialect.as_deref());
             if cluster.is_some_and(|cluster| cluster.proxy_protocol.is_some()) {
-                return Ok(Some(format!(
+                return Ok(Some(Advice::Warning(format!(
                     "the cluster `{name}` has `proxy_protocol`, and clients of this listener share its connections: their headers \
                      say that they are Weir's own; clients' addresses are in x-forwarded-for"
-                )));
+                ))));
             }
             let over_http1 = cluster.is_some_and(|cluster| cluster.protocol == Upstream::Http1);
             if over_http1 && dialect.is_some_and(|dialect| dialect.needs_http2()) {
-                return Ok(Some(format!(
+                return Ok(Some(Advice::Warning(format!(
                     "the cluster `{name}` speaks HTTP/1.1, over which no server answers {}: give it `protocol: http2`",
                     dialect.map_or("", |dialect| dialect.name())
-                )));
+                ))));
             }
         }
         Ok(None)

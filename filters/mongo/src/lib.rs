@@ -38,7 +38,7 @@ use members::discover::Discovery;
 use members::settings::Said;
 use weir_config::{Bind, Config, Field, Kind, Listener, MorePorts, Node, Section, Settings, Table, Walk};
 use weir_drive::message::{self, Context};
-use weir_drive::{Accepted, BuildError, Filter, Service, Worker};
+use weir_drive::{Accepted, Advice, BuildError, Filter, Service, Worker};
 use weir_measure::topology::Topology;
 
 pub use cursors::AwaitCursors;
@@ -152,7 +152,7 @@ impl Filter for Mongo {
         Ok(Rc::new(MongoService { made: RefCell::new(made), control, topology }))
     }
 
-    fn check(&self, listener: &Listener, config: &Config) -> Result<Option<String>, BuildError> {
+    fn check(&self, listener: &Listener, config: &Config) -> Result<Option<Advice>, BuildError> {
         Ok(members::settings::check(settings(listener)?, config))
     }
 }

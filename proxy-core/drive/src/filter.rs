@@ -23,7 +23,7 @@ pub trait Filter: Sync {
 
     /// Whether a listener makes sense beside the rest of the configuration, as far as can be told without listening or
     /// asking a server. `Ok(Some(..))`: it can be run, and the operator should know this.
-    fn check(&self, listener: &Listener, config: &Config) -> Result<Option<String>, BuildError> {
+    fn check(&self, listener: &Listener, config: &Config) -> Result<Option<Advice>, BuildError> {
         let _ = (listener, config);
         Ok(None)
     }
@@ -31,6 +31,24 @@ pub trait Filter: Sync {
     /// Makes the service of one listener on one worker. Called on the worker's thread, with all clusters of the new
     /// configuration in place. Must come out the same on every worker.
     fn service(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Rc<dyn Service>, BuildError>;
+}
+
+/// What an operator should know of a listener that can be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Advice {
+    /// It is probably not what is meant: told at the start too.
+    Warning(String),
+    /// It may be what is meant, and only who asks ([`Server::check`](crate::Server::check)) is told.
+    Note(String),
+}
+
+impl Advice {
+    /// What is to be known.
+    pub fn message(&self) -> &str {
+        match self {
+            Advice::Warning(message) | Advice::Note(message) => message,
+        }
+    }
 }
 
 /// Serves the connections of one listener on one worker, for as long as the listener exists.

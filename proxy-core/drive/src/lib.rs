@@ -65,7 +65,7 @@ pub use buffers::Buffers;
 pub use cluster::{Cluster, Connected, Offer, Reached, Slot};
 pub use context::Context;
 pub use drain::Drain;
-pub use filter::{Accepted, Alpn, BuildError, Filter, Service};
+pub use filter::{Accepted, Advice, Alpn, BuildError, Filter, Service};
 pub use io::Io;
 pub use listener::Held;
 pub use pool::{Pool, Reusable, Sweep};

@@ -3,6 +3,7 @@
 use crate::MongoSettings;
 use std::sync::Arc;
 use weir_config::{Bind, Config, Field, Fields, Kind, MorePorts, Node, Source, Walk, words};
+use weir_drive::Advice;
 
 words! {
     /// How a replica set is fronted.
@@ -138,8 +139,12 @@ pub(crate) fn more_ports<'n>(
 }
 
 /// What the operator should know of a listener before it runs.
-pub(crate) fn check(settings: &MongoSettings, config: &Config) -> Option<String> {
+pub(crate) fn check(settings: &MongoSettings, config: &Config) -> Option<Advice> {
     if settings.said.fronting.is_some() {
+        return None;
+    }
+    // Who says `transparent` knows.
+    if settings.said.transparent {
         return None;
     }
     let cluster = config.clusters.iter().find(|cluster| cluster.name == settings.cluster);
@@ -147,16 +152,18 @@ pub(crate) fn check(settings: &MongoSettings, config: &Config) -> Option<String>
         Source::Endpoints(list) => list.len() > 1,
         Source::Dns { .. } => true,
     });
-    // Who says `transparent` knows.
-    let warned = several && !settings.said.transparent;
-    warned.then(|| {
-        format!(
-            "cluster {} may have several servers: should they be members of a replica set, drivers learn their addresses and \
-             go to them past Weir; give the listener `member_ports`, one for each member (`mode: transparent` says that this \
-             is meant)",
-            settings.cluster
-        )
-    })
+    let servers = if several {
+        "may have several servers: should they be members"
+    } else {
+        "has one server: should it be a member"
+    };
+    let message = format!(
+        "cluster {} {servers} of a replica set, drivers learn the members' addresses and go to them past Weir; give \
+         the listener `member_ports`, one for each member (`mode: transparent` says that this is meant)",
+        settings.cluster
+    );
+    // A server alone is as likely as a replica set's, and then all is well.
+    Some(if several { Advice::Warning(message) } else { Advice::Note(message) })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod renew;
 mod secured;
 
 use crate::cluster::resolve::Resolver;
-use crate::filter::{BuildError, Filter};
+use crate::filter::{Advice, BuildError, Filter};
 use crate::process::{Control, Process, lock};
 use crate::tls::TlsError;
 use crate::worker;
@@ -228,12 +228,12 @@ impl Server {
     }
 
     /// Whether `config` could be started as far as can be told without listening: its protocols are part of this binary, and
-    /// its certificates, keys and roots are of use. What the operator should know of it is returned, or everything that is
-    /// wrong.
+    /// its certificates, keys and roots are of use. What the operator should know of its listeners is returned, or
+    /// everything that is wrong.
     pub fn check(
         config: &Config,
         filters: &[&'static dyn Filter],
-    ) -> Result<Vec<BuildError>, Vec<StartError>> {
+    ) -> Result<Vec<(Arc<str>, Advice)>, Vec<StartError>> {
         plan::check(config, filters)
     }
 

@@ -6,7 +6,7 @@ use super::secured::{Secured, secure};
 use crate::Filter;
 use crate::cluster::shared as cluster;
 use crate::drain::Company;
-use crate::filter::BuildError;
+use crate::filter::Advice;
 use crate::listener;
 use crate::tls::client::ClientTls;
 use crate::tls::server::ServerTls;
@@ -93,7 +93,9 @@ pub(crate) fn plan(
         // Only what is new is told: a reload does not repeat what was said of a listener that stays as it is.
         let stays = known.get(&*listener.name).is_some_and(|known| known.config.same(listener));
         match filter_of(listener, filters)?.check(listener, config)? {
-            Some(warning) if !stays => tracing::warn!(listener = %listener.name, "{warning}"),
+            Some(Advice::Warning(warning)) if !stays => {
+                tracing::warn!(listener = %listener.name, "{warning}")
+            }
             _ => {}
         }
     }
@@ -161,17 +163,17 @@ fn listener_of(
 pub(crate) fn check(
     config: &Config,
     filters: &[&'static dyn Filter],
-) -> Result<Vec<BuildError>, Vec<StartError>> {
-    let (mut warnings, mut errors) = (Vec::new(), Vec::new());
+) -> Result<Vec<(Arc<str>, Advice)>, Vec<StartError>> {
+    let (mut advice, mut errors) = (Vec::new(), Vec::new());
     for listener in &config.listeners {
         let Ok(filter) = filter_of(listener, filters) else { continue };
         match filter.check(listener, config) {
-            Ok(warning) => warnings.extend(warning.map(|warning| BuildError::new(listener, warning))),
+            Ok(found) => advice.extend(found.map(|found| (Arc::clone(&listener.name), found))),
             Err(error) => errors.push(error.into()),
         }
     }
     errors.extend(secure(config, None, filters).err().into_iter().flatten());
-    if errors.is_empty() { Ok(warnings) } else { Err(errors) }
+    if errors.is_empty() { Ok(advice) } else { Err(errors) }
 }
 
 /// The filter whose protocol a listener speaks.

@@ -404,19 +404,19 @@ fn route(walk: &mut Walk<'_>, node: &Node, dialects: &[&str], default: &Option<A
 
 fn action(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Action> {
     if let Some(table) = fields.table(walk, "redirect") {
-        let status = match table.word::<RedirectStatus>(walk, "status")? {
+        let status = table.word::<RedirectStatus>(walk, "status").map(|status| match status {
             RedirectStatus::Moved => 301,
             RedirectStatus::Found => 302,
             RedirectStatus::Other => 303,
             RedirectStatus::Temporary => 307,
             RedirectStatus::Permanent => 308,
-        };
+        });
         let redirect = Redirect {
-            status,
             scheme: table.word(walk, "scheme"),
             host: table.text(walk, "host"),
             port: table.number(walk, "port"),
             path: target(walk, &table, "path"),
+            status: status?,
         };
         return Some(Action::Redirect(Arc::new(redirect)));
     }
@@ -517,19 +517,17 @@ fn header(walk: &mut Walk<'_>, node: &Node) -> Option<HeaderMatch> {
 
 fn retry(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Retry> {
     let mut on = RetryOn::NONE;
-    for node in fields.items(walk, "retry_on")? {
+    for node in fields.items(walk, "retry_on").unwrap_or_default() {
         let condition = walk.word::<Condition>(node, &Kind::OneOf(Condition::CHOICES));
         on = on.and(condition.map_or(RetryOn::NONE, bit));
     }
-    let policy = RetryPolicy {
-        on,
-        max_retries: fields.number(walk, "max_retries")?,
-        base: fields.duration(walk, "back_off")?,
-        max: fields.duration(walk, "max_back_off")?,
-        any_method: fields.flag(walk, "any_method")?,
-    };
+    let max_retries = fields.number(walk, "max_retries");
+    let (base, max) = (fields.duration(walk, "back_off"), fields.duration(walk, "max_back_off"));
+    let any_method = fields.flag(walk, "any_method");
     let per_try_timeout = fields.duration(walk, "per_try_timeout");
     let buffer = fields.number(walk, "buffer").unwrap_or(REPLAY_LIMIT);
+    let policy =
+        RetryPolicy { on, max_retries: max_retries?, base: base?, max: max?, any_method: any_method? };
     Some(Retry { policy, per_try_timeout, buffer })
 }
 

@@ -159,7 +159,7 @@ impl Wish {
         }
         if !self.uri.left_out.is_empty() {
             text += &format!(
-                "  not taken over         {}: of the way to the servers, or a secret; what concerns the application it is given again\n",
+                "  not in the URI         {}: of the way to the servers, or a secret; add what the application itself needs\n",
                 self.uri.left_out.join(", ")
             );
         }

@@ -138,9 +138,10 @@ pub(super) fn element<F: Facts>(
     cursor: &mut Cursor<'_>,
     frame: &mut Frame,
 ) -> Result<Found, Problem> {
-    // Within the bytes at hand all positions are plain ones; those in the message are told only to who asks.
+    // Within the bytes at hand all positions are plain ones; those in the message are told only to who asks. The frame may have
+    // ended before them, where a regular expression goes on beyond it.
     let Cursor { bytes, base, .. } = *cursor;
-    let frame_end = frame.end.wrapping_sub(base) as usize;
+    let frame_end = frame.end.saturating_sub(base) as usize;
     loop {
         let i = cursor.i;
         let Some((&kind, named)) = bytes.get(i..).and_then(<[u8]>::split_first) else {

@@ -62,7 +62,12 @@ fn what_is_wrong_inside_a_message_is_named() {
         section[1..5].copy_from_slice(&length.to_le_bytes());
         with(section)
     };
+    // A regular expression goes on where its document has ended, and something that looks like an element follows.
+    let beyond = [b"\x10ping\0\x01\0\0\0\x0bx\0", &[b'a'; 1500][..], b"\0i\0\x02$db\0\x02\0\0\0x\0"].concat();
+    let mut beyond = raw(&beyond);
+    beyond[1..5].copy_from_slice(&40_i32.to_le_bytes());
     for (bytes, problem) in [
+        (with(beyond), Problem::Overrun),
         (op_msg(0, &[]), Problem::NoBody),
         (op_msg(0, &[sequence("documents", &[])]), Problem::NoBody),
         (op_msg(0, &[body(&ping), body(&ping)]), Problem::SecondBody),

@@ -40,6 +40,7 @@ mod address;
 mod canonical;
 mod diagnostic;
 mod diff;
+mod fields;
 mod model;
 mod network;
 mod node;
@@ -58,6 +59,7 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Errors, Position};
 pub use diff::{Changes, Diff};
+pub use fields::Fields;
 pub use model::{
     Balance, CircuitBreaker, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat, LogLevel,
     OutlierEjection, RetryBudget, Settings, Source, Upstream,
@@ -73,7 +75,7 @@ pub use table::{Choice, Field, Kind, Presence, Rule, Table, Word, problems};
 pub use tables::{CLUSTER, FILE, LISTENER};
 pub use tls::{ClientCertificates, ClientTls, File, Identity, NameMatch, Passthrough, ServerTls};
 pub use tree::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
-pub use walk::{Fields, Walk};
+pub use walk::Walk;
 
 use std::path::Path;
 use std::sync::Arc;

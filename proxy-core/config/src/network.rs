@@ -1,7 +1,8 @@
 //! Addresses and networks as the file writes them: where a listener listens, and which clients it takes.
 
+use crate::fields::Fields;
 use crate::node::Node;
-use crate::walk::{Fields, Walk};
+use crate::walk::Walk;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;

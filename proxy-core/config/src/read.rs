@@ -2,6 +2,7 @@
 
 use crate::canonical;
 use crate::diagnostic::Diagnostic;
+use crate::fields::Fields;
 use crate::model::{
     Balance, CircuitBreaker, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat, LogLevel,
     OutlierEjection, RetryBudget, Source, Upstream, split_host_port,
@@ -12,7 +13,7 @@ use crate::table::Kind;
 use crate::tables::{CIRCUIT_BREAKER, CLUSTER, FILE, LISTENER};
 use crate::taken::Taken;
 use crate::tls;
-use crate::walk::{Fields, Walk};
+use crate::walk::Walk;
 use crate::{MorePorts, Section, Settings};
 use hashbrown::HashMap;
 use std::net::SocketAddr;

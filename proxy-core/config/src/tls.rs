@@ -1,10 +1,11 @@
 //! TLS on both sides: the types, the field tables, and how they are read.
 
 use crate::diagnostic::Position;
+use crate::fields::Fields;
 use crate::node::Node;
 use crate::scalar;
 use crate::table::{Field, Kind, Rule, Table};
-use crate::walk::{Fields, Walk};
+use crate::walk::Walk;
 use hashbrown::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;

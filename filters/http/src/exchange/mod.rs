@@ -12,8 +12,8 @@
 //! record: exactly one, whatever happened (`account`)
 //! ```
 //!
-//! `Flow::poll` (`flow`) moves bytes and says what happened; the decisions are made in [`attempt`](Exchange::attempt), in the order in
-//! which they are read. Nothing is tried again once a byte of a reply has gone to the client.
+//! `Flow::poll` (`flow`) moves bytes and says what happened; the decisions are made in [`attempt`](Exchange::attempt), in the
+//! order in which they are read. Nothing is tried again once a byte of a reply has gone to the client.
 
 mod account;
 mod answer;

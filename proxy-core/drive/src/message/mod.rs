@@ -18,8 +18,8 @@
 //! client; that it has gone is then noticed when things move again, or by the idle timeout.) How things end otherwise is in
 //! [`ending`].
 //!
-//! Rules may hold a request back until it is known ([`held`]) or for a time, or limit the time of an operation ([`alarm`]). A drain brings connections to their end one by one
-//! ([`leaving`]).
+//! Rules may hold a request back until it is known ([`held`]) or for a time, or limit the time of an operation ([`alarm`]). A
+//! drain brings connections to their end one by one ([`leaving`]).
 
 mod alarm;
 mod ending;

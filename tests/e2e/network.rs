@@ -444,7 +444,7 @@ fn a_storm_is_ridden_out() {
         "workers: 2\nlisteners:\n  db:\n    bind: \"127.0.0.1:0\"\n    max_connections: 1500\n    \
          accept_rate: {{ count: 400, per: 1s, burst: 100 }}\n    mongo: {{ cluster: db }}\n\
          clusters:\n  db:\n    endpoints: [\"127.0.0.1:{server}\"]\n    \
-         circuit_breaker: {{ max_connections: 150, max_pending: 1200 }}\n"
+         circuit_breaker: {{ max_connections: 150, max_pending: 20 }}\n"
     ));
     let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", weir.port("db"));
     // Real clients that are there before it, and go on all the while.

@@ -12,6 +12,7 @@ tenants: operations on collections that are many and mean one.
 """
 
 import json
+import os
 import sys
 import time
 
@@ -19,7 +20,9 @@ import pymongo
 from pymongo import errors
 
 CLIENT = pymongo.MongoClient(sys.argv[1], appname="weir-e2e-calls")
-PEOPLE = CLIENT.calls.people
+# Other tests call the same server at the same time.
+DATABASE = CLIENT[f"calls_{os.getpid()}"]
+PEOPLE = DATABASE.people
 
 
 def slow():
@@ -42,7 +45,7 @@ def sites():
     PEOPLE.insert_many(large, comment={"callingFunction": "orders.fill:9"})
     for one in large:
         del one["_id"]
-    CLIENT.calls.command({"insert": "people", "comment": {"callingFunction": "orders.raw:1"}, "documents": large})
+    DATABASE.command({"insert": "people", "comment": {"callingFunction": "orders.raw:1"}, "documents": large})
     assert PEOPLE.find_one({"n": 1, "$comment": "at orders.old for secret"})
     PEOPLE.count_documents({}, comment="secret")
     PEOPLE.count_documents({}, comment={"callingFunction": "invented"})
@@ -75,7 +78,7 @@ def tenants():
         next(cursors[-1])
     for n in range(3):
         CLIENT[f"customer_{n}"].carts.find_one()
-    PEOPLE.find_one()
+    CLIENT.calls.people.find_one()
     print("denied", denied, flush=True)
     if sys.stdin.readline():
         end = time.monotonic() + 30
@@ -92,7 +95,7 @@ def lying():
     for cursor in cursors:
         next(cursor)
     cursors[0].close()
-    server.calls.command("killCursors", "people", cursors=[cursors[1].cursor_id])
+    server[DATABASE.name].command("killCursors", "people", cursors=[cursors[1].cursor_id])
     try:
         list(cursors[1])
     except errors.CursorNotFound:

@@ -82,7 +82,7 @@ fn stats_shows_what_happened() {
         serde_json::from_str(&output(binary().args(["stats", "--json", "--admin", &admin]))).expect("JSON");
     assert_eq!(said["operations"][0]["operation"], "GET", "{said}");
     let nobody = binary()
-        .args(["stats", "--admin", &format!("127.0.0.1:{}", net::free_port())])
+        .args(["stats", "--admin", &format!("127.0.0.1:{}", net::nobody())])
         .output()
         .expect("weir runs");
     assert_eq!(nobody.status.code(), Some(1));

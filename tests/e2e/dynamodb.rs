@@ -201,7 +201,7 @@ fn what_replies_say_of_parts_is_counted() {
 }
 
 fn own_replies_are_dynamodb_shaped() {
-    let weir = front(net::free_port());
+    let weir = front(net::nobody());
     let printed = json(python("dynamo_down.py").arg(format!("http://127.0.0.1:{}", weir.port("tables"))));
     assert_eq!(printed["code"], "InternalServerError");
     assert_eq!(printed["status"], 503);
@@ -218,7 +218,7 @@ fn what_no_route_takes_is_an_unknown_operation() {
     let weir = Weir::start(&format!(
         "listeners: {{ tables: {{ bind: \"127.0.0.1:0\", dynamodb: {{ routes: [{{ host: other, cluster: tables }}] }} }} }}\n\
          clusters: {{ tables: {{ endpoints: [\"127.0.0.1:{}\"] }} }}\n",
-        net::free_port()
+        net::nobody()
     ));
     let printed = json(python("dynamo_down.py").arg(format!("http://127.0.0.1:{}", weir.port("tables"))));
     assert_eq!((&printed["code"], &printed["status"]), (&"UnknownOperationException".into(), &400.into()));

@@ -142,7 +142,7 @@ fn what_is_no_message_is_counted() {
 }
 
 fn own_replies_are_statuses() {
-    let weir = front(&[crate::support::net::free_port()], "", "");
+    let weir = front(&[crate::support::net::nobody()], "", "");
     let printed =
         json(python("grpc_many.py").arg(format!("127.0.0.1:{}", weir.port("calls"))).args(["Who", "3"]));
     assert_eq!(printed["failed"], 3);
@@ -154,7 +154,7 @@ fn own_replies_are_statuses() {
 }
 
 fn what_no_route_takes_is_unimplemented() {
-    let weir = front(&[crate::support::net::free_port()], ", path_prefix: /another.Service", "");
+    let weir = front(&[crate::support::net::nobody()], ", path_prefix: /another.Service", "");
     let at = format!("127.0.0.1:{}", weir.port("calls"));
     let printed = json(python("grpc_many.py").arg(&at).args(["Who", "3"]));
     assert_eq!(printed["codes"], serde_json::json!(["UNIMPLEMENTED"]), "{printed}");

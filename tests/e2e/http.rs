@@ -141,7 +141,7 @@ fn routes_do_what_they_say() {
          \x20       - {{ name: shop, host: \"*.shop.example\", path_prefix: /f/, cluster: web }}\n\
          \x20       - {{ name: flagged, headers: [{{ name: x-flag, exact: yes-please }}], cluster: web }}\n\
          clusters:\n  web: {{ endpoints: [\"127.0.0.1:{port}\"] }}\n  nobody: {{ endpoints: [\"127.0.0.1:{}\"] }}\n",
-        net::free_port()
+        net::nobody()
     ));
     let base = format!("http://127.0.0.1:{}", weir.port("web"));
     let ask = |args: &[&str], path: &str| {

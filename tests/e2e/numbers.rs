@@ -68,7 +68,7 @@ fn assert_numbers(numbers: &Numbers, wanted: &[Wanted<'_>]) {
 }
 
 fn endpoints_that_fail_are_told_apart() {
-    let (good, failing, dead) = (answering("200 OK"), answering("503 Service Unavailable"), net::free_port());
+    let (good, failing, dead) = (answering("200 OK"), answering("503 Service Unavailable"), net::nobody());
     let retry = "retry: { retry_on: [5xx, connect-failure], max_retries: 2 }";
     let weir = Weir::start(&format!(
         "workers: 1\nlisteners:\n\

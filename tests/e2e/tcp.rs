@@ -83,7 +83,7 @@ fn bytes_pass_both_ways_and_directions_end_by_themselves() {
 }
 
 fn connections_go_where_somebody_is() {
-    let (echo, dead) = (net::echo(), net::free_port());
+    let (echo, dead) = (net::echo(), net::nobody());
     let weir = front(&[dead, echo], "");
     for _ in 0..20 {
         let mut client = connect(&weir);
@@ -101,7 +101,7 @@ fn connections_go_where_somebody_is() {
     assert_eq!(numbers.sum("weir_endpoint_ejections_total", &[("endpoint", &dead)]), 1);
 
     // Nobody at all: closed without a byte.
-    let weir = front(&[net::free_port()], "");
+    let weir = front(&[net::nobody()], "");
     let mut rest = Vec::new();
     assert!(matches!(connect(&weir).read_to_end(&mut rest), Ok(0) | Err(_)));
     let failure = [("phase", "connecting"), ("reason", "connect_failed"), ("side", "network")];

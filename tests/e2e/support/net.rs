@@ -9,7 +9,17 @@ use std::{
 
 /// A port that was free a moment ago, for servers that cannot be told to choose one themselves.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a port is free").port()
+    free_range(1)
+}
+
+/// A port that nobody ever listens on: it stays taken, so that no other test's server or client comes by it.
+pub fn nobody() -> u16 {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port is free");
+    let address = socket.local_addr().expect("it is bound").as_socket().expect("an address");
+    std::mem::forget(socket);
+    address.port()
 }
 
 /// The first of so many ports in a row that were all free a moment ago, outside of what the system gives to clients.
@@ -17,7 +27,7 @@ pub fn free_range(count: u16) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let process = u16::try_from(std::process::id() % 500).expect("small") * 20;
     for _ in 0..500 {
-        let first = 20_000 + (process + NEXT.fetch_add(20, Ordering::Relaxed)) % 10_000;
+        let first = 20_000 + (process + NEXT.fetch_add(count, Ordering::Relaxed)) % 10_000;
         if (first..first + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
             return first;
         }

@@ -58,7 +58,7 @@ async fn one_sick_and_one_dead_of_three_cost_no_request() {
         let (sick, sick_count) = always(DOWN).await;
         let (well, well_count) = always(FINE).await;
         let retry = "retry: { retry_on: [5xx, reset, connect-failure], max_retries: 3, back_off: 1ms }";
-        let house = house(&[sick, nobody().await, well], retry).await;
+        let house = house(&[sick, nobody(), well], retry).await;
         for n in 0..60 {
             let (method, body) =
                 if n % 3 == 0 { ("PUT", Sent::Length(b"body".to_vec())) } else { ("GET", Sent::None) };
@@ -129,7 +129,7 @@ async fn what_must_not_be_repeated_is_not() {
 #[tokio::test]
 async fn a_posts_connection_failure_is_tried_again() {
     let (well, _) = always(FINE).await;
-    let dead = nobody().await;
+    let dead = nobody();
     let house = house(&[dead, well], "retry: { retry_on: [connect-failure], back_off: 1ms }").await;
     for _ in 0..6 {
         let got = request(Version::H1, house.address(), "POST", "/", Sent::Length(b"body".to_vec())).await;
@@ -159,13 +159,13 @@ async fn timeouts_end_tries_and_exchanges() {
 #[tokio::test]
 async fn refusals_say_why() {
     for version in BOTH {
-        let house_ = house(&[nobody().await], "name: all").await;
+        let house_ = house(&[nobody()], "name: all").await;
         let got = request(version, house_.address(), "GET", "/", Sent::None).await;
         assert_eq!((got.status, got.field("x-weir-reason")), (502, Some("connect_failed")), "{got:?}");
         assert!(got.field("date").is_some());
         house_.counted("upstream_lost", "502").await;
 
-        let house_ = house(&[nobody().await], "path: /only").await;
+        let house_ = house(&[nobody()], "path: /only").await;
         let got = request(version, house_.address(), "GET", "/other", Sent::None).await;
         assert_eq!((got.status, got.field("x-weir-reason")), (404, Some("no_route")));
         house_.counted("refused", "404").await;
@@ -308,7 +308,7 @@ clusters: {{ up: {{ endpoints: ['{address}'], protocol: http2 }} }}"
 
 #[tokio::test]
 async fn clients_that_do_not_go_are_left() {
-    let up = nobody().await;
+    let up = nobody();
     for (settings, preface) in [
         (
             "http: { keep_alive: 50ms, cluster: up }",
@@ -386,7 +386,7 @@ async fn dialects_name_hold_judge_and_refuse() {
     house_.becomes("weir_operations_total", &["protocol=\"http\""], 1.0).await;
 
     // In the dialect's words, head and trailers.
-    let house_ = house(&[nobody().await], "dialect: toy").await;
+    let house_ = house(&[nobody()], "dialect: toy").await;
     let got = crate::peer::h2_request(house_.address(), "GET", "/", &[("x-toy", "spin")], Sent::None).await;
     assert_eq!((got.status, got.field("x-toy-status")), (200, Some("connect_failed")));
     house_.counted("bad", "connect_failed").await;
@@ -497,7 +497,7 @@ async fn small_bodies_are_read_before_weir_answers_by_itself() {
         assert_eq!(got.field("connection"), None, "{got:?}");
         got.status
     };
-    let house = house(&[nobody().await], "path: /x, dialect: toy").await;
+    let house = house(&[nobody()], "path: /x, dialect: toy").await;
     let mut stream = TcpStream::connect(house.address()).await.unwrap();
     assert_eq!(ask(&mut stream, "").await, 502);
     assert_eq!(ask(&mut stream, "X-Toy: spin\r\n").await, 200);

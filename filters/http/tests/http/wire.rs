@@ -48,7 +48,7 @@ async fn what_breaks_a_rule_is_refused_closed_and_counted() {
         ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505, "version_unsupported"),
         ("GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", 400, "target_fragment"),
     ];
-    let house = House::simple(nobody().await, "http1").await;
+    let house = House::simple(nobody(), "http1").await;
     for (n, (bytes, status, rule)) in table.iter().enumerate() {
         let mut stream = TcpStream::connect(house.address()).await.unwrap();
         // What follows must never be taken for a request.

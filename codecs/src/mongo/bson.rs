@@ -1,5 +1,6 @@
 //! BSON (specification 1.1) as far as a walk needs it: how long values are, and small values read in place.
 
+use super::frame::MAX_STRING;
 use super::problem::Problem;
 use super::walk::Element;
 
@@ -132,7 +133,8 @@ pub(super) fn document_length(length: i32) -> Result<u32, Problem> {
 
 /// A string without its length and NUL; `None` for other types and for one too long to be shown.
 pub(super) fn as_str<'a>(element: &Element<'a>) -> Option<&'a [u8]> {
-    if element.kind != kind::STRING || element.value.len() != element.length as usize {
+    let length = element.length as usize;
+    if element.kind != kind::STRING || length > MAX_STRING || element.value.len() != length {
         return None;
     }
     element.value.get(4..)?.split_last().map(|(_, text)| text)

@@ -6,6 +6,7 @@ use bytes::{Buf, BytesMut};
 use nom::number::complete::{le_i32, le_u8};
 use nom::{IResult, Parser};
 
+use super::direct;
 use super::header::{HEADER_LENGTH, Header, MAX_MESSAGE_LENGTH, Malformed, OpCode};
 use super::inflate::{Compressor, FRAME_HEADER, Inflate, Stream};
 use super::problem::Problem;
@@ -143,6 +144,9 @@ impl<H: Head> Decoder<H> {
     ) -> Result<Option<Piece<Rc<H>>>, Malformed> {
         if self.left == 0 {
             let Some(header) = Header::parse(buf)? else { return Ok(None) };
+            if let Some(piece) = self.whole(header, buf) {
+                return Ok(Some(piece));
+            }
             self.begin(header);
         }
         let size = buf.len().min(self.left);
@@ -159,6 +163,21 @@ impl<H: Head> Decoder<H> {
         }
         let head = self.show(last);
         Ok(Some(Piece { bytes: buf.split_to(done).freeze(), head, last }))
+    }
+
+    /// The next message as one piece, if it is all there and as it should be.
+    fn whole(&mut self, header: Header, buf: &mut BytesMut) -> Option<Piece<Rc<H>>> {
+        if header.op_code != OpCode::MSG {
+            return None;
+        }
+        let length = header.length as usize;
+        let message = buf.get(..length)?;
+        let head = head(&mut self.head, &mut self.other);
+        head.begin(header);
+        direct::walk(head, message)?;
+        head.end();
+        self.shown = true;
+        Some(Piece { bytes: buf.split_to(length).freeze(), head: Some(Rc::clone(&self.head)), last: true })
     }
 
     fn begin(&mut self, header: Header) {

@@ -6,9 +6,9 @@ use super::problem::Problem;
 use super::walk::{Element, Facts, Next, Place};
 
 /// Longest element name that is compared with anything.
-const MAX_KEY: usize = 255;
+pub(super) const MAX_KEY: usize = 255;
 /// Longest string (its length and NUL included) that is shown whole.
-const MAX_STRING: usize = 512;
+pub(super) const MAX_STRING: usize = 512;
 /// How much of any other value is shown.
 const PEEK: usize = 64;
 

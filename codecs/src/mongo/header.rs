@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use nom::number::complete::le_i32;
-use nom::{IResult, Parser};
-
 /// Bytes in a message header.
 pub const HEADER_LENGTH: usize = 16;
 
@@ -90,7 +87,7 @@ impl Header {
             Ok(length @ 16..=MAX_MESSAGE_LENGTH) => length,
             _ => return Err(Malformed { length: announced, looks_like: LooksLike::guess(bytes) }),
         };
-        let Ok((_, (request_id, response_to, op_code))) = fields(bytes) else { return Ok(None) };
+        let Some([_, request_id, response_to, op_code]) = words(bytes) else { return Ok(None) };
         let op_code = OpCode(op_code);
         // A TLS record's first four bytes can pass for a length, its next twelve never for an opcode.
         if !op_code.is_known() && LooksLike::guess(bytes) == LooksLike::Tls {
@@ -110,10 +107,10 @@ impl Header {
     }
 }
 
-fn fields(bytes: &[u8]) -> IResult<&[u8], (i32, i32, i32)> {
-    (le_i32, le_i32, le_i32, le_i32)
-        .map(|(_, request_id, response_to, op_code)| (request_id, response_to, op_code))
-        .parse(bytes)
+/// The header's four fields, once all are there.
+fn words(bytes: &[u8]) -> Option<[i32; 4]> {
+    let header = u128::from_le_bytes(*bytes.first_chunk::<HEADER_LENGTH>()?);
+    Some([0, 32, 64, 96].map(|bit| (header >> bit) as i32))
 }
 
 /// The bytes are not a MongoDB message: where the next one would begin cannot be known any more.

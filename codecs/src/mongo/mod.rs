@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `header` | header, opcodes, what a stranger's bytes look like |
 //! | `decode` | the decoders: buffer to pieces |
+//! | `direct` | the walk over a message that is all there |
 //! | `walk`, `frame`, `bson` | the resumable walk over sections and documents |
 //! | `request`, `reply`, `names` | what is learnt |
 //! | `command` | the commands, their class and where their namespace is |
@@ -28,6 +29,7 @@ mod bson;
 mod command;
 mod comment;
 mod decode;
+mod direct;
 mod encode;
 mod frame;
 mod header;

@@ -18,9 +18,9 @@ use super::problem::Problem;
 pub(super) const MAX_HELD: usize = 1024;
 
 /// Longest namespace or section identifier, NUL included.
-const MAX_CSTRING: usize = 512;
+pub(super) const MAX_CSTRING: usize = 512;
 /// Deepest descent: body, explained command, pipeline or cursor, and one to spare.
-const DEPTH: usize = 6;
+pub(super) const DEPTH: usize = 6;
 
 /// Where in a message an element was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub(super) struct Element<'a> {
     pub kind: u8,
     /// The name; empty for a member of a document sequence.
     pub key: &'a [u8],
-    /// A string up to 512 bytes or a number whole, otherwise the value's first bytes.
+    /// A string up to 512 bytes or a number whole, of anything else the first bytes at least.
     pub value: &'a [u8],
     /// How many bytes the value takes.
     pub length: u32,

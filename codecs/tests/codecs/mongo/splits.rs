@@ -56,6 +56,54 @@ proptest! {
     }
 }
 
+/// A message with these bytes in place of others: never in its length, so that it still ends where it ends.
+fn broken(message: &[u8], edits: &[(f64, u8)]) -> Vec<u8> {
+    let mut message = message.to_vec();
+    for (at, byte) in edits {
+        let at = 4 + (at * (message.len() - 4) as f64) as usize;
+        message[at] = *byte;
+    }
+    message
+}
+
+/// Whatever is wrong with the messages, the same is said of them however they are cut; but how far a corrupt compressed one can be
+/// looked into depends on the pieces, so of those that are `doubtful` only that is compared.
+fn same_trouble<H: Head + PartialEq + std::fmt::Debug>(
+    messages: &[Vec<u8>],
+    cuts: &[f64],
+    doubtful: impl Fn(&H) -> bool,
+) {
+    let bytes = messages.concat();
+    let cuts: Vec<_> = cuts.iter().map(|part| (part * bytes.len() as f64) as usize).collect();
+    // Bytes of another protocol end the reading.
+    let Ok(pieces) = decode_cut::<H>(&bytes, &cuts) else { return };
+    for (cut, message) in tails(&pieces).iter().zip(messages) {
+        let whole: H = super::head(message);
+        assert_eq!(doubtful(cut), doubtful(&whole));
+        if !doubtful(cut) {
+            assert_eq!(cut, &whole);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn what_is_broken_too(
+        edits in prop::collection::vec((0.0..1.0f64, prop_oneof![any::<u8>(), 0..20u8]), 1..4),
+        mut at in prop::collection::vec(0.0..1.0f64, 1..40),
+    ) {
+        at.sort_by(f64::total_cmp);
+        for name in recordings() {
+            let side = |side| recorded(&name, side).iter().map(|message| broken(message, &edits)).collect::<Vec<_>>();
+            let corrupt = |head: &RequestHead| head.compressor.is_some() && head.problem.is_some();
+            same_trouble(&side("request"), &at, corrupt);
+            let corrupt = |head: &ReplyHead| head.compressor.is_some() && head.problem.is_some();
+            same_trouble(&side("reply"), &at, corrupt);
+        }
+    }
+}
+
 #[test]
 fn what_is_known_early_stays_true() {
     for name in recordings() {

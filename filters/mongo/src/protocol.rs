@@ -299,9 +299,8 @@ pub struct MongoOp {
     heard: Option<Heard>,
 }
 
-impl MongoOp {
-    /// An operation of which nothing is known yet.
-    fn unknown() -> MongoOp {
+impl Default for MongoOp {
+    fn default() -> MongoOp {
         let shared = Operation::new(NameId::OTHER, NameId::NONE);
         MongoOp {
             shared: Operation { affinity: Affinity::Connection, ..shared },
@@ -369,32 +368,32 @@ impl protocol::Protocol for Protocol {
         &self,
         session: &mut Session,
         names: &mut dyn Names,
+        op: &mut MongoOp,
         head: Option<&Rc<RequestHead>>,
         end: bool,
-    ) -> (MongoOp, Step) {
-        let mut op = MongoOp::unknown();
+    ) -> Step {
         if let Some(head) = head {
-            self.describe(session, names, &mut op, head);
+            self.describe(session, names, op, head);
         }
         op.is_first = !session.door.answered;
         if self.applications.asks(&session.seated, head.map(|head| &**head)) {
             if !end {
-                return (op, Step::More { limit: applications::MOST });
+                return Step::More { limit: applications::MOST };
             }
             self.applications.seat(&mut session.seated, &session.application_name);
         }
         if let Seated::Full = session.seated {
-            return (op, Step::Close(Fault::new(Side::Proxy, Phase::Admitted, Reason::MaxConnections)));
+            return Step::Close(Fault::new(Side::Proxy, Phase::Admitted, Reason::MaxConnections));
         }
         if let Some(members) = &self.members
             && op.is_first
         {
             match members.affinity(&session.door) {
                 Ok(affinity) => op.shared.affinity = affinity,
-                Err(fault) => return (op, Step::Close(fault)),
+                Err(fault) => return Step::Close(fault),
             }
         }
-        (op, Step::Forward)
+        Step::Forward
     }
 
     fn govern(

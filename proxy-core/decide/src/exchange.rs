@@ -107,6 +107,12 @@ pub struct Operation {
     pub traits: Traits,
 }
 
+impl Default for Operation {
+    fn default() -> Operation {
+        Operation::new(NameId::NONE, NameId::NONE)
+    }
+}
+
 impl Operation {
     /// An operation that is due one reply, may go anywhere, and must not be done twice.
     pub fn new(name: NameId, resource: NameId) -> Operation {

@@ -182,8 +182,8 @@ pub trait Protocol {
     type Request: Decode;
     /// Cuts the server's bytes into messages.
     type Reply: Decode;
-    /// One operation under way.
-    type Op: AsRef<Operation> + AsMut<Operation>;
+    /// One operation under way; by default one of which nothing is known yet.
+    type Op: AsRef<Operation> + AsMut<Operation> + Default;
 
     /// A fresh session and its two decoders.
     fn session(&self) -> (Self::Session, Self::Request, Self::Reply);
@@ -194,16 +194,18 @@ pub trait Protocol {
         let _ = (session, local);
     }
 
-    /// A request's message has begun (or its head has become known): which operation is it? Called once per message, with
-    /// the head if it is known; if `end` is false and the head is `None` the implementation may ask for [`Step::More`] or
-    /// return a provisional operation with [`Step::Forward`], which `learn` completes when the head comes with a later piece.
+    /// A request's message has begun (or its head has become known): which operation is it? Completes `op`, of which nothing is
+    /// known yet, and says what is to be done. Called once per message, with the head if it is known; if `end` is false and the
+    /// head is `None` the implementation may ask for [`Step::More`] (and is asked anew with the next piece), or leave the operation
+    /// provisional with [`Step::Forward`], which `learn` completes when the head comes with a later piece.
     fn request(
         &self,
         session: &mut Self::Session,
         names: &mut dyn Names,
+        op: &mut Self::Op,
         head: Option<&<Self::Request as Decode>::Head>,
         end: bool,
-    ) -> (Self::Op, Step);
+    ) -> Step;
 
     /// What the rules in force say of `op`, which `request` would send on. Called each time that `request` is for the same message.
     /// As long as [`Step::More`] is asked for nothing may be counted against a limit.

@@ -91,8 +91,9 @@ impl Client {
                     continue;
                 }
                 let end = piece.last || size > limit;
-                let (mut op, step) =
-                    self.protocol.request(&mut self.session, &mut Unnamed, head.as_ref(), end);
+                let mut op = MongoOp::default();
+                let step =
+                    self.protocol.request(&mut self.session, &mut Unnamed, &mut op, head.as_ref(), end);
                 assert!(matches!(step, Step::Forward));
                 let at = At { now: Now(self.now), random: 1, bytes: &message[..size], end };
                 let mut ruling =

@@ -94,8 +94,14 @@ impl Connection {
                 let mut names = &*self.names;
                 match &mut op {
                     None => {
-                        let (new, step) =
-                            self.protocol.request(&mut self.session, &mut names, head.as_ref(), last);
+                        let mut new = MongoOp::default();
+                        let step = self.protocol.request(
+                            &mut self.session,
+                            &mut names,
+                            &mut new,
+                            head.as_ref(),
+                            last,
+                        );
                         assert!(matches!(step, Step::Forward), "{step:?}");
                         op = Some(new);
                     }

@@ -133,13 +133,18 @@ impl<H> Held<H> {
         self.last && (self.gathered.is_empty() || self.latest.is_empty())
     }
 
-    pub(super) fn into_pieces(self) -> impl Iterator<Item = Bytes> {
+    /// Hands out its pieces, in order.
+    pub(super) fn give(self, mut to: impl FnMut(Bytes)) {
         let Held { gathered, latest, share, .. } = self;
-        let mut gathered = Bytes::from(gathered);
-        if share.0 > 0 {
-            gathered = Bytes::from_owner(Shared { bytes: gathered, _share: share });
+        // Nearly always it has come at once.
+        if !gathered.is_empty() {
+            let gathered = Bytes::from(gathered);
+            to(match share.0 {
+                0 => gathered,
+                _ => Bytes::from_owner(Shared { bytes: gathered, _share: share }),
+            });
         }
-        Some(gathered).filter(|bytes| !bytes.is_empty()).into_iter().chain([latest])
+        to(latest);
     }
 }
 
@@ -159,7 +164,8 @@ mod tests {
         assert!(!next.wait(usize::MAX) && next.is_end() && !next.last);
         assert!(small.wait(usize::MAX));
         let slice = {
-            let pieces: Vec<Bytes> = large.into_pieces().collect();
+            let mut pieces = Vec::new();
+            large.give(|piece| pieces.push(piece));
             assert_eq!(pieces.iter().map(Bytes::len).sum::<usize>(), 40 << 20);
             pieces[0].slice(5..6)
         };

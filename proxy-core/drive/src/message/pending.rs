@@ -16,7 +16,8 @@ pub(crate) struct Pending<Op> {
     pub(crate) number: u64,
     /// Its place in the cluster; none while there is no upstream connection, and for what Weir answers itself.
     pub(crate) ticket: Option<Ticket>,
-    pub(crate) in_flight: InFlight,
+    /// None until it has joined those under way.
+    pub(crate) in_flight: Option<InFlight>,
     /// When its first byte had come.
     pub(crate) began: Now,
     /// When the first byte of a reply had.
@@ -41,6 +42,26 @@ pub(crate) enum Answering {
     Local(Bytes, Outcome),
     /// All of it is queued for the client (or there is none): this is how it went.
     Judged(Outcome),
+}
+
+impl<Op: Default> Default for Pending<Op> {
+    fn default() -> Pending<Op> {
+        Pending {
+            op: Op::default(),
+            number: 0,
+            ticket: None,
+            in_flight: None,
+            began: Now(0),
+            first_byte: None,
+            request_bytes: 0,
+            reply_bytes: 0,
+            retries: 0,
+            due: None,
+            complete: false,
+            completed: None,
+            answer: Answering::Awaited,
+        }
+    }
 }
 
 impl<Op: AsRef<Operation>> Pending<Op> {
@@ -123,7 +144,9 @@ impl<Op: AsRef<Operation>> Pending<Op> {
     /// It may have turned out to be a long poll.
     pub(crate) fn note_parking(&mut self) {
         if self.op.as_ref().parked {
-            self.in_flight.park();
+            if let Some(in_flight) = &mut self.in_flight {
+                in_flight.park();
+            }
             if let Some(ticket) = &mut self.ticket {
                 ticket.park();
             }
@@ -131,16 +154,28 @@ impl<Op: AsRef<Operation>> Pending<Op> {
     }
 }
 
-/// The operations under way, oldest first.
+/// The operations under way, oldest first. They are large, so each stays where it was made.
 pub(crate) struct Queue<Op> {
-    list: VecDeque<Pending<Op>>,
+    list: VecDeque<Box<Pending<Op>>>,
+    /// For the next one: drivers have one operation under way on a connection.
+    spare: Option<Box<Pending<Op>>>,
     next: u64,
 }
 
-impl<Op: AsRef<Operation>> Queue<Op> {
+impl<Op: AsRef<Operation> + Default> Queue<Op> {
     pub(crate) fn new() -> Queue<Op> {
-        // Drivers have one operation under way on a connection.
-        Queue { list: VecDeque::with_capacity(1), next: 0 }
+        Queue { list: VecDeque::with_capacity(1), spare: None, next: 0 }
+    }
+
+    /// Room for an operation of which nothing is known.
+    pub(crate) fn blank(&mut self) -> Box<Pending<Op>> {
+        self.spare.take().unwrap_or_default()
+    }
+
+    /// It is not needed any more: what it held on to is let go.
+    pub(crate) fn give_back(&mut self, mut pending: Box<Pending<Op>>) {
+        *pending = Pending::default();
+        self.spare = Some(pending);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -152,7 +187,7 @@ impl<Op: AsRef<Operation>> Queue<Op> {
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Pending<Op>> {
-        self.list.iter_mut()
+        self.list.iter_mut().map(|pending| &mut **pending)
     }
 
     /// A number for the next operation.
@@ -161,25 +196,24 @@ impl<Op: AsRef<Operation>> Queue<Op> {
         self.next
     }
 
-    pub(crate) fn push(&mut self, pending: Pending<Op>) {
+    pub(crate) fn push(&mut self, pending: Box<Pending<Op>>) {
         self.list.push_back(pending);
     }
 
     /// The operation with this number.
     pub(crate) fn find(&mut self, number: u64) -> Option<&mut Pending<Op>> {
-        self.list.iter_mut().find(|pending| pending.number == number)
+        self.iter_mut().find(|pending| pending.number == number)
     }
 
     /// The operation that a reply with this tag is for; without a tag the oldest.
     pub(crate) fn answered_by(&mut self, tag: Option<u64>) -> Option<&mut Pending<Op>> {
-        self.list
-            .iter_mut()
+        self.iter_mut()
             .find(|pending| pending.is_awaited() && tag.is_none_or(|tag| pending.op.as_ref().tag == tag))
     }
 
     /// The oldest that has not been judged.
     pub(crate) fn oldest_open(&mut self) -> Option<&mut Pending<Op>> {
-        self.list.iter_mut().find(|pending| !matches!(pending.answer, Answering::Judged(_)))
+        self.iter_mut().find(|pending| !matches!(pending.answer, Answering::Judged(_)))
     }
 
     /// When the oldest that is no long poll began.
@@ -194,7 +228,7 @@ impl<Op: AsRef<Operation>> Queue<Op> {
 
     /// An operation that is overdue by now.
     pub(crate) fn overdue(&mut self, now: Now) -> Option<&mut Pending<Op>> {
-        self.list.iter_mut().find(|pending| pending.is_awaited() && pending.due.is_some_and(|due| due <= now))
+        self.iter_mut().find(|pending| pending.is_awaited() && pending.due.is_some_and(|due| due <= now))
     }
 
     /// How many still wait for an answer.
@@ -241,13 +275,18 @@ impl<Op: AsRef<Operation>> Queue<Op> {
         now: Now,
         mut tell: impl FnMut(&mut Op, &Ending<'_>),
     ) {
-        self.list.retain_mut(|pending| match pending.answer {
-            Answering::Judged(outcome) if pending.complete => {
-                count(pending, outcome, context, tries, now, &mut tell);
-                false
+        let mut at = 0;
+        while let Some(pending) = self.list.get_mut(at) {
+            match pending.answer {
+                Answering::Judged(outcome) if pending.complete => {
+                    count(pending, outcome, context, tries, now, &mut tell);
+                    if let Some(done) = self.list.remove(at) {
+                        self.give_back(done);
+                    }
+                }
+                _ => at += 1,
             }
-            _ => true,
-        });
+        }
     }
 }
 

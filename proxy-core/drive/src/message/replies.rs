@@ -134,7 +134,10 @@ impl<P: Protocol> Exchange<P> {
         pending.note_parking();
         match answer {
             Answer::Relay { more, hold: false } => {
-                pieces.into_iter().chain([bytes]).for_each(|piece| self.relay(number, piece));
+                for piece in pieces {
+                    self.relay(number, piece);
+                }
+                self.relay(number, bytes);
                 let known = Known { number, head, more };
                 if last {
                     self.judge(known);

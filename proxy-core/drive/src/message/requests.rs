@@ -6,7 +6,7 @@ use super::held;
 use super::pending::{Answering, Pending};
 use bytes::{Bytes, BytesMut};
 use weir_codecs::Piece;
-use weir_decide::exchange::{Affinity, Fault, Now, Outcome, Phase, Reason, Replies, Side};
+use weir_decide::exchange::{Affinity, Fault, Now, Outcome, Phase, Reason, Side};
 use weir_decide::protocol::{At, Decode, Protocol, Ruling, Step};
 
 pub(super) type RequestHead<P> = <<P as Protocol>::Request as Decode>::Head;
@@ -31,7 +31,7 @@ pub(super) enum Inbound<P: Protocol> {
 /// A request that is held back by a rule.
 pub(super) struct Delayed<P: Protocol> {
     held: Held<P>,
-    op: P::Op,
+    pending: Box<Pending<P::Op>>,
     step: Step,
     due: Option<Now>,
     /// When it goes on.
@@ -41,7 +41,7 @@ pub(super) struct Delayed<P: Protocol> {
 impl<P: Protocol> Delayed<P> {
     /// Whether nothing will answer it.
     pub(super) fn is_unanswered(&self) -> bool {
-        self.op.as_ref().replies == Replies::None
+        self.pending.is_unanswered()
     }
 }
 
@@ -125,10 +125,11 @@ impl<P: Protocol> Exchange<P> {
     fn decide(&mut self, mut held: Held<P>) {
         let end = held.is_end();
         let mut names = self.context.worker.measure().names();
-        let (mut op, mut step) =
-            self.protocol.request(&mut self.session, &mut names, held.head.as_ref(), end);
+        let mut pending = self.pending.blank();
+        let op = &mut pending.op;
+        let mut step = self.protocol.request(&mut self.session, &mut names, op, held.head.as_ref(), end);
         let mut due = None;
-        if matches!(step, Step::Forward) && self.turns_away(&op) {
+        if matches!(step, Step::Forward) && self.turns_away(op) {
             step = Step::Close(Self::draining());
         }
         let mut names = self.context.worker.measure().names();
@@ -136,23 +137,23 @@ impl<P: Protocol> Exchange<P> {
             held.join();
             let at = At { now: self.now, random: self.context.worker.random(), bytes: held.first(), end };
             let Ruling { instead, delay, time_limit } =
-                self.protocol.govern(&mut self.session, &mut names, &mut op, held.head.as_ref(), at);
+                self.protocol.govern(&mut self.session, &mut names, op, held.head.as_ref(), at);
             step = instead.unwrap_or(step);
             due = time_limit.map(|limit| held.began.after(limit));
             if let Some(delay) = delay {
                 let until = self.now.after(delay);
                 self.alarm.set(until);
-                self.inbound = Inbound::Delayed(Box::new(Delayed { held, op, step, due, until }));
+                self.inbound = Inbound::Delayed(Box::new(Delayed { held, pending, step, due, until }));
                 return;
             }
         }
-        self.act(held, op, step, due);
+        self.act(held, pending, step, due);
     }
 
     /// A request that was held back goes on.
     pub(super) fn resume(&mut self, delayed: Delayed<P>) {
-        let Delayed { held, op, step, due, .. } = delayed;
-        self.act(held, op, step, due);
+        let Delayed { held, pending, step, due, .. } = delayed;
+        self.act(held, pending, step, due);
         self.release_local();
     }
 
@@ -161,45 +162,48 @@ impl<P: Protocol> Exchange<P> {
         if matches!(self.inbound, Inbound::Delayed(_))
             && let Inbound::Delayed(delayed) = std::mem::replace(&mut self.inbound, Inbound::Boundary)
         {
-            self.begin(delayed.op, &delayed.held, Answering::Awaited, None);
+            self.begin(delayed.pending, &delayed.held, Answering::Awaited, None);
         }
     }
 
     /// Does with a request of which `held` has come what was decided.
-    fn act(&mut self, held: Held<P>, op: P::Op, step: Step, due: Option<Now>) {
+    fn act(&mut self, held: Held<P>, pending: Box<Pending<P::Op>>, step: Step, due: Option<Now>) {
         let last = held.last;
         match step {
-            Step::More { limit } if !held.is_end() => self.wait(held, limit),
+            Step::More { limit } if !held.is_end() => {
+                self.pending.give_back(pending);
+                self.wait(held, limit);
+            }
             Step::More { .. } => {
-                self.begin(op, &held, Answering::Awaited, due);
+                self.begin(pending, &held, Answering::Awaited, due);
                 self.fail(Side::Proxy, Reason::Internal);
             }
-            Step::Forward => match self.admit(op, &held, due) {
+            Step::Forward => match self.admit(pending, &held, due) {
                 Ok(number) => {
-                    held.into_pieces().for_each(|piece| self.to_upstream.push(piece));
+                    held.give(|piece| self.to_upstream.push(piece));
                     if !last {
                         self.inbound = Inbound::Passing { number };
                     }
                 }
                 Err((number, fault)) => self.swallow(number, fault, last),
             },
-            Step::Rewrite { limit } => match self.admit(op, &held, due) {
+            Step::Rewrite { limit } => match self.admit(pending, &held, due) {
                 Ok(number) => {
                     let mut whole = BytesMut::with_capacity(held.size);
-                    held.into_pieces().for_each(|piece| whole.extend_from_slice(&piece));
+                    held.give(|piece| whole.extend_from_slice(&piece));
                     self.collect(number, whole, limit, last);
                 }
                 Err((number, fault)) => self.swallow(number, fault, last),
             },
             Step::Respond(bytes, outcome) => {
                 let answer = answering(bytes, outcome);
-                let number = self.begin(op, &held, answer, None);
+                let number = self.begin(pending, &held, answer, None);
                 if !last {
                     self.inbound = Inbound::Swallowing { number };
                 }
             }
             Step::Close(fault) => {
-                let number = self.begin(op, &held, Answering::Awaited, None);
+                let number = self.begin(pending, &held, Answering::Awaited, None);
                 self.judge_failed(number, fault);
                 self.fail(fault.side, fault.reason);
             }
@@ -217,26 +221,25 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// The operation joins those under way.
-    fn begin(&mut self, op: P::Op, held: &Held<P>, answer: Answering, due: Option<Now>) -> u64 {
+    fn begin(
+        &mut self,
+        mut pending: Box<Pending<P::Op>>,
+        held: &Held<P>,
+        answer: Answering,
+        due: Option<Now>,
+    ) -> u64 {
         let number = self.pending.number();
         if let Some(due) = due {
             self.alarm.set(due);
         }
-        let mut pending = Pending {
-            op,
-            number,
-            ticket: None,
-            in_flight: self.context.worker.measure().started(self.context.place),
-            began: held.began,
-            first_byte: None,
-            request_bytes: held.size as u64,
-            reply_bytes: 0,
-            retries: 0,
-            due,
-            complete: held.last,
-            completed: held.last.then_some(self.now),
-            answer,
-        };
+        pending.number = number;
+        pending.in_flight = Some(self.context.worker.measure().started(self.context.place));
+        pending.began = held.began;
+        pending.request_bytes = held.size as u64;
+        pending.due = due;
+        pending.complete = held.last;
+        pending.completed = held.last.then_some(self.now);
+        pending.answer = answer;
         pending.note_parking();
         self.protocol.begun(&mut self.session, &mut pending.op, held.first(), held.is_whole());
         self.pending.push(pending);
@@ -248,22 +251,27 @@ impl<P: Protocol> Exchange<P> {
 
     /// The operation joins those under way, with a place in the cluster. Without an upstream connection it gets that when the
     /// connection is made.
-    fn admit(&mut self, mut op: P::Op, held: &Held<P>, due: Option<Now>) -> Result<u64, (u64, Fault)> {
+    fn admit(
+        &mut self,
+        mut pending: Box<Pending<P::Op>>,
+        held: &Held<P>,
+        due: Option<Now>,
+    ) -> Result<u64, (u64, Fault)> {
         let Some(upstream) = &mut self.upstream else {
-            return Ok(self.begin(op, held, Answering::Awaited, due));
+            return Ok(self.begin(pending, held, Answering::Awaited, due));
         };
-        op.as_mut().affinity = Affinity::Connection;
-        let admitted = self.context.cluster.view.admit(op.as_ref(), &mut upstream.tries, self.now);
-        let number = self.begin(op, held, Answering::Awaited, due);
-        match admitted {
+        let op = pending.op.as_mut();
+        op.affinity = Affinity::Connection;
+        let admitted = self.context.cluster.view.admit(op, &mut upstream.tries, self.now);
+        let refused = match admitted {
             Ok(ticket) => {
-                if let Some(pending) = self.pending.find(number) {
-                    pending.ticket = Some(ticket);
-                }
-                Ok(number)
+                pending.ticket = Some(ticket);
+                None
             }
-            Err(fault) => Err((number, fault)),
-        }
+            Err(fault) => Some(fault),
+        };
+        let number = self.begin(pending, held, Answering::Awaited, due);
+        refused.map_or(Ok(number), |fault| Err((number, fault)))
     }
 
     /// Collects a request to be rewritten; with its last piece rewrites it and sends it on.
@@ -334,11 +342,13 @@ fn answering(bytes: Bytes, outcome: Outcome) -> Answering {
 impl<P: Protocol> Inbound<P> {
     /// What has been held or collected, as it came.
     pub(super) fn into_bytes(self) -> Vec<Bytes> {
+        let mut pieces = Vec::new();
         match self {
-            Inbound::Held(held) => held.into_pieces().collect(),
-            Inbound::Collecting { whole, .. } => vec![whole.freeze()],
-            Inbound::Delayed(delayed) => delayed.held.into_pieces().collect(),
-            Inbound::Boundary | Inbound::Passing { .. } | Inbound::Swallowing { .. } => Vec::new(),
+            Inbound::Held(held) => held.give(|piece| pieces.push(piece)),
+            Inbound::Collecting { whole, .. } => pieces.push(whole.freeze()),
+            Inbound::Delayed(delayed) => delayed.held.give(|piece| pieces.push(piece)),
+            Inbound::Boundary | Inbound::Passing { .. } | Inbound::Swallowing { .. } => {}
         }
+        pieces
     }
 }

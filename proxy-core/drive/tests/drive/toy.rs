@@ -166,6 +166,7 @@ impl Decode for Frames {
     }
 }
 
+#[derive(Default)]
 pub struct Op(Operation, Vec<u8>);
 
 impl AsRef<Operation> for Op {
@@ -202,11 +203,18 @@ impl Protocol for ToyProtocol {
         (Toys::default(), Frames::default(), Frames::default())
     }
 
-    fn request(&self, toys: &mut Toys, names: &mut dyn Names, head: Option<&Head>, end: bool) -> (Op, Step) {
+    fn request(
+        &self,
+        toys: &mut Toys,
+        names: &mut dyn Names,
+        Op(op, said): &mut Op,
+        head: Option<&Head>,
+        end: bool,
+    ) -> Step {
         let head = head.expect("the first piece has the head");
         let word = head.word();
         let name = names.intern(NameKind::Operation, &[word]);
-        let mut op = Operation::new(name, NameId::NONE);
+        op.name = name;
         op.tag = head.tag.into();
         op.replies = match word {
             b"fire" => Replies::None,
@@ -216,14 +224,14 @@ impl Protocol for ToyProtocol {
         op.parked = matches!(word, b"park" | b"stay" | b"view");
         toys.open = (toys.open || word == b"open") && word != b"done";
         toys.watches = word == b"view";
-        let step = match word {
+        word.clone_into(said);
+        match word {
             b"local" => Step::Respond(frame(head.tag, b"from weir"), outcome(Class::Success, "local")),
             b"ask" if !end => Step::More { limit: 16 },
             b"swap" => Step::Rewrite { limit: 24 },
             b"quit" => Step::Close(Fault::new(Side::Client, Phase::Admitted, Reason::Denied)),
             _ => Step::Forward,
-        };
-        (Op(op, word.to_vec()), step)
+        }
     }
 
     fn govern(&self, _: &mut Toys, _: &mut dyn Names, op: &mut Op, _: Option<&Head>, _: At<'_>) -> Ruling {

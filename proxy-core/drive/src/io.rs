@@ -6,8 +6,38 @@ use bytes::BytesMut;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::coop;
+
+fn would_block(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Reads once. What brings less than there was room for has emptied the socket: the runtime, told so, needs no call that finds nothing.
+macro_rules! read_all_there_is {
+    ($socket:ident, $buffer:ident) => {{
+        let room = $buffer.capacity() - $buffer.len();
+        let mut read = 0;
+        let drained = $socket.try_io(Interest::READABLE, || {
+            read = $socket.try_read_buf($buffer)?;
+            if 0 < read && read < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        if read > 0 { Ok(read) } else { drained.map(|()| 0) }
+    }};
+}
+
+/// Writes once; what takes less than there is has filled the socket.
+macro_rules! write_all_that_fits {
+    ($socket:ident, $bytes:ident) => {{
+        let mut written = 0;
+        let full = $socket.try_io(Interest::WRITABLE, || {
+            written = $socket.try_write($bytes)?;
+            if 0 < written && written < $bytes.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        if written > 0 { Ok(written) } else { full.map(|()| 0) }
+    }};
+}
 
 /// A connection's byte stream. Vectored writes everywhere; the loops count bytes themselves.
 ///
@@ -84,6 +114,64 @@ impl Io {
                 }
                 socket.poll_read_ready(cx)
             }
+        }
+    }
+
+    /// The same for a reader that is always polled by one task: `watched` is its own, and says that this task is going to be woken.
+    /// As long as it is, a look at what is known of the socket is all there is to do. Whoever cannot promise that brings `false`.
+    pub fn poll_readable_by(&mut self, cx: &mut Context<'_>, watched: &mut bool) -> Poll<io::Result<()>> {
+        let looked = match self {
+            Io::Tcp(tcp) => tcp.try_io(Interest::READABLE, || Ok(())),
+            Io::Unix(unix) => unix.try_io(Interest::READABLE, || Ok(())),
+            Io::Server(_) | Io::Client(_) => return self.poll_readable(cx),
+        };
+        if !looked.is_err_and(|error| would_block(&error)) {
+            *watched = false;
+            return Poll::Ready(Ok(()));
+        }
+        if *watched {
+            return Poll::Pending;
+        }
+        let readable = self.poll_readable(cx);
+        *watched = readable.is_pending();
+        readable
+    }
+
+    /// Reads into the spare room of `buffer`, for the same reader. `Ok(0)` is the end of the stream.
+    pub fn poll_read_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        watched: &mut bool,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        let turn = ready!(coop::poll_proceed(cx));
+        loop {
+            let read = match self {
+                Io::Tcp(tcp) => read_all_there_is!(tcp, buffer),
+                Io::Unix(unix) => read_all_there_is!(unix, buffer),
+                Io::Server(_) | Io::Client(_) => return self.poll_read_buf(cx, buffer),
+            };
+            match read {
+                Err(error) if would_block(&error) => ready!(self.poll_readable_by(cx, watched))?,
+                read => {
+                    turn.made_progress();
+                    *watched = false;
+                    return Poll::Ready(read);
+                }
+            }
+        }
+    }
+
+    /// Writes once. Costs the runtime's bookkeeping only where there is no room.
+    pub fn poll_write_once(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = match self {
+            Io::Tcp(tcp) => write_all_that_fits!(tcp, bytes),
+            Io::Unix(unix) => write_all_that_fits!(unix, bytes),
+            Io::Server(_) | Io::Client(_) => return Pin::new(self).poll_write(cx, bytes),
+        };
+        match written {
+            Err(error) if would_block(&error) => Pin::new(self).poll_write(cx, bytes),
+            written => Poll::Ready(written),
         }
     }
 

@@ -286,6 +286,8 @@ pub(crate) struct Half {
     in_hand: Option<BytesMut>,
     unflushed: bool,
     ended: bool,
+    /// The task is going to be woken when there is something to read.
+    watched: bool,
     pub(crate) closed: bool,
     /// Bytes that have been written.
     pub(crate) bytes: u64,
@@ -312,9 +314,9 @@ impl Half {
                 self.closed = true;
                 return Poll::Ready(Ok(()));
             }
-            ready!(from.poll_readable(cx)).map_err(Broken::Read)?;
+            ready!(from.poll_readable_by(cx, &mut self.watched)).map_err(Broken::Read)?;
             let mut buffer = buffers.take();
-            match from.poll_read_buf(cx, &mut buffer) {
+            match from.poll_read_by(cx, &mut self.watched, &mut buffer) {
                 Poll::Ready(Ok(0)) => {
                     buffers.give(buffer);
                     self.ended = true;
@@ -339,12 +341,12 @@ impl Half {
         cx: &mut task::Context<'_>,
     ) -> Poll<io::Result<()>> {
         while let Some(buffer) = &mut self.in_hand {
-            let written = ready!(Pin::new(&mut *to).poll_write(cx, buffer))?;
+            let written = ready!(to.poll_write_once(cx, buffer))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.bytes += written as u64;
-            self.unflushed = true;
+            self.unflushed = to.is_tls();
             buffer.advance(written);
             if buffer.is_empty()
                 && let Some(buffer) = self.in_hand.take()

@@ -70,7 +70,7 @@ impl Wire {
             return Poll::Ready(Ok(0));
         }
         if self.buf.capacity() == 0 {
-            if let Err(e) = ready!(self.io.poll_readable(cx)) {
+            if let Err(e) = ready!(self.io.poll_readable_by(cx, &mut false)) {
                 return Poll::Ready(Err(Broken::io(&e)));
             }
             self.buf = self.worker.buffers().take();
@@ -81,7 +81,7 @@ impl Wire {
                 self.buf = self.worker.buffers().take();
             }
         }
-        match self.io.poll_read_buf(cx, &mut self.buf) {
+        match self.io.poll_read_by(cx, &mut false, &mut self.buf) {
             Poll::Pending => {
                 self.relax();
                 Poll::Pending
@@ -197,10 +197,10 @@ impl Wire {
     }
 
     fn write_once(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-        let io = Pin::new(&mut self.io);
         if self.queue.is_empty() {
-            return io.poll_write(cx, &self.tail);
+            return self.io.poll_write_once(cx, &self.tail);
         }
+        let io = Pin::new(&mut self.io);
         const SLICES: usize = 16;
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut used = 0;

@@ -39,7 +39,7 @@ impl Outgoing {
     pub(crate) fn poll_write(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(first) = self.parts.front() {
             let written = if self.parts.len() == 1 {
-                ready!(Pin::new(&mut *io).poll_write(cx, first))?
+                ready!(io.poll_write_once(cx, first))?
             } else {
                 let mut slices = [IoSlice::new(&[]); VECTOR];
                 for (slice, part) in slices.iter_mut().zip(&self.parts) {
@@ -51,7 +51,7 @@ impl Outgoing {
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.unflushed = true;
+            self.unflushed = io.is_tls();
             self.advance(written);
         }
         if self.unflushed {
@@ -80,6 +80,8 @@ pub(crate) struct Incoming {
     /// The decoder has seen all there is and wants more.
     starved: bool,
     ended: bool,
+    /// The task is going to be woken when there is something to read.
+    watched: bool,
 }
 
 /// What reading brought.
@@ -145,7 +147,7 @@ impl Incoming {
         if self.ended {
             return Poll::Ready(Ok(Read::End));
         }
-        ready!(io.poll_readable(cx))?;
+        ready!(io.poll_readable_by(cx, &mut self.watched))?;
         let mut buffer = buffers.take();
         if let Some(left) = &self.buffer {
             if left.len() >= buffer.capacity() {
@@ -154,7 +156,7 @@ impl Incoming {
             }
             buffer.extend_from_slice(left);
         }
-        match io.poll_read_buf(cx, &mut buffer) {
+        match io.poll_read_by(cx, &mut self.watched, &mut buffer) {
             Poll::Ready(Ok(0)) => {
                 buffers.give(buffer);
                 self.ended = true;
@@ -188,6 +190,6 @@ impl Incoming {
         if let Some(buffer) = self.buffer.take() {
             buffers.give(buffer);
         }
-        (self.starved, self.ended) = (false, false);
+        (self.starved, self.ended, self.watched) = (false, false, false);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -127,9 +128,26 @@ impl Upstream {
     }
 }
 
-/// An address that nobody listens on.
-pub async fn nobody() -> SocketAddr {
-    Upstream::new().await.address()
+/// An address that nobody ever listens on: it stays taken, so that no other test's server or client comes by it.
+pub fn nobody() -> SocketAddr {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
+}
+
+/// An address that was free a moment ago, to listen on; outside of what the system gives to clients.
+pub fn vacant() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 30_000 + (std::process::id() % 500) as u16;
+    loop {
+        let address = ([127, 0, 0, 1], first + NEXT.fetch_add(1, Ordering::Relaxed) % 2000).into();
+        if std::net::TcpListener::bind::<SocketAddr>(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// Sends `bytes` and expects the same back.

@@ -165,7 +165,7 @@ async fn an_address_may_move_to_a_listener_of_another_name() {
             }
         });
     }
-    let (p, q) = (nobody().await, nobody().await);
+    let (p, q) = (vacant(), vacant());
     let house = House::start(&format!("{}{clusters}", of([("a", p, "x"), ("b", q, "y")]))).await;
     // (listeners, what is served at p, what is served at q)
     let rounds = [
@@ -228,7 +228,7 @@ async fn a_reload_that_fails_changes_nothing() {
     let before = two(up, &[("kept", "127.0.0.1:0")]);
     let house = House::start(&before).await;
     let taken = Upstream::new().await;
-    let next = two(nobody().await, &[("kept", "127.0.0.1:0"), ("new", &taken.address().to_string())]);
+    let next = two(vacant(), &[("kept", "127.0.0.1:0"), ("new", &taken.address().to_string())]);
     let error = house.server.reload(config(&next)).await.err();
     assert!(matches!(error, Some(StartError::Bind { .. })), "{error:?}");
     let bad_tls = before.replace("bind", "tls: { certificate: /nowhere.pem, key: /nowhere.key }, bind");

@@ -137,7 +137,7 @@ async fn an_idle_connection_is_closed() {
 
 #[tokio::test]
 async fn a_connection_goes_to_another_endpoint_when_one_is_down() {
-    let (down, up) = (nobody().await, Upstream::new().await.echo());
+    let (down, up) = (nobody(), Upstream::new().await.echo());
     let house = House::start(&format!(
         "workers: 1
 listeners: {{ raw: {{ bind: '127.0.0.1:0', tcp: {{ cluster: up }} }} }}
@@ -155,7 +155,7 @@ clusters: {{ up: {{ endpoints: ['{down}', '{up}'] }} }}"
 
 #[tokio::test]
 async fn what_cannot_be_reached_is_a_counted_failure() {
-    let house = relay(nobody().await, "").await;
+    let house = relay(nobody(), "").await;
     let mut client = house.connect("raw").await;
     assert_eq!(rest(&mut client).await, b"");
     house

@@ -219,7 +219,7 @@ async fn without_a_certificate_the_rest_is_refused() {
 async fn a_hello_has_to_come_in_time() {
     let certificates = Certificates::new();
     certificates.write("edge", "edge.test");
-    let sorting = passing(&certificates, nobody().await, true, "");
+    let sorting = passing(&certificates, nobody(), true, "");
     let plain = telling(&certificates.path("edge.pem"), &certificates.path("edge.key"));
     let mut slow = Vec::new();
     for text in [sorting, plain] {
@@ -269,7 +269,7 @@ async fn what_is_passed_on_is_held_to_the_listener() {
 #[tokio::test]
 async fn a_cluster_that_is_not_there_is_counted() {
     let certificates = Certificates::new();
-    let house = House::start_with(&passing(&certificates, nobody().await, false, ""), TELL).await.unwrap();
+    let house = House::start_with(&passing(&certificates, nobody(), false, ""), TELL).await.unwrap();
     assert!(open(house.connect("l").await, &certificates, "raw.test").await.is_err());
     house.becomes("weir_failures_total", &["protocol=\"tcp\"", "reason=\"connect_failed\""], 1.0).await;
 }

@@ -148,7 +148,7 @@ async fn a_connection_outlives_its_upstream_where_nothing_is_missing_on_the_next
 
 #[tokio::test]
 async fn what_cannot_be_reached_is_answered_operation_by_operation() {
-    let house = toy(nobody().await).await;
+    let house = toy(nobody()).await;
     let mut client = house.connect("toys").await;
     for tag in 1..=3 {
         say(&mut client, tag, b"get there").await;
@@ -169,7 +169,7 @@ async fn what_cannot_be_reached_is_answered_operation_by_operation() {
 #[tokio::test]
 async fn another_endpoint_is_tried_while_nothing_has_been_sent() {
     let upstream = Upstream::new().await;
-    let house = toy_with(&[nobody().await, upstream.address()], "", "").await;
+    let house = toy_with(&[nobody(), upstream.address()], "", "").await;
     for _ in 0..4 {
         let (_client, _server) = joined(&house, &upstream).await;
     }

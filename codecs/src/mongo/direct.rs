@@ -27,7 +27,7 @@ pub(super) fn walk<F: Facts>(facts: &mut F, message: &[u8]) -> Option<()> {
         match kind {
             0 => {
                 bodies += 1;
-                Walk { facts, base: at + 1 }.document(content, F::BODY, DEPTH)?;
+                elements(facts, content, at + 1 + length, F::BODY, DEPTH)?;
             }
             1 => sequence(facts, content, at + 1)?,
             _ => return None,
@@ -52,7 +52,7 @@ fn sequence<F: Facts>(facts: &mut F, section: &[u8], base: usize) -> Option<()> 
             let offset = (base + at) as u32;
             let shown = Element { kind: kind::DOCUMENT, key: &[], value: document, length, offset };
             if let Next::Enter(inner) = facts.element(place, members, shown) {
-                Walk { facts: &mut *facts, base: base + at }.value(document, inner, DEPTH - 1)?;
+                enter(facts, document, base + at + document.len(), inner, DEPTH - 1)?;
             }
         }
         members += 1;
@@ -62,49 +62,39 @@ fn sequence<F: Facts>(facts: &mut F, section: &[u8], base: usize) -> Option<()> 
     Some(())
 }
 
-/// A walk over one document, and those in it.
-struct Walk<'f, F> {
-    facts: &'f mut F,
-    /// Where in the message the document begins.
-    base: usize,
+/// What has been entered: `document` is all of it, and ends at `end` in the message.
+fn enter<F: Facts>(facts: &mut F, document: &[u8], end: usize, place: Place, depth: usize) -> Option<()> {
+    if place.is_counted() {
+        let members = count(document)?;
+        facts.leave(place, members);
+        return Some(());
+    }
+    elements(facts, document, end, place, depth)
 }
 
-impl<F: Facts> Walk<'_, F> {
-    /// What has been entered: `document` is all of it.
-    fn value(&mut self, document: &[u8], place: Place, depth: usize) -> Option<()> {
-        if place.is_counted() {
-            let members = count(document)?;
-            self.facts.leave(place, members);
-            return Some(());
+fn elements<F: Facts>(facts: &mut F, document: &[u8], end: usize, place: Place, depth: usize) -> Option<()> {
+    let depth = depth.checked_sub(1)?;
+    let mut rest = document.get(4..)?;
+    let mut index = 0;
+    loop {
+        let (&kind, named) = rest.split_first()?;
+        if kind == 0 {
+            facts.leave(place, index);
+            return named.is_empty().then_some(());
         }
-        self.document(document, place, depth)
-    }
-
-    fn document(&mut self, document: &[u8], place: Place, depth: usize) -> Option<()> {
-        let depth = depth.checked_sub(1)?;
-        let mut at = 4;
-        let mut index = 0;
-        loop {
-            let (&kind, named) = document.get(at..)?.split_first()?;
-            if kind == 0 {
-                self.facts.leave(place, index);
-                return named.is_empty().then_some(());
-            }
-            let name = name_end(named, MAX_KEY + 1)?;
-            let (key, rest) = (named.get(..name)?, named.get(name + 1..)?);
-            let Ok(Length::Known(length)) = value_length(kind, rest) else { return None };
-            // Behind it there is the end mark at least.
-            let value = rest.get(..length as usize).filter(|value| value.len() < rest.len())?;
-            at += 2 + name;
-            let offset = (self.base + at) as u32;
-            let next = self.facts.element(place, index, Element { kind, key, value, length, offset });
-            if let Next::Enter(inner) = next {
-                let base = self.base;
-                Walk { facts: &mut *self.facts, base: base + at }.value(value, inner, depth)?;
-            }
-            index += 1;
-            at += value.len();
+        let name = name_end(named, MAX_KEY + 1)?;
+        let (key, value) = (named.get(..name)?, named.get(name + 1..)?);
+        let Ok(Length::Known(length)) = value_length(kind, value) else { return None };
+        // Behind it there is the end mark at least.
+        let (value, after) = value.split_at_checked(length as usize)?;
+        let ends = end - after.len();
+        let offset = (ends - value.len()) as u32;
+        let next = facts.element(place, index, Element { kind, key, value, length, offset });
+        if let Next::Enter(inner) = next {
+            enter(facts, value, ends, inner, depth)?;
         }
+        index += 1;
+        rest = after;
     }
 }
 

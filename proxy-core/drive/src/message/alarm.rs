@@ -51,6 +51,11 @@ impl Alarm {
 impl<P: Protocol> Exchange<P> {
     /// Does what is due. Says whether anything was done.
     pub(super) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
+        self.alarm.at.is_some() && self.poll_due(cx)
+    }
+
+    #[inline(never)]
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> bool {
         let mut done = false;
         while self.alarm.poll(cx) {
             self.now = self.context.worker.now();

@@ -28,6 +28,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 impl<P: Protocol> Exchange<P> {
     /// Everything under way has failed with this reason. The upstream connection is closed at once; the client gets its
     /// refusals, then is closed as well.
+    #[cold]
     pub(super) fn fail(&mut self, side: Side, reason: Reason) {
         self.abandon_delayed();
         let connected = self.drop_upstream();
@@ -73,6 +74,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// One operation has failed, and is not to be answered.
+    #[cold]
     pub(super) fn judge_failed(&mut self, number: u64, fault: Fault) {
         let Some(pending) = self.pending.find(number) else { return };
         let mut names = self.context.worker.measure().names();
@@ -86,6 +88,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// The client is gone: what it had under way is cancelled, by closing the upstream connection.
+    #[cold]
     pub(super) fn client_lost(&mut self, reason: Reason) {
         self.state = State::Gone;
         self.abandon_delayed();
@@ -110,6 +113,7 @@ impl<P: Protocol> Exchange<P> {
 
     /// The client has sent its last byte. MongoDB drivers never half-close, so if something is under way nobody waits for it any
     /// more; a request that nothing will answer is still delivered.
+    #[cold]
     pub(super) fn client_ended(&mut self) {
         let abandoned =
             self.pending.iter_mut().any(|pending| pending.is_awaited() && !pending.is_unanswered());
@@ -121,6 +125,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// The upstream connection has ended.
+    #[cold]
     pub(super) fn upstream_ended(&mut self, reason: Reason) {
         self.ends_later = self.protocol.watches(&self.session);
         match self.outlives() {
@@ -153,6 +158,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// No upstream connection could be made. The client's stays: its next operation tries anew.
+    #[cold]
     pub(super) fn unreachable(&mut self, fault: Fault) {
         self.to_upstream.clear();
         if self.opaque.is_some() {
@@ -174,6 +180,7 @@ impl<P: Protocol> Exchange<P> {
 
     /// Bytes came that are no message. Where everything is only observed they go on as bytes, and so does all that follows;
     /// otherwise the connection ends.
+    #[cold]
     pub(super) fn unreadable(&mut self, side: Side, malformed: Malformed) {
         self.note_malformed(side, malformed);
         let answers_itself =
@@ -247,6 +254,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Bytes both ways.
+    #[inline(never)]
     pub(super) fn poll_opaque(&mut self, cx: &mut task::Context<'_>) -> Poll<Event> {
         let (Some(opaque), Some(upstream)) = (&mut self.opaque, &mut self.upstream) else {
             return Poll::Ready(Event::End);
@@ -285,6 +293,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Closes the upstream connection; says whether there was one.
+    #[cold]
     pub(super) fn drop_upstream(&mut self) -> bool {
         self.to_upstream.clear();
         self.from_upstream.discard(self.context.worker.buffers());

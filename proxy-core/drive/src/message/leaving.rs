@@ -48,6 +48,7 @@ impl Leaving {
 
 impl<P: Protocol> Exchange<P> {
     /// The connection is to come to its end: ready when it has.
+    #[cold]
     pub(super) fn poll_leave(&mut self, drain: &Rc<Drain>, cx: &mut Context<'_>) -> Poll<()> {
         let mut leaving = self.leaving.take().unwrap_or_else(|| Leaving::new(drain));
         let left = loop {

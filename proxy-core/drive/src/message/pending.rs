@@ -70,6 +70,11 @@ impl<Op: AsRef<Operation>> Pending<Op> {
         matches!(self.answer, Answering::Awaited)
     }
 
+    /// Whether it has come to its end, but for its last bytes to be written.
+    fn is_done(&self) -> bool {
+        self.complete && matches!(self.answer, Answering::Judged(_))
+    }
+
     /// How far it has got; `connected` says whether there is an upstream.
     pub(crate) fn phase(&self, connected: bool) -> Phase {
         match (connected, self.complete, self.first_byte.is_some()) {
@@ -155,16 +160,20 @@ impl<Op: AsRef<Operation>> Pending<Op> {
 }
 
 /// The operations under way, oldest first. They are large, so each stays where it was made.
+///
+/// Drivers have one operation under way on a connection: everything here looks at the first, and beyond it only where there are more.
 pub(crate) struct Queue<Op> {
-    list: VecDeque<Box<Pending<Op>>>,
-    /// For the next one: drivers have one operation under way on a connection.
+    first: Option<Box<Pending<Op>>>,
+    /// None unless there is a first.
+    more: VecDeque<Box<Pending<Op>>>,
+    /// Room for the next one.
     spare: Option<Box<Pending<Op>>>,
     next: u64,
 }
 
 impl<Op: AsRef<Operation> + Default> Queue<Op> {
     pub(crate) fn new() -> Queue<Op> {
-        Queue { list: VecDeque::with_capacity(1), spare: None, next: 0 }
+        Queue { first: None, more: VecDeque::new(), spare: None, next: 0 }
     }
 
     /// Room for an operation of which nothing is known.
@@ -179,15 +188,19 @@ impl<Op: AsRef<Operation> + Default> Queue<Op> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.list.len()
+        usize::from(self.first.is_some()) + self.more.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.first.is_none()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Pending<Op>> {
+        self.first.iter().chain(&self.more).map(|pending| &**pending)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Pending<Op>> {
-        self.list.iter_mut().map(|pending| &mut **pending)
+        self.first.iter_mut().chain(&mut self.more).map(|pending| &mut **pending)
     }
 
     /// A number for the next operation.
@@ -197,63 +210,74 @@ impl<Op: AsRef<Operation> + Default> Queue<Op> {
     }
 
     pub(crate) fn push(&mut self, pending: Box<Pending<Op>>) {
-        self.list.push_back(pending);
+        match &self.first {
+            None => self.first = Some(pending),
+            Some(_) => self.more.push_back(pending),
+        }
+    }
+
+    /// The oldest of which this is true.
+    #[inline]
+    fn search(&mut self, is: impl Fn(&Pending<Op>) -> bool) -> Option<&mut Pending<Op>> {
+        match &mut self.first {
+            Some(first) if is(first) => Some(first),
+            _ => beyond(&mut self.more, is),
+        }
     }
 
     /// The operation with this number.
     pub(crate) fn find(&mut self, number: u64) -> Option<&mut Pending<Op>> {
-        self.iter_mut().find(|pending| pending.number == number)
+        self.search(|pending| pending.number == number)
     }
 
     /// The operation that a reply with this tag is for; without a tag the oldest.
     pub(crate) fn answered_by(&mut self, tag: Option<u64>) -> Option<&mut Pending<Op>> {
-        self.iter_mut()
-            .find(|pending| pending.is_awaited() && tag.is_none_or(|tag| pending.op.as_ref().tag == tag))
+        self.search(|pending| pending.is_awaited() && tag.is_none_or(|tag| pending.op.as_ref().tag == tag))
     }
 
     /// The oldest that has not been judged.
     pub(crate) fn oldest_open(&mut self) -> Option<&mut Pending<Op>> {
-        self.iter_mut().find(|pending| !matches!(pending.answer, Answering::Judged(_)))
-    }
-
-    /// When the oldest that is no long poll began.
-    pub(crate) fn under_way_since(&self) -> Option<Now> {
-        self.list.iter().find(|pending| !pending.op.as_ref().parked).map(|pending| pending.began)
-    }
-
-    /// When the first of those that may take only so long is overdue.
-    pub(crate) fn first_due(&self) -> Option<Now> {
-        self.list.iter().filter(|pending| pending.is_awaited()).filter_map(|pending| pending.due).min()
+        self.search(|pending| !matches!(pending.answer, Answering::Judged(_)))
     }
 
     /// An operation that is overdue by now.
     pub(crate) fn overdue(&mut self, now: Now) -> Option<&mut Pending<Op>> {
-        self.iter_mut().find(|pending| pending.is_awaited() && pending.due.is_some_and(|due| due <= now))
+        self.search(|pending| pending.is_awaited() && pending.due.is_some_and(|due| due <= now))
+    }
+
+    /// When the oldest that is no long poll began.
+    pub(crate) fn under_way_since(&self) -> Option<Now> {
+        self.iter().find(|pending| !pending.op.as_ref().parked).map(|pending| pending.began)
+    }
+
+    /// When the first of those that may take only so long is overdue.
+    pub(crate) fn first_due(&self) -> Option<Now> {
+        self.iter().filter(|pending| pending.is_awaited()).filter_map(|pending| pending.due).min()
     }
 
     /// How many still wait for an answer.
     pub(crate) fn awaited(&self) -> usize {
-        self.list.iter().filter(|pending| !matches!(pending.answer, Answering::Judged(_))).count()
+        self.iter().filter(|pending| !matches!(pending.answer, Answering::Judged(_))).count()
     }
 
     /// The oldest of all.
     pub(crate) fn oldest(&self) -> Option<&Op> {
-        self.list.front().map(|pending| &pending.op)
+        self.first.as_ref().map(|pending| &pending.op)
     }
 
     /// Whether all are long polls that have been sent and are not answered yet.
     pub(crate) fn are_parked(&self) -> bool {
-        self.list.iter().all(|one| one.op.as_ref().parked && one.complete && one.is_awaited())
+        self.iter().all(|one| one.op.as_ref().parked && one.complete && one.is_awaited())
     }
 
     /// Whether any has come to its end, but for its last bytes to be written.
     pub(crate) fn has_done(&self) -> bool {
-        self.list.iter().any(|pending| pending.complete && matches!(pending.answer, Answering::Judged(_)))
+        self.first.as_ref().is_some_and(|first| first.is_done()) || self.more.iter().any(|one| one.is_done())
     }
 
     /// Everything queued for the upstream has been written: what nothing will answer is done.
     pub(crate) fn judge_unanswered(&mut self) {
-        for pending in &mut self.list {
+        for pending in self.iter_mut() {
             if pending.complete && pending.is_awaited() && pending.is_unanswered() {
                 pending.answer = Answering::Judged(Outcome {
                     class: Class::Success,
@@ -275,19 +299,32 @@ impl<Op: AsRef<Operation> + Default> Queue<Op> {
         now: Now,
         mut tell: impl FnMut(&mut Op, &Ending<'_>),
     ) {
-        let mut at = 0;
-        while let Some(pending) = self.list.get_mut(at) {
-            match pending.answer {
-                Answering::Judged(outcome) if pending.complete => {
-                    count(pending, outcome, context, tries, now, &mut tell);
-                    if let Some(done) = self.list.remove(at) {
-                        self.give_back(done);
-                    }
-                }
-                _ => at += 1,
+        while let Some(mut done) = self.take_done() {
+            if let Answering::Judged(outcome) = done.answer {
+                count(&mut done, outcome, context, tries, now, &mut tell);
             }
+            self.give_back(done);
         }
     }
+
+    /// Takes out the oldest that has come to its end.
+    fn take_done(&mut self) -> Option<Box<Pending<Op>>> {
+        if self.first.as_ref()?.is_done() {
+            let next = self.more.pop_front();
+            return std::mem::replace(&mut self.first, next);
+        }
+        let at = self.more.iter().position(|one| one.is_done())?;
+        self.more.remove(at)
+    }
+}
+
+/// The oldest of those behind the first of which this is true: few connections have any.
+#[cold]
+fn beyond<Op>(
+    more: &mut VecDeque<Box<Pending<Op>>>,
+    is: impl Fn(&Pending<Op>) -> bool,
+) -> Option<&mut Pending<Op>> {
+    more.iter_mut().map(|pending| &mut **pending).find(|pending| is(pending))
 }
 
 fn count<Op: AsRef<Operation>>(

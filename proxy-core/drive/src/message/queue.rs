@@ -15,38 +15,37 @@ const VECTOR: usize = 32;
 /// Bytes that wait to be written. Bounded by its user: nothing that fills it is read while it is not empty.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
-    parts: VecDeque<Bytes>,
+    /// Empty when nothing waits; a message is in one piece as a rule.
+    first: Bytes,
+    more: VecDeque<Bytes>,
     unflushed: bool,
 }
 
 impl Outgoing {
     pub(crate) fn push(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.parts.push_back(bytes);
+        if self.first.is_empty() {
+            self.first = bytes;
+        } else if !bytes.is_empty() {
+            self.more.push_back(bytes);
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.parts.is_empty() && !self.unflushed
+        self.first.is_empty() && !self.unflushed
     }
 
     pub(crate) fn clear(&mut self) {
-        self.parts.clear();
+        self.first = Bytes::new();
+        self.more.clear();
         self.unflushed = false;
     }
 
     /// Writes until all is gone. Ready at once when there is nothing.
     pub(crate) fn poll_write(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(first) = self.parts.front() {
-            let written = if self.parts.len() == 1 {
-                ready!(io.poll_write_once(cx, first))?
-            } else {
-                let mut slices = [IoSlice::new(&[]); VECTOR];
-                for (slice, part) in slices.iter_mut().zip(&self.parts) {
-                    *slice = IoSlice::new(part);
-                }
-                let some = slices.get(..self.parts.len().min(VECTOR)).unwrap_or_default();
-                ready!(Pin::new(&mut *io).poll_write_vectored(cx, some))?
+        while !self.first.is_empty() {
+            let written = match self.more.is_empty() {
+                true => ready!(io.poll_write_once(cx, &self.first))?,
+                false => ready!(self.poll_write_some(io, cx))?,
             };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -61,15 +60,23 @@ impl Outgoing {
         Poll::Ready(Ok(()))
     }
 
-    fn advance(&mut self, mut written: usize) {
-        while let Some(first) = self.parts.front_mut() {
-            if written < first.len() {
-                first.advance(written);
-                return;
-            }
-            written -= first.len();
-            self.parts.pop_front();
+    #[cold]
+    fn poll_write_some(&self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); VECTOR];
+        let mut used = 0;
+        for (slice, part) in slices.iter_mut().zip([&self.first].into_iter().chain(&self.more)) {
+            *slice = IoSlice::new(part);
+            used += 1;
         }
+        Pin::new(io).poll_write_vectored(cx, slices.get(..used).unwrap_or_default())
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while written >= self.first.len() && !self.first.is_empty() {
+            written -= self.first.len();
+            self.first = self.more.pop_front().unwrap_or_default();
+        }
+        self.first.advance(written.min(self.first.len()));
     }
 }
 

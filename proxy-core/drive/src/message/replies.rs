@@ -70,8 +70,19 @@ impl<P: Protocol> Exchange<P> {
 
     fn reply_piece(&mut self, piece: Piece<ReplyHead<P>>) {
         let Piece { bytes, head, last } = piece;
+        if self.outbound.is_boundary() {
+            self.begin_reply(Vec::new(), bytes, head, last);
+        } else {
+            self.further_reply_piece(Piece { bytes, head, last });
+        }
+    }
+
+    /// Another piece of the message that is coming in.
+    #[inline(never)]
+    fn further_reply_piece(&mut self, piece: Piece<ReplyHead<P>>) {
+        let Piece { bytes, head, last } = piece;
         match std::mem::replace(&mut self.outbound, Outbound::Boundary) {
-            Outbound::Boundary => self.begin_reply(Vec::new(), bytes, head, last),
+            Outbound::Boundary => {}
             Outbound::Undecided { mut pieces, size } => {
                 let size = size + bytes.len();
                 if head.is_some() || last || size > MAX_HELD_REPLY {
@@ -188,6 +199,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Holds a reply back until it has been judged, or has grown too large for that.
+    #[inline(never)]
     fn hold(&mut self, known: Known<P>, pieces: Vec<Bytes>, size: usize, last: bool) {
         if !last && size <= MAX_HELD_REPLY {
             self.outbound = Outbound::Holding { known, pieces, size };
@@ -204,6 +216,7 @@ impl<P: Protocol> Exchange<P> {
 
     /// Collects a reply to be rewritten; with its last piece rewrites it and sends it on. One that cannot be rewritten must not
     /// go on as it is, so it ends the connection.
+    #[inline(never)]
     fn collect_reply(&mut self, known: Known<P>, whole: BytesMut, limit: usize, last: bool) {
         if whole.len() > limit {
             self.context.messages().limit_rewrite.inc();

@@ -69,10 +69,19 @@ impl<P: Protocol> Exchange<P> {
 
     fn request_piece(&mut self, piece: Piece<RequestHead<P>>) {
         let Piece { bytes, head, last } = piece;
+        if matches!(self.inbound, Inbound::Boundary) {
+            self.decide(Held::<P>::new(bytes, head, last, self.now));
+        } else {
+            self.further_piece(Piece { bytes, head, last });
+        }
+    }
+
+    /// Another piece of the message that is coming in.
+    #[inline(never)]
+    fn further_piece(&mut self, piece: Piece<RequestHead<P>>) {
+        let Piece { bytes, head, last } = piece;
         match std::mem::replace(&mut self.inbound, Inbound::Boundary) {
-            Inbound::Boundary => {
-                self.decide(Held::<P>::new(bytes, head, last, self.now));
-            }
+            Inbound::Boundary => {}
             Inbound::Held(mut held) => {
                 let news = head.is_some();
                 held.add(bytes, head, last);
@@ -107,6 +116,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Another piece of the request `number`.
+    #[inline(never)]
     fn note(&mut self, number: u64, bytes: &Bytes, head: Option<&RequestHead<P>>, last: bool) {
         let Some(pending) = self.pending.find(number) else { return };
         pending.request_bytes += bytes.len() as u64;
@@ -151,6 +161,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// A request that was held back goes on.
+    #[cold]
     pub(super) fn resume(&mut self, delayed: Delayed<P>) {
         let Delayed { held, pending, step, due, .. } = delayed;
         self.act(held, pending, step, due);
@@ -158,6 +169,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// A request that was held back is not going to go on: it joins those under way, to end with them.
+    #[cold]
     pub(super) fn abandon_delayed(&mut self) {
         if matches!(self.inbound, Inbound::Delayed(_))
             && let Inbound::Delayed(delayed) = std::mem::replace(&mut self.inbound, Inbound::Boundary)
@@ -211,6 +223,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Waits for more of a request; where there is no memory for that it has to be decided as it is.
+    #[inline(never)]
     fn wait(&mut self, mut held: Held<P>, limit: usize) {
         if held.wait(limit) {
             self.inbound = Inbound::Held(held);
@@ -275,6 +288,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Collects a request to be rewritten; with its last piece rewrites it and sends it on.
+    #[inline(never)]
     fn collect(&mut self, number: u64, whole: BytesMut, limit: usize, last: bool) {
         if whole.len() > limit {
             self.context.messages().limit_rewrite.inc();
@@ -298,6 +312,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Weir answers this operation itself, with a refusal; what is still to come of the request goes nowhere.
+    #[cold]
     pub(super) fn swallow(&mut self, number: u64, fault: Fault, last: bool) {
         self.inbound = if last { Inbound::Boundary } else { Inbound::Swallowing { number } };
         if !self.refuse(number, fault) {
@@ -307,6 +322,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Makes a refusal the answer to this operation. Says whether there is one, where one is due.
+    #[cold]
     pub(super) fn refuse(&mut self, number: u64, fault: Fault) -> bool {
         let Some(pending) = self.pending.find(number) else { return true };
         let mut out = BytesMut::new();

@@ -88,6 +88,10 @@ impl Troubled for ReplyHead {
 impl<H: Head + Troubled> Decode for Direction<H> {
     type Head = Rc<H>;
 
+    fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
     fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Piece<Rc<H>>>, Malformed> {
         if let Some(failed) = self.failed {
             return Err(failed);

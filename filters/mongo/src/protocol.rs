@@ -25,6 +25,7 @@ use crate::measure::call_sites::{CallSiteSettings, CallSites};
 use crate::measure::connection::{Connection, Connections};
 use crate::measure::open::{Belongs, Cursors, OpenHere};
 use crate::measure::rename::Renames;
+use crate::measure::resources::Resources;
 use crate::measure::slow::{Kept, Slow, SlowSettings};
 use crate::members::{Door, Fronted, role};
 use crate::rules::{Control, Governed};
@@ -53,6 +54,7 @@ pub struct Protocol {
     told: Arc<AtomicBool>,
     slow: Slow,
     renames: Renames,
+    resources: Resources,
     call_sites: CallSites,
     ledger: Arc<Ledger>,
     connections: Connections,
@@ -82,6 +84,7 @@ impl Protocol {
             told,
             slow,
             renames: Renames::default(),
+            resources: Resources::default(),
             call_sites: CallSites::default(),
             ledger,
             connections: Connections::new(listener, measure),
@@ -112,7 +115,8 @@ impl Protocol {
 
     /// The same, with other names of collections, and with those of call sites.
     pub(crate) fn naming(self, renames: Renames, call_sites: Option<CallSiteSettings>) -> Protocol {
-        Protocol { renames, call_sites: CallSites::new(call_sites), ..self }
+        let resources = Resources::default();
+        Protocol { renames, resources, call_sites: CallSites::new(call_sites), ..self }
     }
 
     /// The same under these rules, which may be exchanged at any time.
@@ -181,12 +185,15 @@ impl Protocol {
             // No server takes such a name.
             return NameId::OTHER;
         }
-        let (database, collection) = self.renames.shown(head.database.as_bytes(), head.collection.as_bytes());
-        match (database.is_empty(), collection.is_empty()) {
-            (true, true) => NameId::NONE,
-            (_, true) => names.intern(NameKind::Resource, &[database]),
-            _ => names.intern(NameKind::Resource, &[database, b".", collection]),
-        }
+        let (database, collection) = (head.database.as_bytes(), head.collection.as_bytes());
+        self.resources.name(database, collection, || {
+            let (database, collection) = self.renames.shown(database, collection);
+            match (database.is_empty(), collection.is_empty()) {
+                (true, true) => NameId::NONE,
+                (_, true) => names.intern(NameKind::Resource, &[database]),
+                _ => names.intern(NameKind::Resource, &[database, b".", collection]),
+            }
+        })
     }
 
     fn name(&self, names: &mut dyn Names, command: Command) -> NameId {

@@ -47,6 +47,11 @@ pub trait Decode {
     /// The next piece of exact wire bytes, `None` when more bytes are needed. Always takes as much as it can: bytes stay in
     /// the buffer only when a decision needs what follows them, and never more than a small, fixed number.
     fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Piece<Self::Head>>, Malformed>;
+
+    /// Whether the next call reports trouble, whatever it is given.
+    fn has_failed(&self) -> bool {
+        false
+    }
 }
 
 /// What the loop does with a request whose head became known, or with a piece that brought no head.

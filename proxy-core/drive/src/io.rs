@@ -3,6 +3,7 @@
 
 use crate::socket::Socket;
 use bytes::BytesMut;
+use rustix::net::{SendFlags, send};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -27,12 +28,12 @@ macro_rules! read_all_there_is {
     }};
 }
 
-/// Writes once; what takes less than there is has filled the socket.
+/// Writes once, by the system call itself; what takes less than there is has filled the socket.
 macro_rules! write_all_that_fits {
     ($socket:ident, $bytes:ident) => {{
         let mut written = 0;
         let full = $socket.try_io(Interest::WRITABLE, || {
-            written = $socket.try_write($bytes)?;
+            written = send(&*$socket, $bytes, SendFlags::NOSIGNAL)?;
             if 0 < written && written < $bytes.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         if written > 0 { Ok(written) } else { full.map(|()| 0) }

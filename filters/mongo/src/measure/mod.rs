@@ -10,6 +10,7 @@ pub(crate) mod connection;
 pub(crate) mod open;
 mod pattern;
 pub(crate) mod rename;
+pub(crate) mod resources;
 pub(crate) mod slow;
 
 use weir_codecs::mongo::{Command, OpCode, ReplyHead, RequestHead};

@@ -164,8 +164,9 @@ impl<Op: AsRef<Operation>> Pending<Op> {
 /// Drivers have one operation under way on a connection: everything here looks at the first, and beyond it only where there are more.
 pub(crate) struct Queue<Op> {
     first: Option<Box<Pending<Op>>>,
-    /// None unless there is a first.
-    more: VecDeque<Box<Pending<Op>>>,
+    /// None unless there is a first; boxed, since most connections never need it.
+    #[allow(clippy::box_collection)] // an idle connection has a pointer, not a list
+    more: Option<Box<VecDeque<Box<Pending<Op>>>>>,
     /// Room for the next one.
     spare: Option<Box<Pending<Op>>>,
     next: u64,
@@ -173,7 +174,7 @@ pub(crate) struct Queue<Op> {
 
 impl<Op: AsRef<Operation> + Default> Queue<Op> {
     pub(crate) fn new() -> Queue<Op> {
-        Queue { first: None, more: VecDeque::new(), spare: None, next: 0 }
+        Queue { first: None, more: None, spare: None, next: 0 }
     }
 
     /// Room for an operation of which nothing is known.
@@ -188,7 +189,7 @@ impl<Op: AsRef<Operation> + Default> Queue<Op> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.more.len()
+        usize::from(self.first.is_some()) + self.more.as_ref().map_or(0, |more| more.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -196,11 +197,12 @@ impl<Op: AsRef<Operation> + Default> Queue<Op> {
     }
 
     fn iter(&self) -> impl Iterator<Item = &Pending<Op>> {
-        self.first.iter().chain(&self.more).map(|pending| &**pending)
+        self.first.iter().chain(self.more.iter().flat_map(|more| more.iter())).map(|pending| &**pending)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Pending<Op>> {
-        self.first.iter_mut().chain(&mut self.more).map(|pending| &mut **pending)
+        let more = self.more.iter_mut().flat_map(|more| more.iter_mut());
+        self.first.iter_mut().chain(more).map(|pending| &mut **pending)
     }
 
     /// A number for the next operation.
@@ -212,7 +214,7 @@ impl<Op: AsRef<Operation> + Default> Queue<Op> {
     pub(crate) fn push(&mut self, pending: Box<Pending<Op>>) {
         match &self.first {
             None => self.first = Some(pending),
-            Some(_) => self.more.push_back(pending),
+            Some(_) => self.more.get_or_insert_default().push_back(pending),
         }
     }
 
@@ -221,7 +223,7 @@ impl<Op: AsRef<Operation> + Default> Queue<Op> {
     fn search(&mut self, is: impl Fn(&Pending<Op>) -> bool) -> Option<&mut Pending<Op>> {
         match &mut self.first {
             Some(first) if is(first) => Some(first),
-            _ => beyond(&mut self.more, is),
+            _ => beyond(self.more.as_mut()?, is),
         }
     }
 
@@ -247,7 +249,10 @@ impl<Op: AsRef<Operation> + Default> Queue<Op> {
 
     /// When the oldest that is no long poll began.
     pub(crate) fn under_way_since(&self) -> Option<Now> {
-        self.iter().find(|pending| !pending.op.as_ref().parked).map(|pending| pending.began)
+        match &self.first {
+            Some(first) if !first.op.as_ref().parked => Some(first.began),
+            _ => self.iter().find(|pending| !pending.op.as_ref().parked).map(|pending| pending.began),
+        }
     }
 
     /// When the first of those that may take only so long is overdue.
@@ -272,7 +277,11 @@ impl<Op: AsRef<Operation> + Default> Queue<Op> {
 
     /// Whether any has come to its end, but for its last bytes to be written.
     pub(crate) fn has_done(&self) -> bool {
-        self.first.as_ref().is_some_and(|first| first.is_done()) || self.more.iter().any(|one| one.is_done())
+        match (&self.first, &self.more) {
+            (Some(first), _) if first.is_done() => true,
+            (_, Some(more)) => more.iter().any(|one| one.is_done()),
+            _ => false,
+        }
     }
 
     /// Everything queued for the upstream has been written: what nothing will answer is done.
@@ -310,11 +319,12 @@ impl<Op: AsRef<Operation> + Default> Queue<Op> {
     /// Takes out the oldest that has come to its end.
     fn take_done(&mut self) -> Option<Box<Pending<Op>>> {
         if self.first.as_ref()?.is_done() {
-            let next = self.more.pop_front();
+            let next = self.more.as_mut().and_then(|more| more.pop_front());
             return std::mem::replace(&mut self.first, next);
         }
-        let at = self.more.iter().position(|one| one.is_done())?;
-        self.more.remove(at)
+        let more = self.more.as_mut()?;
+        let at = more.iter().position(|one| one.is_done())?;
+        more.remove(at)
     }
 }
 

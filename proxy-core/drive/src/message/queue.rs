@@ -17,7 +17,9 @@ const VECTOR: usize = 32;
 pub(crate) struct Outgoing {
     /// Empty when nothing waits; a message is in one piece as a rule.
     first: Bytes,
-    more: VecDeque<Bytes>,
+    /// Boxed, since most connections never need it.
+    #[allow(clippy::box_collection)] // an idle connection has a pointer, not a list
+    more: Option<Box<VecDeque<Bytes>>>,
     unflushed: bool,
 }
 
@@ -26,7 +28,7 @@ impl Outgoing {
         if self.first.is_empty() {
             self.first = bytes;
         } else if !bytes.is_empty() {
-            self.more.push_back(bytes);
+            self.more.get_or_insert_default().push_back(bytes);
         }
     }
 
@@ -36,16 +38,16 @@ impl Outgoing {
 
     pub(crate) fn clear(&mut self) {
         self.first = Bytes::new();
-        self.more.clear();
+        self.more = None;
         self.unflushed = false;
     }
 
     /// Writes until all is gone. Ready at once when there is nothing.
     pub(crate) fn poll_write(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.first.is_empty() {
-            let written = match self.more.is_empty() {
-                true => ready!(io.poll_write_once(cx, &self.first))?,
-                false => ready!(self.poll_write_some(io, cx))?,
+            let written = match &self.more {
+                Some(more) if !more.is_empty() => ready!(self.poll_write_some(io, cx))?,
+                _ => ready!(io.poll_write_once(cx, &self.first))?,
             };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -64,7 +66,8 @@ impl Outgoing {
     fn poll_write_some(&self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); VECTOR];
         let mut used = 0;
-        for (slice, part) in slices.iter_mut().zip([&self.first].into_iter().chain(&self.more)) {
+        let more = self.more.iter().flat_map(|more| more.iter());
+        for (slice, part) in slices.iter_mut().zip([&self.first].into_iter().chain(more)) {
             *slice = IoSlice::new(part);
             used += 1;
         }
@@ -74,7 +77,7 @@ impl Outgoing {
     fn advance(&mut self, mut written: usize) {
         while written >= self.first.len() && !self.first.is_empty() {
             written -= self.first.len();
-            self.first = self.more.pop_front().unwrap_or_default();
+            self.first = self.more.as_mut().and_then(|more| more.pop_front()).unwrap_or_default();
         }
         self.first.advance(written.min(self.first.len()));
     }

@@ -59,6 +59,10 @@ impl<P: Protocol> Exchange<P> {
     pub(super) fn take_replies(&mut self) {
         while self.state == State::Open && self.opaque.is_none() {
             let Some(buffer) = self.from_upstream.fresh() else { break };
+            if buffer.is_empty() && !self.replies.has_failed() {
+                self.from_upstream.starve();
+                break;
+            }
             match self.replies.decode(buffer) {
                 Ok(Some(piece)) => self.reply_piece(piece),
                 Ok(None) => self.from_upstream.starve(),

@@ -58,6 +58,10 @@ impl<P: Protocol> Exchange<P> {
                 break;
             }
             let Some(buffer) = self.from_client.fresh() else { break };
+            if buffer.is_empty() && !self.requests.has_failed() {
+                self.from_client.starve();
+                break;
+            }
             match self.requests.decode(buffer) {
                 Ok(Some(piece)) => self.request_piece(piece),
                 Ok(None) => self.from_client.starve(),

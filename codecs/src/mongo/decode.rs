@@ -1,5 +1,7 @@
 //! The decoders: a stream of bytes to pieces of messages, with what is known about each.
 
+use std::cell::Cell;
+use std::fmt;
 use std::rc::Rc;
 
 use bytes::{Buf, BytesMut};
@@ -88,6 +90,28 @@ enum Body {
     Opaque,
 }
 
+/// Where decoders of one worker put the head of a message that is there whole, one after the other: what is known of it is needed for
+/// a moment only, and the next one is written to memory that is still at hand.
+pub struct Heads<H>(Rc<Cell<Option<Rc<H>>>>);
+
+impl<H> fmt::Debug for Heads<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heads").finish_non_exhaustive()
+    }
+}
+
+impl<H> Default for Heads<H> {
+    fn default() -> Heads<H> {
+        Heads(Rc::default())
+    }
+}
+
+impl<H> Clone for Heads<H> {
+    fn clone(&self) -> Heads<H> {
+        Heads(Rc::clone(&self.0))
+    }
+}
+
 /// One direction of a connection, cut into messages, each handed out in pieces as its bytes arrive.
 ///
 /// The head comes with the piece that makes it known (for a reply: that holds its flags), and once more, complete,
@@ -98,7 +122,9 @@ enum Body {
 pub struct Decoder<H> {
     /// Bytes of the current message still to come.
     left: usize,
-    head: Rc<H>,
+    heads: Heads<H>,
+    /// The head of a message that came in pieces: most connections have none.
+    head: Option<Rc<H>>,
     /// Where the head goes on while somebody still looks at what it was before.
     other: Option<Rc<H>>,
     /// The head has been handed out.
@@ -109,18 +135,24 @@ pub struct Decoder<H> {
 
 impl<H: Head> Default for Decoder<H> {
     fn default() -> Self {
+        Decoder::sharing(&Heads::default())
+    }
+}
+
+impl<H: Head> Decoder<H> {
+    /// One that shares its heads with others.
+    pub fn sharing(heads: &Heads<H>) -> Decoder<H> {
         Decoder {
             left: 0,
-            head: Rc::default(),
+            heads: heads.clone(),
+            head: None,
             other: None,
             shown: false,
             walker: Walker::idle(),
             body: Body::Opaque,
         }
     }
-}
 
-impl<H: Head> Decoder<H> {
     /// Whether the next byte begins a message.
     pub fn is_between_messages(&self) -> bool {
         self.left == 0
@@ -128,7 +160,7 @@ impl<H: Head> Decoder<H> {
 
     /// What is known of the message under way so far, as long as its head has not been handed out.
     pub fn partial_head(&self) -> Option<&Rc<H>> {
-        (self.left > 0 && !self.shown).then_some(&self.head)
+        self.head.as_ref().filter(|_| self.left > 0 && !self.shown)
     }
 
     /// Takes the next piece off the front of `buf`; `None` when more bytes are needed. At most 1 KiB is left in the
@@ -149,12 +181,18 @@ impl<H: Head> Decoder<H> {
             }
             self.begin(header);
         }
+        Ok(self.part(buf, inflate))
+    }
+
+    /// The next piece of the message under way.
+    #[inline(never)]
+    fn part(&mut self, buf: &mut BytesMut, inflate: &mut Inflate) -> Option<Piece<Rc<H>>> {
         let size = buf.len().min(self.left);
         let bytes = buf.chunk().get(..size).unwrap_or_default();
         let whole = size == self.left;
         let done = self.look(bytes, whole, inflate);
         if done == 0 {
-            return Ok(None);
+            return None;
         }
         self.left -= done;
         let last = self.left == 0;
@@ -162,7 +200,7 @@ impl<H: Head> Decoder<H> {
             self.end(inflate);
         }
         let head = self.show(last);
-        Ok(Some(Piece { bytes: buf.split_to(done).freeze(), head, last }))
+        Some(Piece { bytes: buf.split_to(done).freeze(), head, last })
     }
 
     /// The next message as one piece, if it is all there and as it should be.
@@ -172,14 +210,24 @@ impl<H: Head> Decoder<H> {
         }
         let length = header.length as usize;
         let message = buf.get(..length)?;
-        let head = head(&mut self.head, &mut self.other);
-        head.begin(header);
-        direct::walk(head, message)?;
-        head.end();
+        let mut head = self.heads.0.take().unwrap_or_default();
+        if Rc::get_mut(&mut head).is_none() {
+            // Somebody looks at the last one for longer.
+            head = Rc::default();
+        }
+        let understood = Rc::get_mut(&mut head).and_then(|head| {
+            head.begin(header);
+            direct::walk(head, message)?;
+            head.end();
+            Some(())
+        });
+        let shown = understood.map(|()| Rc::clone(&head));
+        self.heads.0.set(Some(head));
         self.shown = true;
-        Some(Piece { bytes: buf.split_to(length).freeze(), head: Some(Rc::clone(&self.head)), last: true })
+        shown.map(|head| Piece { bytes: buf.split_to(length).freeze(), head: Some(head), last: true })
     }
 
+    #[inline(never)]
     fn begin(&mut self, header: Header) {
         self.left = header.length as usize;
         head(&mut self.head, &mut self.other).begin(header);
@@ -192,11 +240,12 @@ impl<H: Head> Decoder<H> {
     }
 
     fn show(&mut self, last: bool) -> Option<Rc<H>> {
-        if !last && (self.shown || !self.head.is_known()) {
+        let head = self.head.as_ref()?;
+        if !last && (self.shown || !head.is_known()) {
             return None;
         }
         self.shown = true;
-        Some(Rc::clone(&self.head))
+        Some(Rc::clone(head))
     }
 
     /// Looks at the message's next bytes and returns how many may go on.
@@ -294,7 +343,8 @@ impl<H: Head> Decoder<H> {
 }
 
 /// The head, to be written to: where it is if nobody looks at it, else in the other place.
-fn head<'a, H: Head>(head: &'a mut Rc<H>, other: &mut Option<Rc<H>>) -> &'a mut H {
+fn head<'a, H: Head>(head: &'a mut Option<Rc<H>>, other: &mut Option<Rc<H>>) -> &'a mut H {
+    let head = head.get_or_insert_default();
     if Rc::get_mut(head).is_none() {
         let mut next = other.take().unwrap_or_default();
         match Rc::get_mut(&mut next) {

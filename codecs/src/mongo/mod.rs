@@ -47,7 +47,7 @@ mod whole;
 pub use crate::crc32c::crc32c;
 pub use command::{Class, Command, Namespace};
 pub use comment::Comment;
-pub use decode::{Decoder, Head, ReplyDecoder, RequestDecoder};
+pub use decode::{Decoder, Head, Heads, ReplyDecoder, RequestDecoder};
 pub use encode::{ErrorReply, ReplyTo, document_reply, error_reply, op_msg};
 pub use header::{HEADER_LENGTH, Header, LooksLike, MAX_MESSAGE_LENGTH, Malformed, OpCode};
 pub use inflate::{Budget, Compressor, Inflate};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use weir_codecs::Piece;
-use weir_codecs::mongo::{Decoder, Head, Inflate, Problem, ReplyHead, RequestHead};
+use weir_codecs::mongo::{Decoder, Head, Heads, Inflate, Problem, ReplyHead, RequestHead};
 use weir_decide::protocol::{Decode, Malformed};
 
 use crate::rules::Control;
@@ -15,6 +15,8 @@ use crate::rules::Control;
 pub(crate) struct Shared {
     pub listener: Arc<str>,
     pub inflate: RefCell<Inflate>,
+    pub requests: Heads<RequestHead>,
+    pub replies: Heads<ReplyHead>,
 }
 
 /// Cuts the client's bytes into requests.
@@ -39,19 +41,14 @@ pub struct Direction<H> {
 }
 
 impl<H: Head> Direction<H> {
-    pub(crate) fn new(shared: &Rc<Shared>, side: &'static str) -> Direction<H> {
+    fn new(shared: &Rc<Shared>, heads: &Heads<H>, side: &'static str) -> Direction<H> {
         Direction {
-            decoder: Decoder::default(),
+            decoder: Decoder::sharing(heads),
             shared: Rc::clone(shared),
             side,
             failed: None,
             control: None,
         }
-    }
-
-    /// The client's direction, guarded by rules.
-    pub(crate) fn guarded(shared: &Rc<Shared>, control: &Rc<Control>) -> Direction<H> {
-        Direction { control: Some(Rc::clone(control)), ..Direction::new(shared, "client") }
     }
 
     fn is_guarded(&self) -> bool {
@@ -64,6 +61,20 @@ impl<H: Head> Direction<H> {
         let failed = Malformed::Syntax(reason);
         self.failed = Some(failed);
         failed
+    }
+}
+
+impl Requests {
+    /// The client's direction, guarded by rules.
+    pub(crate) fn guarded(shared: &Rc<Shared>, control: &Rc<Control>) -> Requests {
+        Direction { control: Some(Rc::clone(control)), ..Direction::new(shared, &shared.requests, "client") }
+    }
+}
+
+impl Replies {
+    /// The server's direction.
+    pub(crate) fn relayed(shared: &Rc<Shared>) -> Replies {
+        Direction::new(shared, &shared.replies, "server")
     }
 }
 

@@ -8,7 +8,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use weir_codecs::mongo::{Budget, Command, Inflate, MAX_CURSORS, OpCode, ReplyHead, ReplyTo, RequestHead};
+use weir_codecs::mongo::{
+    Budget, Command, Heads, Inflate, MAX_CURSORS, OpCode, ReplyHead, ReplyTo, RequestHead,
+};
 use weir_decide::exchange::{
     Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Phase, Reason, Replies as Due,
     Side, Trait,
@@ -20,7 +22,7 @@ use weir_measure::{Counter, Measure, names};
 
 use crate::applications::{self, Applications, Seated, Seats};
 use crate::cursors::AwaitCursors;
-use crate::decode::{Direction, Replies, Requests, Shared};
+use crate::decode::{Replies, Requests, Shared};
 use crate::measure::call_sites::{CallSiteSettings, CallSites};
 use crate::measure::connection::{Connection, Connections};
 use crate::measure::open::{Belongs, Cursors, OpenHere};
@@ -70,7 +72,12 @@ impl Protocol {
     /// The protocol of `listener`; `told` is set once the operator knows that drivers may go round it.
     pub fn new(listener: &Arc<str>, measure: &Arc<Measure>, told: Arc<AtomicBool>) -> Protocol {
         let inflate = RefCell::new(Inflate::new(Arc::clone(&BUDGET)));
-        let shared = Rc::new(Shared { listener: Arc::clone(listener), inflate });
+        let shared = Rc::new(Shared {
+            listener: Arc::clone(listener),
+            inflate,
+            requests: Heads::default(),
+            replies: Heads::default(),
+        });
         let forgotten = measure.counter(&names::MONGO_AWAITED_CURSORS_FORGOTTEN, &[]);
         let limit_open = measure.counter(&names::MESSAGE_LIMITS, &[listener, "mongo", "open"]);
         let slow = Slow::new(listener, measure, Arc::default());
@@ -364,7 +371,7 @@ impl protocol::Protocol for Protocol {
             open: OpenHere::default(),
             door,
         };
-        (session, Direction::guarded(&self.shared, &self.control), Direction::new(&self.shared, "server"))
+        (session, Requests::guarded(&self.shared, &self.control), Replies::relayed(&self.shared))
     }
 
     fn connected(&self, session: &mut Session, local: SocketAddr) {

@@ -133,8 +133,10 @@ impl Io {
         if *watched {
             return Poll::Pending;
         }
+        // With no budget left the task is only put off: nobody watches the socket yet.
+        let watches = coop::has_budget_remaining();
         let readable = self.poll_readable(cx);
-        *watched = readable.is_pending();
+        *watched = watches && readable.is_pending();
         readable
     }
 
@@ -145,6 +147,9 @@ impl Io {
         watched: &mut bool,
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
+        if self.is_tls() {
+            return self.poll_read_buf(cx, buffer);
+        }
         let turn = ready!(coop::poll_proceed(cx));
         loop {
             let read = match self {

@@ -7,6 +7,7 @@ mod admission;
 mod certificates;
 mod cluster;
 mod house;
+mod io;
 mod message;
 mod process;
 mod relay;

@@ -5,10 +5,11 @@ use crate::peer::{BOTH, Got, Sent, Version, h1_reply, h2_on, origin, request};
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Barrier;
 use weir_codecs::http1::Method;
 
 /// An HTTP/1 server that reads a request and answers all of them so.
@@ -219,9 +220,10 @@ async fn no_more_streams_than_the_server_takes() {
     let most = Arc::new(AtomicU32::new(0));
     let seen = Arc::clone(&most);
     tokio::spawn(async move {
+        let (any, all) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(30)));
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let seen = Arc::clone(&seen);
+            let (seen, any, all) = (Arc::clone(&seen), Arc::clone(&any), Arc::clone(&all));
             tokio::spawn(async move {
                 let mut builder = h2::server::Builder::new();
                 builder.max_concurrent_streams(3);
@@ -230,9 +232,13 @@ async fn no_more_streams_than_the_server_takes() {
                 while let Some(Ok((_, mut respond))) = connection.accept().await {
                     let now = open.fetch_add(1, Ordering::Relaxed) + 1;
                     seen.fetch_max(now, Ordering::Relaxed);
-                    let open = Arc::clone(&open);
+                    let (open, all) = (Arc::clone(&open), Arc::clone(&all));
+                    let is_first = !any.swap(true, Ordering::Relaxed);
                     tokio::spawn(async move {
-                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        // All but the first are answered once all of them are under way.
+                        if !is_first {
+                            all.wait().await;
+                        }
                         open.fetch_sub(1, Ordering::Relaxed);
                         let mut out = respond.send_response(http::Response::new(()), false).unwrap();
                         out.send_data(Bytes::from_static(b"fine"), true).ok();
@@ -254,7 +260,7 @@ async fn no_more_streams_than_the_server_takes() {
         assert_eq!((got.status, &*got.text()), (200, "fine"));
     }
     assert_eq!(most.load(Ordering::Relaxed), 3);
-    assert!(house.number("weir_cluster_connections_total", &[]) >= 9.0);
+    assert!(house.number("weir_cluster_connections_total", &[]) >= 10.0);
 }
 
 #[tokio::test]

@@ -8,17 +8,22 @@ use std::cell::RefCell;
 #[derive(Debug)]
 pub struct Buffers {
     spare: RefCell<Vec<BytesMut>>,
+    small: RefCell<Vec<BytesMut>>,
 }
 
 /// How many bytes one read may bring. Measured: 64 KiB reads cost half of what 16 KiB ones do on 100 KiB bodies.
 pub const BUFFER_SIZE: usize = 64 * 1024;
 
-/// The most spare buffers a worker keeps; what comes back beyond is freed. With [`BUFFER_SIZE`]: 4 MiB per worker.
+/// What a small buffer holds: the beginning of something of which more has to come before it can be told what it is.
+pub const SMALL_SIZE: usize = 1024;
+
+/// The most spare buffers of each size that a worker keeps; what comes back beyond is freed. With [`BUFFER_SIZE`]: 4 MiB per worker.
 pub const MAX_SPARE: usize = 64;
 
 impl Default for Buffers {
     fn default() -> Buffers {
-        Buffers { spare: RefCell::new(Vec::with_capacity(MAX_SPARE)) }
+        let spare = || RefCell::new(Vec::with_capacity(MAX_SPARE));
+        Buffers { spare: spare(), small: spare() }
     }
 }
 
@@ -26,6 +31,14 @@ impl Buffers {
     /// An empty buffer with room for [`BUFFER_SIZE`] bytes.
     pub fn take(&self) -> BytesMut {
         self.spare.borrow_mut().pop().unwrap_or_else(|| BytesMut::with_capacity(BUFFER_SIZE))
+    }
+
+    /// A buffer that holds these bytes and has room for [`SMALL_SIZE`] at least.
+    pub fn take_small(&self, bytes: &[u8]) -> BytesMut {
+        let spare = self.small.borrow_mut().pop().filter(|small| bytes.len() <= small.capacity());
+        let mut small = spare.unwrap_or_else(|| BytesMut::with_capacity(bytes.len().max(SMALL_SIZE)));
+        small.extend_from_slice(bytes);
+        small
     }
 
     /// Gives a buffer back. What is in it is forgotten. It is kept if nobody else holds a slice of it and it is
@@ -36,6 +49,11 @@ impl Buffers {
             let mut spare = self.spare.borrow_mut();
             if spare.len() < MAX_SPARE {
                 spare.push(buffer);
+            }
+        } else if buffer.capacity() == SMALL_SIZE {
+            let mut small = self.small.borrow_mut();
+            if small.len() < MAX_SPARE {
+                small.push(buffer);
             }
         }
     }
@@ -74,6 +92,18 @@ mod tests {
         buffers.give(buffer);
         assert_eq!(buffers.spare(), 0);
         assert_eq!(&piece[..], b"held");
+    }
+
+    #[test]
+    fn small_buffers_come_back_too() {
+        let buffers = Buffers::default();
+        let small = buffers.take_small(b"half a name");
+        assert_eq!((&small[..], small.capacity()), (&b"half a name"[..], SMALL_SIZE));
+        let address = small.as_ptr() as usize;
+        buffers.give(small);
+        let again = buffers.take_small(b"");
+        assert_eq!((again.as_ptr() as usize, again.len(), buffers.spare()), (address, 0, 0));
+        assert_eq!(buffers.take_small(&[1; 5000]).len(), 5000, "more than is usual");
     }
 
     #[test]

@@ -113,6 +113,24 @@ clusters: {{ up: {{ endpoints: ['{}'] }} }}",
         House { _server: server, client, upstream }
     }
 
+    /// So many allocations in so many times, with replies that come in two parts, cut at many a place.
+    async fn cut(&mut self, times: usize, request: &[u8], reply: &[u8]) -> u64 {
+        let mut buffer = vec![0; reply.len()];
+        let before = allocations::counted();
+        for n in 0..times {
+            self.client.write_all(request).await.unwrap();
+            self.upstream.read_exact(&mut buffer[..request.len()]).await.unwrap();
+            let (first, rest) = reply.split_at(reply.len() / 2 + n);
+            self.upstream.write_all(first).await.unwrap();
+            // All but what the decoder may leave for later.
+            let sure = first.len() - 1024;
+            self.client.read_exact(&mut buffer[..sure]).await.unwrap();
+            self.upstream.write_all(rest).await.unwrap();
+            self.client.read_exact(&mut buffer[sure..reply.len()]).await.unwrap();
+        }
+        allocations::counted() - before
+    }
+
     /// So many allocations in so many times.
     async fn exchange(&mut self, times: usize, request: &[u8], reply: &[u8]) -> u64 {
         let mut buffer = vec![0; request.len().max(reply.len())];
@@ -145,6 +163,14 @@ fn a_command_allocates_nothing() {
                     allocations < 50,
                     "{name}, rules '{rules}': {allocations} allocations for 1000 commands"
                 );
+                if reply.len() > 4096 {
+                    house.cut(200, &request, &reply).await;
+                    let allocations = house.cut(1000, &request, &reply).await;
+                    assert!(
+                        allocations < 50,
+                        "{name} in parts, rules '{rules}': {allocations} allocations for 1000 commands"
+                    );
+                }
             }
         }
     };

@@ -125,7 +125,7 @@ impl Incoming {
     }
 
     /// What was cut off has been written: the buffer goes back. What the decoder has left of it, a few bytes by its contract,
-    /// moves to memory of its own size, so that a connection that waits in mid-message does not keep a whole read buffer.
+    /// moves to a small buffer, so that a connection that waits in mid-message does not keep a whole read buffer.
     pub(crate) fn release(&mut self, buffers: &Buffers) {
         if !self.starved {
             return;
@@ -133,8 +133,7 @@ impl Incoming {
         match &self.buffer {
             Some(buffer) if buffer.is_empty() => {}
             Some(buffer) if buffer.len() <= buffer.capacity() / 4 => {
-                let mut left = BytesMut::with_capacity(buffer.len());
-                left.extend_from_slice(buffer);
+                let left = buffers.take_small(buffer);
                 if let Some(buffer) = self.buffer.replace(left) {
                     buffers.give(buffer);
                 }

@@ -1,9 +1,10 @@
 //! Idle timeouts: one timer per connection, re-armed only when it fires, so that traffic costs it nothing.
 
 use crate::time;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::task::unconstrained;
 use tokio::time::Sleep;
 use weir_decide::exchange::Now;
 
@@ -47,7 +48,8 @@ impl Idle {
         if self.armed && !timer.is_elapsed() {
             return Poll::Pending;
         }
-        while timer.as_mut().poll(cx).is_ready() {
+        // Outside of the task's budget: a timer that was not polled for want of it would wake nobody.
+        while pin!(unconstrained(timer.as_mut())).poll(cx).is_ready() {
             let due = self.moved.after(self.timeout);
             if time::now() >= due {
                 return Poll::Ready(());
@@ -57,5 +59,29 @@ impl Idle {
         }
         self.armed = true;
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use tokio::task::coop;
+
+    #[tokio::test]
+    async fn it_fires_though_the_task_was_out_of_budget_when_it_was_armed() {
+        let mut idle = Idle::new(Some(Duration::from_millis(20)), time::now());
+        let mut looks = 0;
+        // A task of its own, so that somebody else can tell that it hangs.
+        let fires = tokio::spawn(poll_fn(move |cx| {
+            looks += 1;
+            while let Poll::Ready(turn) = coop::poll_proceed(cx)
+                && looks == 1
+            {
+                turn.made_progress();
+            }
+            idle.poll(cx)
+        }));
+        tokio::time::timeout(Duration::from_secs(10), fires).await.expect("it never fires").unwrap();
     }
 }

@@ -364,6 +364,10 @@ impl<P: Protocol> Exchange<P> {
                     }
                     None => self.settle(ticket),
                 }
+                // What has come meanwhile for a connection that is bytes both ways.
+                if self.opaque.is_some() {
+                    self.to_upstream.push(self.from_client.take());
+                }
             }
             Err(fault) => {
                 if let Some(waiting) = waiting {

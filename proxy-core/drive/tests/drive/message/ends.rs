@@ -220,6 +220,31 @@ async fn what_cannot_be_read_goes_on_as_bytes_where_all_is_only_observed() {
 }
 
 #[tokio::test]
+async fn what_comes_while_the_connection_is_made_goes_on_as_bytes_too() {
+    // A backlog that is full: the connection is made some time after there is room.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(0).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let upstream = Upstream(tokio::net::TcpListener::from_std(socket.into()).unwrap());
+    let fills = TcpStream::connect(upstream.address()).await.unwrap();
+    let house = toy(upstream.address()).await;
+    let mut client = house.connect("toys").await;
+    client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    house.becomes("weir_connections_degraded_total", &[], 1.0).await;
+    client.write_all(b"Host: weir\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    client.write_all(b"\r\n").await.unwrap();
+    drop(upstream.accept().await);
+    let mut server = upstream.accept().await;
+    let mut raw = [0; 30];
+    soon(server.read_exact(&mut raw)).await.unwrap();
+    assert_eq!(&raw, b"GET / HTTP/1.1\r\nHost: weir\r\n\r\n");
+    drop((client, fills));
+    assert_eq!(rest(&mut server).await, b"");
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_ends_the_connection_where_a_rule_is_in_force() {
     let upstream = Upstream::new().await;
     let house = toy(upstream.address()).await;

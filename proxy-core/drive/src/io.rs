@@ -11,6 +11,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::coop;
 
+/// Takes as long to be copied as a small message takes to be read, passed on and counted.
+const MUCH: usize = 16 * 1024;
+
 fn would_block(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
@@ -133,6 +136,11 @@ impl Io {
         if *watched {
             return Poll::Pending;
         }
+        self.poll_watch(cx, watched)
+    }
+
+    /// Has this task woken when the socket becomes readable.
+    fn poll_watch(&mut self, cx: &mut Context<'_>, watched: &mut bool) -> Poll<io::Result<()>> {
         // With no budget left the task is only put off: nobody watches the socket yet.
         let watches = coop::has_budget_remaining();
         let readable = self.poll_readable(cx);
@@ -158,7 +166,7 @@ impl Io {
                 Io::Server(_) | Io::Client(_) => return self.poll_read_buf(cx, buffer),
             };
             match read {
-                Err(error) if would_block(&error) => ready!(self.poll_readable_by(cx, watched))?,
+                Err(error) if would_block(&error) => ready!(self.poll_watch(cx, watched))?,
                 read => {
                     turn.made_progress();
                     *watched = false;
@@ -168,8 +176,12 @@ impl Io {
         }
     }
 
-    /// Writes once. Costs the runtime's bookkeeping only where there is no room.
+    /// Writes once. Costs the runtime's bookkeeping only where there is no room, and counts as work only where there is much of it: the
+    /// reading that brought it has been counted.
     pub fn poll_write_once(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.len() >= MUCH {
+            ready!(coop::poll_proceed(cx)).made_progress();
+        }
         let written = match self {
             Io::Tcp(tcp) => write_all_that_fits!(tcp, bytes),
             Io::Unix(unix) => write_all_that_fits!(unix, bytes),

@@ -262,11 +262,11 @@ impl<P: Protocol> Exchange<P> {
                 }
             }
         }
-        self.take_requests();
+        let in_turn = self.take_requests(cx);
         if self.flush_upstream(cx) {
             self.from_client.release(self.context.worker.buffers());
         }
-        Looked::Moved
+        if in_turn { Looked::Moved } else { Looked::Blocked }
     }
 
     /// Writes what waits for the client. Says whether all of it has gone.

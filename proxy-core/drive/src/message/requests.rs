@@ -5,6 +5,8 @@ use super::exchange::{Exchange, State};
 use super::held;
 use super::pending::{Answering, Pending};
 use bytes::{Bytes, BytesMut};
+use std::task::{Context, Poll};
+use tokio::task::coop;
 use weir_codecs::Piece;
 use weir_decide::exchange::{Affinity, Fault, Now, Outcome, Phase, Reason, Side};
 use weir_decide::protocol::{At, Decode, Protocol, Ruling, Step};
@@ -46,8 +48,10 @@ impl<P: Protocol> Delayed<P> {
 }
 
 impl<P: Protocol> Exchange<P> {
-    /// Cuts what is in hand into pieces and passes them on, until there is no more or something has to be waited for.
-    pub(super) fn take_requests(&mut self) {
+    /// Cuts what is in hand into pieces and passes them on, until there is no more or something has to be waited for. Says whether
+    /// the task may go on: each message counts as its work, but for the first, for which the reading has been counted.
+    pub(super) fn take_requests(&mut self, cx: &mut Context<'_>) -> bool {
+        let (mut taken, mut in_turn) = (false, true);
         while self.state == State::Open
             && self.opaque.is_none()
             && !self.wants_upstream()
@@ -62,6 +66,11 @@ impl<P: Protocol> Exchange<P> {
                 self.from_client.starve();
                 break;
             }
+            if taken && !is_in_turn(cx) {
+                in_turn = false;
+                break;
+            }
+            taken = true;
             match self.requests.decode(buffer) {
                 Ok(Some(piece)) => self.request_piece(piece),
                 Ok(None) => self.from_client.starve(),
@@ -69,6 +78,7 @@ impl<P: Protocol> Exchange<P> {
             }
         }
         self.release_local();
+        in_turn
     }
 
     fn request_piece(&mut self, piece: Piece<RequestHead<P>>) {
@@ -353,6 +363,15 @@ impl<P: Protocol> Exchange<P> {
             pending.answer = Answering::Judged(*outcome);
         }
     }
+}
+
+/// Counts a message as work of the task; one that has done enough for now is put off, to be woken when others have had their turn.
+fn is_in_turn(cx: &mut Context<'_>) -> bool {
+    let turn = coop::poll_proceed(cx);
+    if let Poll::Ready(turn) = &turn {
+        turn.made_progress();
+    }
+    turn.is_ready()
 }
 
 fn answering(bytes: Bytes, outcome: Outcome) -> Answering {

@@ -10,6 +10,7 @@
 //! | `watch` | forwarded; replies until one that does not begin with `+` |
 //! | `park` | as `watch`, a long poll |
 //! | `local` | answered by Weir with `from weir` |
+//! | `count` | answered by Weir with how many requests it has decided in this turn of the connection's |
 //! | `ask` | held until it has come whole (16 bytes at most), then forwarded |
 //! | `swap` | rewritten in capitals (24 bytes at most), then forwarded |
 //! | `hold` | forwarded; its reply is held back until it is judged |
@@ -23,7 +24,8 @@
 //! A reply that begins with `err` is an error. A refusal is a message `refused: <fault>`.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -90,12 +92,21 @@ fn build(listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Parts, BuildEr
     Ok((Rc::new(ToyProtocol { strict: *strict }), Context::new(worker, listener, &cluster)))
 }
 
+thread_local! {
+    /// Requests in this turn of a connection's.
+    static DECIDED: Cell<u32> = const { Cell::new(0) };
+}
+
 struct ToyService(RefCell<Parts>);
 
 impl Service for ToyService {
     fn serve(self: Rc<Self>, connection: Accepted) -> Pin<Box<dyn Future<Output = ()>>> {
         let (protocol, context) = self.0.borrow().clone();
-        Box::pin(message::serve(protocol, context, connection))
+        let mut serving = Box::pin(message::serve(protocol, context, connection));
+        Box::pin(poll_fn(move |cx| {
+            DECIDED.set(0);
+            serving.as_mut().poll(cx)
+        }))
     }
     fn reload(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<(), BuildError> {
         *self.0.borrow_mut() = build(listener, worker)?;
@@ -225,7 +236,12 @@ impl Protocol for ToyProtocol {
         toys.open = (toys.open || word == b"open") && word != b"done";
         toys.watches = word == b"view";
         word.clone_into(said);
+        DECIDED.set(DECIDED.get() + 1);
         match word {
+            b"count" => Step::Respond(
+                frame(head.tag, DECIDED.get().to_string().as_bytes()),
+                outcome(Class::Success, "local"),
+            ),
             b"local" => Step::Respond(frame(head.tag, b"from weir"), outcome(Class::Success, "local")),
             b"ask" if !end => Step::More { limit: 16 },
             b"swap" => Step::Rewrite { limit: 24 },

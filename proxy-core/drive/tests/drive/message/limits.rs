@@ -21,6 +21,22 @@ async fn a_limit_refuses_operations_and_keeps_the_connection() {
 }
 
 #[tokio::test]
+async fn much_at_once_is_done_in_turns() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    let mut client = house.connect("toys").await;
+    let many: Vec<u8> = (0..1000).flat_map(|tag| frame(tag, b"count")).collect();
+    soon(client.write_all(&many)).await.unwrap();
+    let mut longest = 0;
+    for tag in 0..1000 {
+        let (answered, decided) = hear(&mut client).await;
+        assert_eq!(answered, tag);
+        longest = longest.max(decided.parse().unwrap());
+    }
+    assert!((2..=200).contains(&longest), "{longest} at one go");
+}
+
+#[tokio::test]
 async fn long_polls_are_outside_the_limit_and_the_latencies() {
     let upstream = Upstream::new().await;
     let house = toy_with(&[upstream.address()], "", "circuit_breaker: { max_requests: 1 }").await;

@@ -65,6 +65,7 @@ fn sequence<F: Facts>(facts: &mut F, section: &[u8], base: usize) -> Option<()> 
 /// What has been entered: `document` is all of it, and ends at `end` in the message.
 fn enter<F: Facts>(facts: &mut F, document: &[u8], end: usize, place: Place, depth: usize) -> Option<()> {
     if place.is_counted() {
+        depth.checked_sub(1)?;
         let members = count(document)?;
         facts.leave(place, members);
         return Some(());

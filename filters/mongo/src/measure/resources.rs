@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 
 use weir_decide::exchange::NameId;
+use weir_measure::MAX_NAME;
 
 /// How many are remembered; one that comes to stand in another's place takes it.
 const PLACES: usize = 32;
@@ -36,6 +37,10 @@ impl Resources {
             return place.name;
         }
         let name = find();
+        // One that is too long is cut, which counts each time.
+        if database.len() + collection.len() >= MAX_NAME {
+            return name;
+        }
         // What has no name for now may have one later, when there is room.
         if name != NameId::NONE && name != NameId::OTHER {
             database.clone_into(&mut place.database);
@@ -85,6 +90,13 @@ mod tests {
         // The dot stands where it stands, and a missing part is none.
         assert_eq!(name("othert", "hings", ids[6]), ids[6]);
         assert_eq!(name("other", "", ids[7]), ids[7]);
+        // A name that is cut is looked for each time: each time counts.
+        let long = "x".repeat(250);
+        for (database, times) in [("other", 1), ("others", 3)] {
+            asked.set(0);
+            (0..3).for_each(|_| assert_eq!(name(database, &long, ids[9]), ids[9]));
+            assert_eq!(asked.get(), times);
+        }
         // No name is no name for ever.
         assert_eq!(name("full", "x", NameId::OTHER), NameId::OTHER);
         assert_eq!(name("full", "x", ids[8]), ids[8]);

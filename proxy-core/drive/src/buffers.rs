@@ -51,6 +51,7 @@ impl Buffers {
                 spare.push(buffer);
             }
         } else if buffer.capacity() == SMALL_SIZE {
+            // Or the end of a large one that is as long by chance, and keeps that alive: bounded by the number of them all the same.
             let mut small = self.small.borrow_mut();
             if small.len() < MAX_SPARE {
                 small.push(buffer);

@@ -176,8 +176,13 @@ impl<H: Head> Decoder<H> {
     ) -> Result<Option<Piece<Rc<H>>>, Malformed> {
         if self.left == 0 {
             let Some(header) = Header::parse(buf)? else { return Ok(None) };
-            if let Some(piece) = self.whole(header, buf) {
-                return Ok(Some(piece));
+            let length = header.length as usize;
+            if let Some(head) = buf.get(..length).and_then(|message| self.understand(header, message)) {
+                return Ok(Some(Piece {
+                    bytes: buf.split_to(length).freeze(),
+                    head: Some(head),
+                    last: true,
+                }));
             }
             self.begin(header);
         }
@@ -203,13 +208,21 @@ impl<H: Head> Decoder<H> {
         Some(Piece { bytes: buf.split_to(done).freeze(), head, last })
     }
 
-    /// The next message as one piece, if it is all there and as it should be.
-    fn whole(&mut self, header: Header, buf: &mut BytesMut) -> Option<Piece<Rc<H>>> {
+    /// The head, complete, of the message that `bytes` are, if they are just one, and as it should be, and none is under way. `None` says
+    /// nothing: [`decode`](Decoder::decode) tells what they are.
+    pub fn whole(&mut self, bytes: &[u8]) -> Option<Rc<H>> {
+        let header = Header::parse(bytes).ok().flatten()?;
+        if self.left > 0 || header.length as usize != bytes.len() {
+            return None;
+        }
+        self.understand(header, bytes)
+    }
+
+    /// The head of a message that is all there, if it is as it should be.
+    fn understand(&mut self, header: Header, message: &[u8]) -> Option<Rc<H>> {
         if header.op_code != OpCode::MSG {
             return None;
         }
-        let length = header.length as usize;
-        let message = buf.get(..length)?;
         let mut head = self.heads.0.take().unwrap_or_default();
         if Rc::get_mut(&mut head).is_none() {
             // Somebody looks at the last one for longer.
@@ -224,7 +237,7 @@ impl<H: Head> Decoder<H> {
         let shown = understood.map(|()| Rc::clone(&head));
         self.heads.0.set(Some(head));
         self.shown = true;
-        shown.map(|head| Piece { bytes: buf.split_to(length).freeze(), head: Some(head), last: true })
+        shown
     }
 
     #[inline(never)]

@@ -99,6 +99,10 @@ impl Troubled for ReplyHead {
 impl<H: Head + Troubled> Decode for Direction<H> {
     type Head = Rc<H>;
 
+    fn whole(&mut self, bytes: &[u8]) -> Option<Rc<H>> {
+        if self.failed.is_some() { None } else { self.decoder.whole(bytes) }
+    }
+
     fn has_failed(&self) -> bool {
         self.failed.is_some()
     }

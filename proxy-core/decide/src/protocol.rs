@@ -48,6 +48,12 @@ pub trait Decode {
     /// the buffer only when a decision needs what follows them, and never more than a small, fixed number.
     fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Piece<Self::Head>>, Malformed>;
 
+    /// The head of the message that `bytes` are, if they are just one, whole and as it should be, and none is under way: it may then
+    /// go on as it is. `None` says nothing, and leaves everything to [`decode`](Decode::decode).
+    fn whole(&mut self, _bytes: &[u8]) -> Option<Self::Head> {
+        None
+    }
+
     /// Whether the next call reports trouble, whatever it is given.
     fn has_failed(&self) -> bool {
         false

@@ -3,7 +3,8 @@
 
 use crate::socket::Socket;
 use bytes::BytesMut;
-use rustix::net::{SendFlags, send};
+use rustix::buffer::spare_capacity;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -19,16 +20,44 @@ fn would_block(error: &io::Error) -> bool {
 }
 
 /// Reads once. What brings less than there was room for has emptied the socket: the runtime, told so, needs no call that finds nothing.
+/// `None`: the task has done enough for now, and nothing was read.
 macro_rules! read_all_there_is {
-    ($socket:ident, $buffer:ident) => {{
-        let room = $buffer.capacity() - $buffer.len();
-        let mut read = 0;
+    ($cx:ident, $watch:ident, $socket:ident, $room:expr, $read:expr) => {{
+        let mut read = None;
         let drained = $socket.try_io(Interest::READABLE, || {
-            read = $socket.try_read_buf($buffer)?;
-            if 0 < read && read < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            // It has become readable, so whoever watched has been told.
+            *$watch = Watch::Unknown;
+            let Poll::Ready(turn) = coop::poll_proceed($cx) else { return Ok(()) };
+            let room = $room;
+            let size = $read?;
+            turn.made_progress();
+            read = Some(size);
+            if 0 < size && size < room {
+                *$watch = Watch::Drained;
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(())
         });
-        if read > 0 { Ok(read) } else { drained.map(|()| 0) }
+        if read.is_some() { Ok(read) } else { drained.map(|()| None) }
     }};
+}
+
+/// Reads once, from a plain socket for a reader that is always polled by one task, by the macro's way.
+macro_rules! poll_read_plain {
+    ($self:ident, $cx:ident, $watch:ident, $read:expr) => {
+        loop {
+            if *$watch != Watch::Drained {
+                match $read {
+                    Ok(Some(read)) => return Poll::Ready(Ok(read)),
+                    Ok(None) => return Poll::Pending,
+                    Err(error) if !would_block(&error) => return Poll::Ready(Err(error)),
+                    Err(_) if *$watch == Watch::Watched => return Poll::Pending,
+                    Err(_) => {}
+                }
+            }
+            ready!($self.poll_watch($cx, $watch))?;
+        }
+    };
 }
 
 /// Writes once, by the system call itself; what takes less than there is has filled the socket.
@@ -41,6 +70,18 @@ macro_rules! write_all_that_fits {
         });
         if written > 0 { Ok(written) } else { full.map(|()| 0) }
     }};
+}
+
+/// What a reader that is always polled by one task knows of its socket.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// The last read emptied it. Nobody watches it yet.
+    Drained,
+    /// There was nothing to read, and the task is going to be woken when there is: a look at what the runtime knows is all there is to do.
+    Watched,
 }
 
 /// A connection's byte stream. Vectored writes everywhere; the loops count bytes themselves.
@@ -121,30 +162,38 @@ impl Io {
         }
     }
 
-    /// The same for a reader that is always polled by one task: `watched` is its own, and says that this task is going to be woken.
-    /// As long as it is, a look at what is known of the socket is all there is to do. Whoever cannot promise that brings `false`.
-    pub fn poll_readable_by(&mut self, cx: &mut Context<'_>, watched: &mut bool) -> Poll<io::Result<()>> {
-        let looked = match self {
-            Io::Tcp(tcp) => tcp.try_io(Interest::READABLE, || Ok(())),
-            Io::Unix(unix) => unix.try_io(Interest::READABLE, || Ok(())),
-            Io::Server(_) | Io::Client(_) => return self.poll_readable(cx),
-        };
-        if !looked.is_err_and(|error| would_block(&error)) {
-            *watched = false;
-            return Poll::Ready(Ok(()));
+    /// The same for a reader that is always polled by one task.
+    pub fn poll_readable_by(&mut self, cx: &mut Context<'_>, watch: &mut Watch) -> Poll<io::Result<()>> {
+        if *watch != Watch::Drained {
+            let looked = match self {
+                Io::Tcp(tcp) => tcp.try_io(Interest::READABLE, || Ok(())),
+                Io::Unix(unix) => unix.try_io(Interest::READABLE, || Ok(())),
+                Io::Server(_) | Io::Client(_) => return self.poll_readable(cx),
+            };
+            if !looked.is_err_and(|error| would_block(&error)) {
+                *watch = Watch::Unknown;
+                return Poll::Ready(Ok(()));
+            }
+            if *watch == Watch::Watched {
+                return Poll::Pending;
+            }
         }
-        if *watched {
-            return Poll::Pending;
-        }
-        self.poll_watch(cx, watched)
+        self.poll_watch(cx, watch)
+    }
+
+    /// Has this task woken when the socket becomes readable, unless it already is. Says whether it is going to be.
+    pub fn watch(&mut self, cx: &mut Context<'_>, watch: &mut Watch) -> bool {
+        // An error is told by the read that follows.
+        let _: Poll<io::Result<()>> = self.poll_watch(cx, watch);
+        *watch == Watch::Watched
     }
 
     /// Has this task woken when the socket becomes readable.
-    fn poll_watch(&mut self, cx: &mut Context<'_>, watched: &mut bool) -> Poll<io::Result<()>> {
+    fn poll_watch(&mut self, cx: &mut Context<'_>, watch: &mut Watch) -> Poll<io::Result<()>> {
         // With no budget left the task is only put off: nobody watches the socket yet.
         let watches = coop::has_budget_remaining();
         let readable = self.poll_readable(cx);
-        *watched = watches && readable.is_pending();
+        *watch = if watches && readable.is_pending() { Watch::Watched } else { Watch::Unknown };
         readable
     }
 
@@ -152,28 +201,65 @@ impl Io {
     pub fn poll_read_by(
         &mut self,
         cx: &mut Context<'_>,
-        watched: &mut bool,
+        watch: &mut Watch,
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        if self.is_tls() {
-            return self.poll_read_buf(cx, buffer);
-        }
-        let turn = ready!(coop::poll_proceed(cx));
-        loop {
-            let read = match self {
-                Io::Tcp(tcp) => read_all_there_is!(tcp, buffer),
-                Io::Unix(unix) => read_all_there_is!(unix, buffer),
+        poll_read_plain!(
+            self,
+            cx,
+            watch,
+            match self {
+                Io::Tcp(tcp) => read_all_there_is!(
+                    cx,
+                    watch,
+                    tcp,
+                    buffer.capacity() - buffer.len(),
+                    tcp.try_read_buf(buffer)
+                ),
+                Io::Unix(unix) => read_all_there_is!(
+                    cx,
+                    watch,
+                    unix,
+                    buffer.capacity() - buffer.len(),
+                    unix.try_read_buf(buffer)
+                ),
                 Io::Server(_) | Io::Client(_) => return self.poll_read_buf(cx, buffer),
-            };
-            match read {
-                Err(error) if would_block(&error) => ready!(self.poll_watch(cx, watched))?,
-                read => {
-                    turn.made_progress();
-                    *watched = false;
-                    return Poll::Ready(read);
-                }
             }
-        }
+        )
+    }
+
+    /// The same into `room`, whatever is in it and as much as it has room for, and by the system call itself.
+    pub fn poll_read_to(
+        &mut self,
+        cx: &mut Context<'_>,
+        watch: &mut Watch,
+        room: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        room.clear();
+        let flags = RecvFlags::empty;
+        poll_read_plain!(
+            self,
+            cx,
+            watch,
+            match self {
+                Io::Tcp(tcp) => read_all_there_is!(
+                    cx,
+                    watch,
+                    tcp,
+                    room.capacity(),
+                    recv(&*tcp, spare_capacity(room), flags()).map(|(size, _)| size)
+                ),
+                Io::Unix(unix) => read_all_there_is!(
+                    cx,
+                    watch,
+                    unix,
+                    room.capacity(),
+                    recv(&*unix, spare_capacity(room), flags()).map(|(size, _)| size)
+                ),
+                Io::Server(tls) => return pin!(tls.read_buf(room)).poll(cx),
+                Io::Client(tls) => return pin!(tls.read_buf(room)).poll(cx),
+            }
+        )
     }
 
     /// Writes once. Costs the runtime's bookkeeping only where there is no room, and counts as work only where there is much of it: the

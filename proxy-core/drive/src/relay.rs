@@ -10,7 +10,7 @@ use crate::cluster::{Connected, Slot};
 use crate::context::Context;
 use crate::filter::{Accepted, BuildError, Filter, Service};
 use crate::idle::Idle;
-use crate::io::Io;
+use crate::io::{Io, Watch};
 use crate::worker::Worker;
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
@@ -286,8 +286,7 @@ pub(crate) struct Half {
     in_hand: Option<BytesMut>,
     unflushed: bool,
     ended: bool,
-    /// The task is going to be woken when there is something to read.
-    watched: bool,
+    watch: Watch,
     pub(crate) closed: bool,
     /// Bytes that have been written.
     pub(crate) bytes: u64,
@@ -314,24 +313,50 @@ impl Half {
                 self.closed = true;
                 return Poll::Ready(Ok(()));
             }
-            ready!(from.poll_readable_by(cx, &mut self.watched)).map_err(Broken::Read)?;
-            let mut buffer = buffers.take();
-            match from.poll_read_by(cx, &mut self.watched, &mut buffer) {
-                Poll::Ready(Ok(0)) => {
-                    buffers.give(buffer);
-                    self.ended = true;
-                }
-                Poll::Ready(Ok(_)) => self.in_hand = Some(buffer),
-                Poll::Ready(Err(error)) => {
-                    buffers.give(buffer);
-                    return Poll::Ready(Err(Broken::Read(error)));
-                }
-                Poll::Pending => {
-                    buffers.give(buffer);
-                    return Poll::Pending;
-                }
-            }
+            let mut room = buffers.take_room();
+            let moved = self.poll_move(from, to, &mut room, buffers, cx);
+            buffers.give_room(room);
+            ready!(moved)?;
         }
+    }
+
+    /// Reads once, and writes what that brought.
+    fn poll_move(
+        &mut self,
+        from: &mut Io,
+        to: &mut Io,
+        room: &mut Vec<u8>,
+        buffers: &Buffers,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Result<(), Broken>> {
+        let size = ready!(from.poll_read_to(cx, &mut self.watch, room)).map_err(Broken::Read)?;
+        self.ended = size == 0;
+        // Nearly always it goes on at once.
+        let mut written = 0;
+        if size > 0
+            && let Poll::Ready(some) = to.poll_write_once(cx, room)
+        {
+            written = some.map_err(Broken::Write)?;
+            self.wrote(written, to).map_err(Broken::Write)?;
+        }
+        if let Some(left) = room.get(written..)
+            && !left.is_empty()
+        {
+            let mut buffer = buffers.take();
+            buffer.extend_from_slice(left);
+            self.in_hand = Some(buffer);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Some of it has been written.
+    fn wrote(&mut self, written: usize, to: &Io) -> io::Result<()> {
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.bytes += written as u64;
+        self.unflushed = to.is_tls();
+        Ok(())
     }
 
     fn poll_write(
@@ -342,17 +367,13 @@ impl Half {
     ) -> Poll<io::Result<()>> {
         while let Some(buffer) = &mut self.in_hand {
             let written = ready!(to.poll_write_once(cx, buffer))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.bytes += written as u64;
-            self.unflushed = to.is_tls();
             buffer.advance(written);
             if buffer.is_empty()
                 && let Some(buffer) = self.in_hand.take()
             {
                 buffers.give(buffer);
             }
+            self.wrote(written, to)?;
         }
         if self.unflushed {
             ready!(Pin::new(&mut *to).poll_flush(cx))?;

@@ -1,9 +1,9 @@
 //! However the bytes come, the same pieces of knowledge come out.
 
 use proptest::prelude::*;
-use weir_codecs::mongo::{Head, ReplyHead, RequestHead};
+use weir_codecs::mongo::{Decoder, Head, OpCode, ReplyHead, RequestHead};
 
-use super::{decode_cut, recorded, recordings, tails};
+use super::{decode_cut, inflate, recorded, recordings, tails};
 
 fn same<H: Head + PartialEq + std::fmt::Debug>(bytes: &[u8], messages: &[Vec<u8>], cuts: &[usize]) {
     let pieces = decode_cut::<H>(bytes, cuts).unwrap();
@@ -22,6 +22,21 @@ fn same<H: Head + PartialEq + std::fmt::Debug>(bytes: &[u8], messages: &[Vec<u8>
     assert_eq!(tails(&pieces), whole);
 }
 
+/// What is told of a message that came alone is what is told of it anyhow. Says whether anything was.
+fn alone<H: Head + PartialEq + std::fmt::Debug>(message: &[u8]) -> bool {
+    let mut decoder = Decoder::<H>::default();
+    assert_eq!(decoder.whole(&message[..message.len() - 1]), None);
+    assert_eq!(decoder.whole(&[message, &[0]].concat()), None);
+    let told = decoder.whole(message);
+    assert!(told.as_deref().is_none_or(|head| *head == super::head(message)));
+    // In the middle of another one nothing is.
+    let mut half = message[..message.len() - 1].into();
+    if let Ok(Some(_)) = decoder.decode(&mut half, &mut inflate()) {
+        assert_eq!(decoder.whole(message), None);
+    }
+    told.is_some()
+}
+
 fn both(name: &str, cuts: &dyn Fn(usize) -> Vec<usize>) {
     let requests = recorded(name, "request");
     let replies = recorded(name, "reply");
@@ -36,6 +51,24 @@ fn at_once() {
     for name in recordings() {
         both(&name, &|_| vec![]);
     }
+}
+
+#[test]
+fn alone_and_whole() {
+    let (mut told, mut all) = (0, 0);
+    for name in recordings() {
+        for message in recorded(&name, "request") {
+            let head: RequestHead = super::head(&message);
+            let plain = head.compressor.is_none() && head.op_code == OpCode::MSG;
+            all += usize::from(plain);
+            told += usize::from(alone::<RequestHead>(&message));
+            assert!(plain || !alone::<RequestHead>(&message), "{name}");
+        }
+        for message in recorded(&name, "reply") {
+            alone::<ReplyHead>(&message);
+        }
+    }
+    assert!(told > 20 && told * 10 > all * 9, "{told} of {all}");
 }
 
 #[test]
@@ -79,6 +112,7 @@ fn same_trouble<H: Head + PartialEq + std::fmt::Debug>(
     let Ok(pieces) = decode_cut::<H>(&bytes, &cuts) else { return };
     for (cut, message) in tails(&pieces).iter().zip(messages) {
         let whole: H = super::head(message);
+        alone::<H>(message);
         assert_eq!(doubtful(cut), doubtful(&whole));
         if !doubtful(cut) {
             assert_eq!(cut, &whole);

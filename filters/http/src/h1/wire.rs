@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use weir_decide::exchange::Reason;
 use weir_drive::buffers::BUFFER_SIZE;
-use weir_drive::{Io, Worker};
+use weir_drive::{Io, Watch, Worker};
 
 /// The most that waits to be written before the other side is held back.
 pub const HIGH_WATER: usize = 64 * 1024;
@@ -70,7 +70,7 @@ impl Wire {
             return Poll::Ready(Ok(0));
         }
         if self.buf.capacity() == 0 {
-            if let Err(e) = ready!(self.io.poll_readable_by(cx, &mut false)) {
+            if let Err(e) = ready!(self.io.poll_readable_by(cx, &mut Watch::Unknown)) {
                 return Poll::Ready(Err(Broken::io(&e)));
             }
             self.buf = self.worker.buffers().take();
@@ -81,7 +81,7 @@ impl Wire {
                 self.buf = self.worker.buffers().take();
             }
         }
-        match self.io.poll_read_by(cx, &mut false, &mut self.buf) {
+        match self.io.poll_read_by(cx, &mut Watch::Unknown, &mut self.buf) {
             Poll::Pending => {
                 self.relax();
                 Poll::Pending

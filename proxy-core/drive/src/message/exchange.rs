@@ -90,6 +90,8 @@ pub(super) struct Opaque {
 enum Looked {
     /// Something was read: there may be more.
     Moved,
+    /// Something was read, and that was all: from now on as [`Looked::Waits`].
+    Settled,
     /// There is nothing to read; when there is, this task is woken, however often the other direction moves meanwhile.
     Waits,
     /// It cannot go on until something else has moved.
@@ -163,10 +165,10 @@ impl<P: Protocol> Exchange<P> {
                 return self.poll_opaque(cx);
             }
             // Replies first: what ends makes room for what begins.
-            if replies != Looked::Waits {
+            if !matches!(replies, Looked::Waits | Looked::Settled) {
                 replies = self.poll_replies(cx);
             }
-            if requests != Looked::Waits {
+            if !matches!(requests, Looked::Waits | Looked::Settled) {
                 requests = self.poll_requests(cx);
             }
             self.retire(cx);
@@ -183,8 +185,12 @@ impl<P: Protocol> Exchange<P> {
                 (replies, requests) = (Looked::Moved, Looked::Moved);
                 continue;
             }
-            if replies != Looked::Moved && requests != Looked::Moved {
-                break;
+            match (replies, requests) {
+                (Looked::Moved, _) | (_, Looked::Moved) => {}
+                // What could not go on may be able to by now.
+                (Looked::Settled, Looked::Blocked) => replies = Looked::Waits,
+                (Looked::Blocked, Looked::Settled) => requests = Looked::Waits,
+                _ => break,
             }
         }
         if let Some(drain) = draining(cx)
@@ -212,9 +218,32 @@ impl<P: Protocol> Exchange<P> {
         }
         let Some(upstream) = &mut self.upstream else { return Looked::Blocked };
         let buffers = self.context.worker.buffers();
-        match self.from_upstream.poll_read(&mut upstream.io, buffers, cx) {
+        let mut room = buffers.take_room();
+        let read = self.from_upstream.poll_read(&mut upstream.io, buffers, &mut room, cx);
+        let looked = self.take_read_replies(read, &room, cx);
+        self.context.worker.buffers().give_room(room);
+        looked
+    }
+
+    fn take_read_replies(
+        &mut self,
+        read: Poll<io::Result<Read>>,
+        room: &[u8],
+        cx: &mut task::Context<'_>,
+    ) -> Looked {
+        match read {
             Poll::Pending => return Looked::Waits,
-            Poll::Ready(Ok(Read::More)) => {}
+            Poll::Ready(Ok(Read::More)) => {
+                self.moved();
+                self.take_replies();
+            }
+            Poll::Ready(Ok(Read::Room)) => {
+                self.moved();
+                if !self.pass_whole_reply(room, cx) {
+                    self.from_upstream.keep(room, self.context.worker.buffers());
+                    self.take_replies();
+                }
+            }
             Poll::Ready(Ok(Read::End)) => {
                 self.upstream_ended(Reason::Closed);
                 return Looked::Moved;
@@ -224,12 +253,12 @@ impl<P: Protocol> Exchange<P> {
                 return Looked::Moved;
             }
         }
-        self.moved();
-        self.take_replies();
-        if self.flush_client(cx) {
-            self.from_upstream.release(self.context.worker.buffers());
+        if !self.flush_client(cx) {
+            return Looked::Moved;
         }
-        Looked::Moved
+        self.from_upstream.release(self.context.worker.buffers());
+        let Some(upstream) = &mut self.upstream else { return Looked::Moved };
+        if self.from_upstream.has_settled(&mut upstream.io, cx) { Looked::Settled } else { Looked::Moved }
     }
 
     /// Client to upstream: writes what waits, then looks at what is in hand or reads more, if there is room.
@@ -246,27 +275,58 @@ impl<P: Protocol> Exchange<P> {
             }
             return Looked::Blocked;
         }
-        if self.from_client.fresh().is_none() {
-            if self.from_client.has_ended() {
-                return Looked::Blocked;
-            }
-            let buffers = self.context.worker.buffers();
-            self.from_client.release(buffers);
-            match self.from_client.poll_read(&mut self.client, buffers, cx) {
-                Poll::Pending => return Looked::Waits,
-                Poll::Ready(Ok(Read::More)) => self.moved(),
-                Poll::Ready(Ok(Read::End)) => return Looked::Moved,
-                Poll::Ready(Err(error)) => {
-                    self.client_lost(reason(&error));
-                    return Looked::Moved;
+        if self.from_client.fresh().is_some() {
+            return self.take_fresh_requests(cx);
+        }
+        if self.from_client.has_ended() {
+            return Looked::Blocked;
+        }
+        let buffers = self.context.worker.buffers();
+        self.from_client.release(buffers);
+        let mut room = buffers.take_room();
+        let read = self.from_client.poll_read(&mut self.client, buffers, &mut room, cx);
+        let looked = self.take_read_requests(read, &room, cx);
+        self.context.worker.buffers().give_room(room);
+        looked
+    }
+
+    fn take_read_requests(
+        &mut self,
+        read: Poll<io::Result<Read>>,
+        room: &[u8],
+        cx: &mut task::Context<'_>,
+    ) -> Looked {
+        match read {
+            Poll::Pending => return Looked::Waits,
+            Poll::Ready(Ok(Read::More)) => self.moved(),
+            Poll::Ready(Ok(Read::Room)) => {
+                self.moved();
+                if self.pass_whole_request(room, cx) {
+                    let settled = self.from_client.has_settled(&mut self.client, cx);
+                    return if settled { Looked::Settled } else { Looked::Moved };
                 }
+                self.from_client.keep(room, self.context.worker.buffers());
+            }
+            Poll::Ready(Ok(Read::End)) => return Looked::Moved,
+            Poll::Ready(Err(error)) => {
+                self.client_lost(reason(&error));
+                return Looked::Moved;
             }
         }
+        self.take_fresh_requests(cx)
+    }
+
+    /// Takes what is in hand.
+    fn take_fresh_requests(&mut self, cx: &mut task::Context<'_>) -> Looked {
         let in_turn = self.take_requests(cx);
         if self.flush_upstream(cx) {
             self.from_client.release(self.context.worker.buffers());
         }
-        if in_turn { Looked::Moved } else { Looked::Blocked }
+        match in_turn {
+            false => Looked::Blocked,
+            true if self.from_client.has_settled(&mut self.client, cx) => Looked::Settled,
+            true => Looked::Moved,
+        }
     }
 
     /// Writes what waits for the client. Says whether all of it has gone.
@@ -274,7 +334,13 @@ impl<P: Protocol> Exchange<P> {
         if self.to_client.is_empty() {
             return true;
         }
-        match self.to_client.poll_write(&mut self.client, cx) {
+        let written = self.to_client.poll_write(&mut self.client, cx);
+        self.told_client(written)
+    }
+
+    /// What was queued for the client has been written, or not. Says whether all of it has gone.
+    pub(super) fn told_client(&mut self, written: Poll<io::Result<()>>) -> bool {
+        match written {
             Poll::Pending => false,
             Poll::Ready(Ok(())) => true,
             Poll::Ready(Err(error)) => {
@@ -285,12 +351,18 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Writes what waits for the upstream. Says whether all of it has gone.
-    fn flush_upstream(&mut self, cx: &mut task::Context<'_>) -> bool {
+    pub(super) fn flush_upstream(&mut self, cx: &mut task::Context<'_>) -> bool {
         if self.to_upstream.is_empty() {
             return true;
         }
         let Some(upstream) = self.upstream.as_mut().filter(|upstream| !upstream.broken) else { return false };
-        match self.to_upstream.poll_write(&mut upstream.io, cx) {
+        let written = self.to_upstream.poll_write(&mut upstream.io, cx);
+        self.told_upstream(written)
+    }
+
+    /// What was queued for the upstream has been written, or not. Says whether all of it has gone.
+    pub(super) fn told_upstream(&mut self, written: Poll<io::Result<()>>) -> bool {
+        match written {
             Poll::Pending => false,
             Poll::Ready(Ok(())) => {
                 self.pending.judge_unanswered();
@@ -298,7 +370,9 @@ impl<P: Protocol> Exchange<P> {
             }
             Poll::Ready(Err(_)) => {
                 // What the server said before it closed may still be there to be read; the reading side will tell the end.
-                upstream.broken = true;
+                if let Some(upstream) = &mut self.upstream {
+                    upstream.broken = true;
+                }
                 false
             }
         }
@@ -380,18 +454,22 @@ impl<P: Protocol> Exchange<P> {
 
     /// Watches the client while the upstream connection is made; ready when it has gone.
     pub(super) fn poll_client_gone(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
-        loop {
-            let buffers = self.context.worker.buffers();
-            match self.from_client.poll_read(&mut self.client, buffers, cx) {
-                Poll::Pending => return Poll::Pending,
+        let buffers = self.context.worker.buffers();
+        let mut room = buffers.take_room();
+        let gone = loop {
+            match self.from_client.poll_read(&mut self.client, buffers, &mut room, cx) {
+                Poll::Pending => break Poll::Pending,
                 Poll::Ready(Ok(Read::More)) => {}
+                Poll::Ready(Ok(Read::Room)) => self.from_client.keep(&room, buffers),
                 // A request that nothing will answer is delivered though its client has gone.
                 Poll::Ready(Ok(Read::End)) if self.pending.iter_mut().all(|one| one.is_unanswered()) => {
-                    return Poll::Pending;
+                    break Poll::Pending;
                 }
-                Poll::Ready(Ok(Read::End) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(Read::End) | Err(_)) => break Poll::Ready(()),
             }
-        }
+        };
+        buffers.give_room(room);
+        gone
     }
 
     /// Whether both directions are between messages, with nothing in hand.

@@ -61,6 +61,8 @@ pub(super) struct Held<H> {
     /// its own while that is nothing.
     gathered: Vec<u8>,
     latest: Bytes,
+    /// All of it is still where it was read into, which everybody who asks for it has to bring.
+    in_room: bool,
     /// How much of it there is memory for, with the share that this takes.
     room: usize,
     share: Share,
@@ -77,7 +79,25 @@ impl<H> Held<H> {
     pub(super) fn new(bytes: Bytes, head: Option<H>, last: bool, began: Now) -> Held<H> {
         let size = bytes.len();
         let (gathered, share) = (Vec::new(), Share::default());
-        Held { gathered, latest: bytes, room: 0, share, size, limit: usize::MAX, head, last, began }
+        let (room, in_room, limit) = (0, false, usize::MAX);
+        Held { gathered, latest: bytes, in_room, room, share, size, limit, head, last, began }
+    }
+
+    /// One that came alone and whole, so many bytes of them.
+    pub(super) fn in_room(size: usize, head: H, began: Now) -> Held<H> {
+        Held { in_room: true, size, ..Held::new(Bytes::new(), Some(head), true, began) }
+    }
+
+    pub(super) fn is_in_room(&self) -> bool {
+        self.in_room
+    }
+
+    /// It is to last longer than that room does.
+    #[cold]
+    pub(super) fn leave(&mut self, room: &[u8]) {
+        if std::mem::take(&mut self.in_room) {
+            self.latest = Bytes::copy_from_slice(room);
+        }
     }
 
     /// Another piece of it.
@@ -124,8 +144,12 @@ impl<H> Held<H> {
     }
 
     /// Its first piece: all that has come, when that has been joined.
-    pub(super) fn first(&self) -> &[u8] {
-        if self.gathered.is_empty() { &self.latest } else { &self.gathered }
+    pub(super) fn first<'a>(&'a self, room: &'a [u8]) -> &'a [u8] {
+        match (self.in_room, self.gathered.is_empty()) {
+            (true, _) => room,
+            (_, true) => &self.latest,
+            (_, false) => &self.gathered,
+        }
     }
 
     /// Whether the first piece is all of the message.
@@ -183,7 +207,7 @@ mod tests {
         next.add(vec![8; 37 << 20].into(), None, true);
         assert!(next.wait(48 << 20) && next.is_whole());
         assert_eq!(TAKEN.load(Relaxed), (48 << 20) - HELD_ANYWAY);
-        assert_eq!(next.first().len(), 48 << 20);
+        assert_eq!(next.first(&[]).len(), 48 << 20);
         drop(next);
         assert_eq!(TAKEN.load(Relaxed), 0);
     }

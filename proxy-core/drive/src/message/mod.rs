@@ -30,6 +30,7 @@ mod pending;
 mod queue;
 mod replies;
 mod requests;
+mod whole;
 
 pub use crate::context::Context;
 pub use held::{HELD_ANYWAY, MAX_HELD_REQUESTS};

@@ -1,7 +1,7 @@
 //! Bytes on their way: what has come in and is not yet cut into messages, and what waits to be written.
 
 use crate::buffers::Buffers;
-use crate::io::Io;
+use crate::io::{Io, Watch};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -11,6 +11,9 @@ use tokio::io::AsyncWrite;
 
 /// How many pieces one write takes at most.
 const VECTOR: usize = 32;
+
+/// A read that brings so much is likely to be followed by others, which then go where they are to stay.
+const MUCH: usize = 4096;
 
 /// Bytes that wait to be written. Bounded by its user: nothing that fills it is read while it is not empty.
 #[derive(Debug, Default)]
@@ -40,6 +43,28 @@ impl Outgoing {
         self.first = Bytes::new();
         self.more = None;
         self.unflushed = false;
+    }
+
+    /// Writes these bytes, which are taken over as far as they do not go at once. For when nothing else waits.
+    pub(crate) fn poll_write_bytes(
+        &mut self,
+        bytes: &[u8],
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let written = match io.poll_write_once(cx, bytes) {
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(written)) => written,
+            Poll::Pending => 0,
+        };
+        self.unflushed = io.is_tls();
+        if let Some(left) = bytes.get(written..)
+            && !left.is_empty()
+        {
+            self.first = Bytes::copy_from_slice(left);
+        }
+        if self.is_empty() { Poll::Ready(Ok(())) } else { self.poll_write(io, cx) }
     }
 
     /// Writes until all is gone. Ready at once when there is nothing.
@@ -90,8 +115,9 @@ pub(crate) struct Incoming {
     /// The decoder has seen all there is and wants more.
     starved: bool,
     ended: bool,
-    /// The task is going to be woken when there is something to read.
-    watched: bool,
+    /// The latest read brought more than is copied lightly.
+    brings_much: bool,
+    watch: Watch,
 }
 
 /// What reading brought.
@@ -99,6 +125,8 @@ pub(crate) struct Incoming {
 pub(crate) enum Read {
     /// Bytes: there may be another message, or a piece of one.
     More,
+    /// The same, and they are still in the room that they were read into.
+    Room,
     /// Nothing more will come.
     End,
 }
@@ -146,17 +174,46 @@ impl Incoming {
         }
     }
 
-    /// Reads once.
+    /// Reads once: into `room`, as a rule.
     pub(crate) fn poll_read(
         &mut self,
         io: &mut Io,
         buffers: &Buffers,
+        room: &mut Vec<u8>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Read>> {
         if self.ended {
             return Poll::Ready(Ok(Read::End));
         }
-        ready!(io.poll_readable_by(cx, &mut self.watched))?;
+        if self.buffer.is_some() || self.brings_much {
+            return self.poll_read_much(io, buffers, cx);
+        }
+        let size = ready!(io.poll_read_to(cx, &mut self.watch, room))?;
+        if size == 0 {
+            self.ended = true;
+            return Poll::Ready(Ok(Read::End));
+        }
+        self.brings_much = size >= MUCH;
+        Poll::Ready(Ok(Read::Room))
+    }
+
+    /// What has been read stays in hand.
+    pub(crate) fn keep(&mut self, room: &[u8], buffers: &Buffers) {
+        let mut buffer = buffers.take();
+        buffer.extend_from_slice(room);
+        self.buffer = Some(buffer);
+        self.starved = false;
+    }
+
+    /// Reads once, behind what is in hand or where a copy would be long.
+    #[inline(never)]
+    fn poll_read_much(
+        &mut self,
+        io: &mut Io,
+        buffers: &Buffers,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Read>> {
+        ready!(io.poll_readable_by(cx, &mut self.watch))?;
         let mut buffer = buffers.take();
         if let Some(left) = &self.buffer {
             if left.len() >= buffer.capacity() {
@@ -165,13 +222,14 @@ impl Incoming {
             }
             buffer.extend_from_slice(left);
         }
-        match io.poll_read_by(cx, &mut self.watched, &mut buffer) {
+        match io.poll_read_by(cx, &mut self.watch, &mut buffer) {
             Poll::Ready(Ok(0)) => {
                 buffers.give(buffer);
                 self.ended = true;
                 Poll::Ready(Ok(Read::End))
             }
-            Poll::Ready(Ok(_)) => {
+            Poll::Ready(Ok(size)) => {
+                self.brings_much = size >= MUCH;
                 if let Some(left) = self.buffer.replace(buffer) {
                     buffers.give(left);
                 }
@@ -189,6 +247,11 @@ impl Incoming {
         }
     }
 
+    /// After what was read has been cut: whether that was all there is, and this task is going to be woken when there is more.
+    pub(crate) fn has_settled(&mut self, io: &mut Io, cx: &mut Context<'_>) -> bool {
+        self.fresh().is_none() && self.watch == Watch::Drained && io.watch(cx, &mut self.watch)
+    }
+
     /// All that is in hand, as it came.
     pub(crate) fn take(&mut self) -> Bytes {
         self.buffer.take().map(BytesMut::freeze).unwrap_or_default()
@@ -199,6 +262,6 @@ impl Incoming {
         if let Some(buffer) = self.buffer.take() {
             buffers.give(buffer);
         }
-        (self.starved, self.ended, self.watched) = (false, false, false);
+        *self = Incoming::default();
     }
 }

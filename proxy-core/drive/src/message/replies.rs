@@ -132,10 +132,8 @@ impl<P: Protocol> Exchange<P> {
             self.outbound = Outbound::Undecided { pieces: vec![bytes], size };
             return;
         }
-        let tag = head.as_ref().and_then(|head| self.protocol.answers(&self.session, head));
-        let (Some(head), Some(pending), Some(upstream)) =
-            (head, self.pending.answered_by(tag), &self.upstream)
-        else {
+        let asked = head.as_ref().and_then(|head| self.ask(head));
+        let (Some(head), Some((number, answer))) = (head, asked) else {
             self.context.messages().unmatched.inc();
             pieces.into_iter().chain([bytes]).for_each(|piece| self.to_client.push(piece));
             if !last {
@@ -143,10 +141,6 @@ impl<P: Protocol> Exchange<P> {
             }
             return;
         };
-        pending.first_byte.get_or_insert(self.now);
-        let number = pending.number;
-        let answer = self.protocol.reply(&mut self.session, &mut pending.op, upstream.pick.id(), &head);
-        pending.note_parking();
         match answer {
             Answer::Relay { more, hold: false } => {
                 for piece in pieces {
@@ -170,6 +164,40 @@ impl<P: Protocol> Exchange<P> {
                 let mut whole = BytesMut::new();
                 pieces.into_iter().chain([bytes]).for_each(|piece| whole.extend_from_slice(&piece));
                 self.collect_reply(Known { number, head, more }, whole, limit, last);
+            }
+        }
+    }
+
+    /// Asks the protocol what to do with a reply that has this head, and whose it is.
+    fn ask(&mut self, head: &ReplyHead<P>) -> Option<(u64, Answer)> {
+        let tag = self.protocol.answers(&self.session, head);
+        let (Some(pending), Some(upstream)) = (self.pending.answered_by(tag), &self.upstream) else {
+            return None;
+        };
+        pending.first_byte.get_or_insert(self.now);
+        let answer = self.protocol.reply(&mut self.session, &mut pending.op, upstream.pick.id(), head);
+        pending.note_parking();
+        Some((pending.number, answer))
+    }
+
+    /// A reply came alone and whole. Says whether the caller is to send on what is in `room`.
+    pub(super) fn whole_reply(&mut self, head: ReplyHead<P>, room: &[u8]) -> bool {
+        let Some((number, answer)) = self.ask(&head) else {
+            self.context.messages().unmatched.inc();
+            return true;
+        };
+        match answer {
+            // There is nothing to hold back: it is judged before any of it goes.
+            Answer::Relay { more, .. } => {
+                if let Some(pending) = self.pending.find(number) {
+                    pending.reply_bytes += room.len() as u64;
+                }
+                self.judge(Known { number, head, more });
+                true
+            }
+            Answer::Rewrite { limit, more } => {
+                self.collect_reply(Known { number, head, more }, room.into(), limit, true);
+                false
             }
         }
     }

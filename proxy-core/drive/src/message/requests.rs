@@ -12,7 +12,7 @@ use weir_decide::exchange::{Affinity, Fault, Now, Outcome, Phase, Reason, Side};
 use weir_decide::protocol::{At, Decode, Protocol, Ruling, Step};
 
 pub(super) type RequestHead<P> = <<P as Protocol>::Request as Decode>::Head;
-type Held<P> = held::Held<RequestHead<P>>;
+pub(super) type Held<P> = held::Held<RequestHead<P>>;
 
 /// The request message that is coming in.
 pub(super) enum Inbound<P: Protocol> {
@@ -84,7 +84,7 @@ impl<P: Protocol> Exchange<P> {
     fn request_piece(&mut self, piece: Piece<RequestHead<P>>) {
         let Piece { bytes, head, last } = piece;
         if matches!(self.inbound, Inbound::Boundary) {
-            self.decide(Held::<P>::new(bytes, head, last, self.now));
+            self.decide(Held::<P>::new(bytes, head, last, self.now), &[]);
         } else {
             self.further_piece(Piece { bytes, head, last });
         }
@@ -100,7 +100,7 @@ impl<P: Protocol> Exchange<P> {
                 let news = head.is_some();
                 held.add(bytes, head, last);
                 if news || held.is_end() {
-                    self.decide(held);
+                    self.decide(held, &[]);
                 } else {
                     let limit = held.limit;
                     self.wait(held, limit);
@@ -145,8 +145,9 @@ impl<P: Protocol> Exchange<P> {
         }
     }
 
-    /// Asks the protocol what to do with a request of which `held` has come, and does it.
-    fn decide(&mut self, mut held: Held<P>) {
+    /// Asks the protocol what to do with a request of which `held` has come, and does it. Says whether the caller is to send on what
+    /// is in `room`.
+    pub(super) fn decide(&mut self, mut held: Held<P>, room: &[u8]) -> bool {
         let end = held.is_end();
         let mut names = self.context.worker.measure().names();
         let mut pending = self.pending.blank();
@@ -159,7 +160,7 @@ impl<P: Protocol> Exchange<P> {
         let mut names = self.context.worker.measure().names();
         if matches!(step, Step::Forward | Step::Rewrite { .. }) {
             held.join();
-            let at = At { now: self.now, random: self.context.worker.random(), bytes: held.first(), end };
+            let at = At { now: self.now, random: self.context.worker.random(), bytes: held.first(room), end };
             let Ruling { instead, delay, time_limit } =
                 self.protocol.govern(&mut self.session, &mut names, op, held.head.as_ref(), at);
             step = instead.unwrap_or(step);
@@ -167,18 +168,19 @@ impl<P: Protocol> Exchange<P> {
             if let Some(delay) = delay {
                 let until = self.now.after(delay);
                 self.alarm.set(until);
+                held.leave(room);
                 self.inbound = Inbound::Delayed(Box::new(Delayed { held, pending, step, due, until }));
-                return;
+                return false;
             }
         }
-        self.act(held, pending, step, due);
+        self.act((held, room), pending, step, due)
     }
 
     /// A request that was held back goes on.
     #[cold]
     pub(super) fn resume(&mut self, delayed: Delayed<P>) {
         let Delayed { held, pending, step, due, .. } = delayed;
-        self.act(held, pending, step, due);
+        self.act((held, &[]), pending, step, due);
         self.release_local();
     }
 
@@ -188,23 +190,33 @@ impl<P: Protocol> Exchange<P> {
         if matches!(self.inbound, Inbound::Delayed(_))
             && let Inbound::Delayed(delayed) = std::mem::replace(&mut self.inbound, Inbound::Boundary)
         {
-            self.begin(delayed.pending, &delayed.held, Answering::Awaited, None);
+            self.begin(delayed.pending, (&delayed.held, &[]), Answering::Awaited, None);
         }
     }
 
-    /// Does with a request of which `held` has come what was decided.
-    fn act(&mut self, held: Held<P>, pending: Box<Pending<P::Op>>, step: Step, due: Option<Now>) {
+    /// Does with a request of which `held` has come what was decided. Says whether the caller is to send on what is in `room`.
+    fn act(
+        &mut self,
+        (mut held, room): (Held<P>, &[u8]),
+        pending: Box<Pending<P::Op>>,
+        step: Step,
+        due: Option<Now>,
+    ) -> bool {
         let last = held.last;
+        if !matches!(step, Step::Forward) {
+            held.leave(room);
+        }
         match step {
             Step::More { limit } if !held.is_end() => {
                 self.pending.give_back(pending);
                 self.wait(held, limit);
             }
             Step::More { .. } => {
-                self.begin(pending, &held, Answering::Awaited, due);
+                self.begin(pending, (&held, room), Answering::Awaited, due);
                 self.fail(Side::Proxy, Reason::Internal);
             }
-            Step::Forward => match self.admit(pending, &held, due) {
+            Step::Forward => match self.admit(pending, (&held, room), due) {
+                Ok(_) if held.is_in_room() => return true,
                 Ok(number) => {
                     held.give(|piece| self.to_upstream.push(piece));
                     if !last {
@@ -213,7 +225,7 @@ impl<P: Protocol> Exchange<P> {
                 }
                 Err((number, fault)) => self.swallow(number, fault, last),
             },
-            Step::Rewrite { limit } => match self.admit(pending, &held, due) {
+            Step::Rewrite { limit } => match self.admit(pending, (&held, room), due) {
                 Ok(number) => {
                     let mut whole = BytesMut::with_capacity(held.size);
                     held.give(|piece| whole.extend_from_slice(&piece));
@@ -223,17 +235,18 @@ impl<P: Protocol> Exchange<P> {
             },
             Step::Respond(bytes, outcome) => {
                 let answer = answering(bytes, outcome);
-                let number = self.begin(pending, &held, answer, None);
+                let number = self.begin(pending, (&held, room), answer, None);
                 if !last {
                     self.inbound = Inbound::Swallowing { number };
                 }
             }
             Step::Close(fault) => {
-                let number = self.begin(pending, &held, Answering::Awaited, None);
+                let number = self.begin(pending, (&held, room), Answering::Awaited, None);
                 self.judge_failed(number, fault);
                 self.fail(fault.side, fault.reason);
             }
         }
+        false
     }
 
     /// Waits for more of a request; where there is no memory for that it has to be decided as it is.
@@ -243,7 +256,7 @@ impl<P: Protocol> Exchange<P> {
             self.inbound = Inbound::Held(held);
         } else {
             self.context.messages().limit_held_request.inc();
-            self.decide(held);
+            self.decide(held, &[]);
         }
     }
 
@@ -251,7 +264,7 @@ impl<P: Protocol> Exchange<P> {
     fn begin(
         &mut self,
         mut pending: Box<Pending<P::Op>>,
-        held: &Held<P>,
+        (held, room): (&Held<P>, &[u8]),
         answer: Answering,
         due: Option<Now>,
     ) -> u64 {
@@ -268,7 +281,7 @@ impl<P: Protocol> Exchange<P> {
         pending.completed = held.last.then_some(self.now);
         pending.answer = answer;
         pending.note_parking();
-        self.protocol.begun(&mut self.session, &mut pending.op, held.first(), held.is_whole());
+        self.protocol.begun(&mut self.session, &mut pending.op, held.first(room), held.is_whole());
         self.pending.push(pending);
         if self.pending.len() == 1 {
             self.held.connection().under_way(self.pending.under_way_since());
@@ -281,7 +294,7 @@ impl<P: Protocol> Exchange<P> {
     fn admit(
         &mut self,
         mut pending: Box<Pending<P::Op>>,
-        held: &Held<P>,
+        held: (&Held<P>, &[u8]),
         due: Option<Now>,
     ) -> Result<u64, (u64, Fault)> {
         let Some(upstream) = &mut self.upstream else {

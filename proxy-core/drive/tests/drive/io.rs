@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::coop;
-use weir_drive::Io;
+use weir_drive::{Io, Watch};
 
 async fn pair() -> (Io, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -15,7 +15,7 @@ async fn pair() -> (Io, TcpStream) {
     let mut io = Io::Tcp(listener.accept().await.unwrap().0);
     // Fresh sockets are taken for readable until they have been found not to be.
     let mut buffer = BytesMut::with_capacity(4);
-    let read = poll_fn(|cx| Poll::Ready(io.poll_read_by(cx, &mut false, &mut buffer))).await;
+    let read = poll_fn(|cx| Poll::Ready(io.poll_read_by(cx, &mut Watch::Unknown, &mut buffer))).await;
     assert!(read.is_pending());
     (io, peer)
 }
@@ -30,7 +30,7 @@ fn use_up(cx: &mut Context<'_>) {
 #[tokio::test]
 async fn a_reader_that_was_put_off_is_woken_by_what_comes_later() {
     let (mut io, mut peer) = pair().await;
-    let (mut watched, mut looks) = (false, 0);
+    let (mut watch, mut looks) = (Watch::Unknown, 0);
     let reader = tokio::spawn(async move {
         let mut buffer = BytesMut::with_capacity(100);
         poll_fn(|cx| {
@@ -38,8 +38,8 @@ async fn a_reader_that_was_put_off_is_woken_by_what_comes_later() {
             if looks == 1 {
                 use_up(cx);
             }
-            std::task::ready!(io.poll_readable_by(cx, &mut watched)).unwrap();
-            io.poll_read_by(cx, &mut watched, &mut buffer)
+            std::task::ready!(io.poll_readable_by(cx, &mut watch)).unwrap();
+            io.poll_read_by(cx, &mut watch, &mut buffer)
         })
         .await
         .unwrap();
@@ -54,18 +54,18 @@ async fn a_reader_that_was_put_off_is_woken_by_what_comes_later() {
 #[tokio::test]
 async fn looks_in_between_do_not_unwatch() {
     let (mut io, mut peer) = pair().await;
-    let (mut watched, mut buffer) = (false, BytesMut::with_capacity(4));
+    let (mut watch, mut buffer) = (Watch::Unknown, BytesMut::with_capacity(4));
     for round in 0..3 {
         for _ in 0..3 {
-            let looked = poll_fn(|cx| Poll::Ready(io.poll_readable_by(cx, &mut watched))).await;
-            assert!(looked.is_pending() && watched, "{round}");
+            let looked = poll_fn(|cx| Poll::Ready(io.poll_readable_by(cx, &mut watch))).await;
+            assert!(looked.is_pending() && watch == Watch::Watched, "{round}");
         }
         peer.write_all(b"more than fits").await.unwrap();
         let mut got = Vec::new();
         while got.len() < 14 {
             poll_fn(|cx| {
-                std::task::ready!(io.poll_readable_by(cx, &mut watched)).unwrap();
-                io.poll_read_by(cx, &mut watched, &mut buffer)
+                std::task::ready!(io.poll_readable_by(cx, &mut watch)).unwrap();
+                io.poll_read_by(cx, &mut watch, &mut buffer)
             })
             .await
             .unwrap();
@@ -76,8 +76,8 @@ async fn looks_in_between_do_not_unwatch() {
     }
     drop(peer);
     let ended = poll_fn(|cx| {
-        std::task::ready!(io.poll_readable_by(cx, &mut watched)).unwrap();
-        io.poll_read_by(cx, &mut watched, &mut buffer)
+        std::task::ready!(io.poll_readable_by(cx, &mut watch)).unwrap();
+        io.poll_read_by(cx, &mut watch, &mut buffer)
     });
     assert_eq!(ended.await.unwrap(), 0, "the end is told");
 }

@@ -143,6 +143,14 @@ pub const MAX: usize = 1 << 24;
 impl Decode for Frames {
     type Head = Head;
 
+    fn whole(&mut self, bytes: &[u8]) -> Option<Head> {
+        let length = u32::from_be_bytes(*bytes.first_chunk::<4>()?) as usize;
+        if self.left > 0 || length < 4 || length > MAX || bytes.len() != 4 + length {
+            return None;
+        }
+        Frames::default().decode(&mut bytes.into()).ok()??.head
+    }
+
     fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Piece<Head>>, Malformed> {
         if self.left == 0 {
             let Some(length) = buf.first_chunk::<4>() else { return Ok(None) };

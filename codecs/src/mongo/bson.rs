@@ -28,11 +28,15 @@ fn first_nul(word: u64) -> Option<usize> {
     (zeros != 0).then_some(zeros.trailing_zeros() as usize / 8)
 }
 
-/// Where the first NUL is, in at most `most` bytes, which are eight at least. Names are short: most end within eight bytes.
+/// Where the first NUL is, in at most `most` bytes, which are sixteen at least. Names are short: nearly all end within sixteen bytes.
 #[inline]
 pub(super) fn name_end(bytes: &[u8], most: usize) -> Option<usize> {
-    let short = bytes.first_chunk::<8>().and_then(|word| first_nul(u64::from_le_bytes(*word)));
-    short.or_else(|| long_name_end(bytes, most))
+    let Some((first, rest)) = bytes.split_first_chunk::<8>() else { return long_name_end(bytes, most) };
+    if let Some(end) = first_nul(u64::from_le_bytes(*first)) {
+        return Some(end);
+    }
+    let second = rest.first_chunk::<8>().and_then(|word| first_nul(u64::from_le_bytes(*word)));
+    second.map(|end| 8 + end).or_else(|| long_name_end(bytes, most))
 }
 
 #[inline(never)]

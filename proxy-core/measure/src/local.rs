@@ -227,7 +227,7 @@ impl Tables {
 
     /// The row of `key`, unless it is beyond the cap.
     fn admitted(&mut self, measure: &Measure, key: OperationKey) -> Option<u32> {
-        let known = self.operations.find(&key);
+        let known = self.operations.find_near(&key, key.operation.0 ^ key.resource.0);
         known.or_else(|| measure.admit_row(&key).then(|| self.add_operation(key)))
     }
 
@@ -344,7 +344,7 @@ impl Tables {
     }
 
     fn place(&mut self, place: Place) -> u32 {
-        match self.places.find(&place) {
+        match self.places.find_near(&place, place.0) {
             Some(row) => row,
             None => self.places.add(place, PlaceRow::new(place)),
         }

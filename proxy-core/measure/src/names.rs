@@ -75,7 +75,7 @@ families! {
     OPERATIONS = Counter "weir_operations_total" ["listener", "cluster", "protocol", "operation", "resource", "result", "code"] max tables:
         "Operations that have ended, by how they ended.";
     OPERATION_DURATION = Histogram "weir_operation_duration_seconds" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
-        "Time from the first byte of the request in to the last byte of the reply out; long polls are left out.";
+        "Time from the first byte of the request in to the last byte of the reply out (with MongoDB in, where the client's socket takes it at once); long polls are left out.";
     OPERATION_FIRST_BYTE = Histogram "weir_operation_first_byte_seconds" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
         "Time from the first byte of the request in to the first byte of the reply; long polls are left out.";
     OPERATION_REQUEST_BYTES = Counter "weir_operation_request_bytes_total" ["listener", "cluster", "protocol", "operation", "resource"] max tables:

@@ -308,6 +308,7 @@ impl<P: Protocol> Exchange<P> {
     /// bytes would reset the connection and take the last words with it.
     pub(super) async fn close(&mut self) {
         let mut idle_end = None;
+        self.now_is_fresh = false;
         if self.ends_later && self.state == State::Closing {
             tokio::time::sleep(WATCHERS_LATER).await;
         }

@@ -60,6 +60,8 @@ pub(crate) struct Exchange<P: Protocol> {
     pub(super) pinned: Option<EndpointId>,
     /// When the bytes at hand had come.
     pub(super) now: Now,
+    /// That was in this turn of the task's, so nothing has been waited for since.
+    pub(super) now_is_fresh: bool,
     /// Once the connection is to come to its end.
     pub(super) leaving: Option<Box<Leaving>>,
     /// The server that it only watches has gone.
@@ -143,6 +145,7 @@ impl<P: Protocol> Exchange<P> {
             alarm: Alarm::default(),
             pinned: None,
             now,
+            now_is_fresh: false,
             leaving: None,
             ends_later: false,
             state: State::Open,
@@ -160,6 +163,7 @@ impl<P: Protocol> Exchange<P> {
         draining: &mut impl FnMut(&mut task::Context<'_>) -> Option<&'a Rc<Drain>>,
     ) -> Poll<Event> {
         let (mut replies, mut requests) = (Looked::Moved, Looked::Moved);
+        self.now_is_fresh = false;
         loop {
             if self.opaque.is_some() && self.state == State::Open && self.upstream.is_some() {
                 return self.poll_opaque(cx);
@@ -388,7 +392,8 @@ impl<P: Protocol> Exchange<P> {
 
     /// Counts what is judged and complete.
     pub(super) fn count_done(&mut self) {
-        let now = self.context.worker.now();
+        // What is written without having to wait for the socket ends when it came.
+        let now = if self.now_is_fresh { self.now } else { self.context.worker.now() };
         let mut none = Tries::new();
         let tries = self.upstream.as_mut().map_or(&mut none, |upstream| &mut upstream.tries);
         let (protocol, session) = (&self.protocol, &mut self.session);
@@ -483,6 +488,7 @@ impl<P: Protocol> Exchange<P> {
 
     fn moved(&mut self) {
         self.now = self.context.worker.now();
+        self.now_is_fresh = true;
         self.held.connection().moved(self.now);
         self.idle.moved(self.now);
     }

@@ -286,17 +286,15 @@ impl<Op: AsRef<Operation> + Default> Queue<Op> {
 
     /// Everything queued for the upstream has been written: what nothing will answer is done.
     pub(crate) fn judge_unanswered(&mut self) {
-        for pending in self.iter_mut() {
-            if pending.complete && pending.is_awaited() && pending.is_unanswered() {
-                pending.answer = Answering::Judged(Outcome {
-                    class: Class::Success,
-                    result: "ok",
-                    code: NameId::NONE,
-                    retryable: RetryOn::NONE,
-                    fault: None,
-                    latency: 0,
-                });
-            }
+        while let Some(sent) = self.search(|one| one.complete && one.is_awaited() && one.is_unanswered()) {
+            sent.answer = Answering::Judged(Outcome {
+                class: Class::Success,
+                result: "ok",
+                code: NameId::NONE,
+                retryable: RetryOn::NONE,
+                fault: None,
+                latency: 0,
+            });
         }
     }
 

@@ -48,6 +48,7 @@ fn pair(filter: &'static dyn Filter, section: &str, first: &[u8]) -> Pair {
         let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (worker, plan) = worker(filter, section, upstream.local_addr().unwrap());
         worker.apply(&plan).unwrap();
+        worker.spawn(Rc::clone(worker.outbox()).run());
         let mut client = TcpStream::connect(plan.listeners[0].sockets.local.ip().unwrap()).await.unwrap();
         client.write_all(first).await.unwrap();
         let mut server = upstream.accept().await.unwrap().0;

@@ -4,9 +4,12 @@
 use crate::socket::Socket;
 use bytes::BytesMut;
 use rustix::buffer::spare_capacity;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use std::io;
+use std::ops::Deref;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -84,6 +87,99 @@ pub enum Watch {
     Watched,
 }
 
+/// Writes once to a TCP socket: as much as fits.
+pub(crate) fn send_once(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    write_all_that_fits!(socket, bytes)
+}
+
+/// A plain TCP socket. The worker's outbox may have a part in it, to write to it.
+#[derive(Debug)]
+pub struct Tcp(Arc<TcpStream>);
+
+impl Tcp {
+    pub(crate) fn shared(&self) -> &Arc<TcpStream> {
+        &self.0
+    }
+}
+
+impl From<TcpStream> for Tcp {
+    fn from(socket: TcpStream) -> Tcp {
+        Tcp(Arc::new(socket))
+    }
+}
+
+impl Deref for Tcp {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
+        &self.0
+    }
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_read_ready(cx))?;
+            let (before, room) = (buffer.filled().len(), buffer.remaining());
+            let drained = self.try_io(Interest::READABLE, || {
+                let read = self.try_read_buf(buffer)?;
+                if 0 < read && read < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match drained {
+                Err(error) if buffer.filled().len() == before && would_block(&error) => {}
+                Err(error) if buffer.filled().len() == before => return Poll::Ready(Err(error)),
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            match send_once(&self, bytes) {
+                Err(error) if would_block(&error) => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            match self.try_write_vectored(slices) {
+                Err(error) if would_block(&error) => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match shutdown(&*self.0, Shutdown::Write) {
+            // It is closed already.
+            Err(Errno::NOTCONN) => Poll::Ready(Ok(())),
+            done => Poll::Ready(done.map_err(io::Error::from)),
+        }
+    }
+}
+
 /// A connection's byte stream. Vectored writes everywhere; the loops count bytes themselves.
 ///
 /// On Linux a read that brings less than there was room for marks the socket as drained, so that the next
@@ -91,7 +187,7 @@ pub enum Watch {
 #[derive(Debug)]
 pub enum Io {
     /// Plain TCP.
-    Tcp(TcpStream),
+    Tcp(Tcp),
     /// A plain Unix socket.
     Unix(UnixStream),
     /// TLS that Weir terminates.
@@ -103,7 +199,7 @@ pub enum Io {
 impl From<Socket> for Io {
     fn from(socket: Socket) -> Io {
         match socket {
-            Socket::Tcp(tcp) => Io::Tcp(tcp),
+            Socket::Tcp(tcp) => Io::Tcp(tcp.into()),
             Socket::Unix(unix) => Io::Unix(unix),
         }
     }
@@ -132,7 +228,7 @@ impl Io {
     /// Reads into the spare room of `buffer`, which has to have some. `Ok(0)` is the end of the stream.
     pub fn poll_read_buf(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
         match self {
-            Io::Tcp(tcp) => pin!(tcp.read_buf(buffer)).poll(cx),
+            Io::Tcp(_) => self.poll_read_by(cx, &mut Watch::Unknown, buffer),
             Io::Unix(unix) => pin!(unix.read_buf(buffer)).poll(cx),
             Io::Server(tls) => pin!(tls.read_buf(buffer)).poll(cx),
             Io::Client(tls) => pin!(tls.read_buf(buffer)).poll(cx),
@@ -247,7 +343,7 @@ impl Io {
                     watch,
                     tcp,
                     room.capacity(),
-                    recv(&*tcp, spare_capacity(room), flags()).map(|(size, _)| size)
+                    recv(&**tcp, spare_capacity(room), flags()).map(|(size, _)| size)
                 ),
                 Io::Unix(unix) => read_all_there_is!(
                     cx,
@@ -269,7 +365,7 @@ impl Io {
             ready!(coop::poll_proceed(cx)).made_progress();
         }
         let written = match self {
-            Io::Tcp(tcp) => write_all_that_fits!(tcp, bytes),
+            Io::Tcp(tcp) => send_once(tcp, bytes),
             Io::Unix(unix) => write_all_that_fits!(unix, bytes),
             Io::Server(_) | Io::Client(_) => return Pin::new(self).poll_write(cx, bytes),
         };

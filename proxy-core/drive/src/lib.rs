@@ -31,6 +31,7 @@
 //! | idle connections per endpoint and pool | [`pool::MAX_IDLE`] | the oldest is closed |
 //! | connections on their way from one worker to another | [`listener::MAX_HANDED`] | not handed over |
 //! | bytes in hand per direction | one read buffer | nothing more is read |
+//! | small messages of a worker that wait to be written together | 64 KiB | their connections write by themselves |
 //! | operations under way on a message connection | [`message::MAX_PENDING`] | nothing more is read from the client |
 
 /// So that the toy protocol of the integration tests compiles here too.
@@ -48,6 +49,7 @@ pub mod io;
 pub mod listener;
 pub mod message;
 pub mod numbers;
+mod outbox;
 pub mod pool;
 pub mod process;
 pub mod relay;

@@ -235,9 +235,9 @@ impl<'a> Relay<'a> {
 
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Fault>> {
         let before = self.up.bytes + self.down.bytes;
-        let (client, upstream, buffers) = (&mut self.client, &mut self.upstream, self.worker.buffers());
-        let up = self.up.poll(client, upstream, self.down.closed, buffers, cx);
-        let down = self.down.poll(upstream, client, self.up.closed, buffers, cx);
+        let (client, upstream, worker) = (&mut self.client, &mut self.upstream, self.worker);
+        let up = self.up.poll(client, upstream, self.down.closed, worker, cx);
+        let down = self.down.poll(upstream, client, self.up.closed, worker, cx);
         if self.up.bytes + self.down.bytes > before {
             let now = self.worker.now();
             self.idle.moved(now);
@@ -279,6 +279,9 @@ pub(crate) enum Broken {
     Write(io::Error),
 }
 
+/// Before so much is moved, small messages of others are written.
+const MUCH: usize = 4096;
+
 /// One direction.
 #[derive(Default)]
 pub(crate) struct Half {
@@ -299,11 +302,11 @@ impl Half {
         from: &mut Io,
         to: &mut Io,
         other_closed: bool,
-        buffers: &Buffers,
+        worker: &Worker,
         cx: &mut task::Context<'_>,
     ) -> Poll<Result<(), Broken>> {
         loop {
-            ready!(self.poll_write(to, buffers, cx)).map_err(Broken::Write)?;
+            ready!(self.poll_write(to, worker.buffers(), cx)).map_err(Broken::Write)?;
             if self.ended {
                 // When the other direction has ended too, both sockets are closed in a moment, which says the same.
                 let said = other_closed && !to.is_tls();
@@ -313,9 +316,9 @@ impl Half {
                 self.closed = true;
                 return Poll::Ready(Ok(()));
             }
-            let mut room = buffers.take_room();
-            let moved = self.poll_move(from, to, &mut room, buffers, cx);
-            buffers.give_room(room);
+            let mut room = worker.buffers().take_room();
+            let moved = self.poll_move(from, to, &mut room, worker, cx);
+            worker.buffers().give_room(room);
             ready!(moved)?;
         }
     }
@@ -326,11 +329,14 @@ impl Half {
         from: &mut Io,
         to: &mut Io,
         room: &mut Vec<u8>,
-        buffers: &Buffers,
+        worker: &Worker,
         cx: &mut task::Context<'_>,
     ) -> Poll<Result<(), Broken>> {
         let size = ready!(from.poll_read_to(cx, &mut self.watch, room)).map_err(Broken::Read)?;
         self.ended = size == 0;
+        if size >= MUCH {
+            worker.outbox().empty();
+        }
         // Nearly always it goes on at once.
         let mut written = 0;
         if size > 0
@@ -342,7 +348,7 @@ impl Half {
         if let Some(left) = room.get(written..)
             && !left.is_empty()
         {
-            let mut buffer = buffers.take();
+            let mut buffer = worker.buffers().take();
             buffer.extend_from_slice(left);
             self.in_hand = Some(buffer);
         }

@@ -5,6 +5,7 @@ use crate::cluster::Cluster;
 use crate::drain::Drain;
 use crate::filter::BuildError;
 use crate::listener::{Current, Handed, Listening, Sockets, Tls};
+use crate::outbox::Outbox;
 use crate::process::{Control, Process};
 use crate::server::doors::{Front, Fronted};
 use crate::server::plan::{Plan, Planned};
@@ -34,6 +35,7 @@ pub struct Worker {
     measure: Rc<Local>,
     random: Cell<u64>,
     buffers: Buffers,
+    outbox: Rc<Outbox>,
     drain: Rc<Drain>,
     clusters: RefCell<Clusters>,
     listeners: RefCell<HashMap<Arc<str>, Rc<Listening>>>,
@@ -55,6 +57,7 @@ impl Worker {
             measure: process.measure.local(),
             random: Cell::new(time::seed(index as u64)),
             buffers: Buffers::default(),
+            outbox: Rc::default(),
             drain: Rc::new(Drain::default()),
             clusters: RefCell::default(),
             listeners: RefCell::default(),
@@ -110,6 +113,11 @@ impl Worker {
     /// The pool of read buffers.
     pub fn buffers(&self) -> &Buffers {
         &self.buffers
+    }
+
+    /// Where small messages wait to be written together.
+    pub(crate) fn outbox(&self) -> &Rc<Outbox> {
+        &self.outbox
     }
 
     /// Runs `future` on this worker. A panic in it is its own.
@@ -319,6 +327,7 @@ impl Worker {
     }
 
     async fn run(self: Rc<Self>, mut control: UnboundedReceiver<Control>) {
+        self.spawn(Rc::clone(&self.outbox).run());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

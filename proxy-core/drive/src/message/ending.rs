@@ -264,20 +264,20 @@ impl<P: Protocol> Exchange<P> {
             self.state = State::Gone;
             return Poll::Ready(Event::End);
         }
-        let buffers = self.context.worker.buffers();
+        let worker = &self.context.worker;
         let before = opaque.up.bytes + opaque.down.bytes;
         let up = match self.to_upstream.poll_write(&mut upstream.io, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(Broken::Write(error))),
             Poll::Ready(Ok(())) => {
-                opaque.up.poll(&mut self.client, &mut upstream.io, opaque.down.closed, buffers, cx)
+                opaque.up.poll(&mut self.client, &mut upstream.io, opaque.down.closed, worker, cx)
             }
         };
         let down = match self.to_client.poll_write(&mut self.client, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(Broken::Write(error))),
             Poll::Ready(Ok(())) => {
-                opaque.down.poll(&mut upstream.io, &mut self.client, opaque.up.closed, buffers, cx)
+                opaque.down.poll(&mut upstream.io, &mut self.client, opaque.up.closed, worker, cx)
             }
         };
         if opaque.up.bytes + opaque.down.bytes > before {

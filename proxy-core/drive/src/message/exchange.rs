@@ -239,14 +239,19 @@ impl<P: Protocol> Exchange<P> {
             Poll::Pending => return Looked::Waits,
             Poll::Ready(Ok(Read::More)) => {
                 self.moved();
+                // This may take some time.
+                self.context.worker.outbox().empty();
                 self.take_replies();
             }
             Poll::Ready(Ok(Read::Room)) => {
                 self.moved();
-                if !self.pass_whole_reply(room, cx) {
-                    self.from_upstream.keep(room, self.context.worker.buffers());
-                    self.take_replies();
+                if self.pass_whole_reply(room, cx) {
+                    let Some(upstream) = &mut self.upstream else { return Looked::Moved };
+                    let settled = self.from_upstream.has_settled(&mut upstream.io, cx);
+                    return if settled { Looked::Settled } else { Looked::Moved };
                 }
+                self.from_upstream.keep(room, self.context.worker.buffers());
+                self.take_replies();
             }
             Poll::Ready(Ok(Read::End)) => {
                 self.upstream_ended(Reason::Closed);
@@ -302,7 +307,10 @@ impl<P: Protocol> Exchange<P> {
     ) -> Looked {
         match read {
             Poll::Pending => return Looked::Waits,
-            Poll::Ready(Ok(Read::More)) => self.moved(),
+            Poll::Ready(Ok(Read::More)) => {
+                self.moved();
+                self.context.worker.outbox().empty();
+            }
             Poll::Ready(Ok(Read::Room)) => {
                 self.moved();
                 if self.pass_whole_request(room, cx) {
@@ -334,7 +342,7 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// Writes what waits for the client. Says whether all of it has gone.
-    fn flush_client(&mut self, cx: &mut task::Context<'_>) -> bool {
+    pub(super) fn flush_client(&mut self, cx: &mut task::Context<'_>) -> bool {
         if self.to_client.is_empty() {
             return true;
         }

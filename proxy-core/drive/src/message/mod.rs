@@ -27,7 +27,7 @@ mod exchange;
 mod held;
 mod leaving;
 mod pending;
-mod queue;
+pub(crate) mod queue;
 mod replies;
 mod requests;
 mod whole;

@@ -265,6 +265,15 @@ impl<Op: AsRef<Operation> + Default> Queue<Op> {
         self.iter().filter(|pending| !matches!(pending.answer, Answering::Judged(_))).count()
     }
 
+    /// The one that there is, if there is just one.
+    pub(crate) fn only(&self) -> Option<&Pending<Op>> {
+        match (&self.first, &self.more) {
+            (Some(first), Some(more)) if more.is_empty() => Some(first),
+            (Some(first), None) => Some(first),
+            _ => None,
+        }
+    }
+
     /// The oldest of all.
     pub(crate) fn oldest(&self) -> Option<&Op> {
         self.first.as_ref().map(|pending| &pending.op)

@@ -2,10 +2,12 @@
 
 use crate::buffers::Buffers;
 use crate::io::{Io, Watch};
+use crate::outbox::{Lane, Outbox};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
@@ -18,6 +20,8 @@ const MUCH: usize = 4096;
 /// Bytes that wait to be written. Bounded by its user: nothing that fills it is read while it is not empty.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
+    /// Goes before all others. Made with the first message that is laid down.
+    lane: Option<Rc<Lane>>,
     /// Empty when nothing waits; a message is in one piece as a rule.
     first: Bytes,
     /// Boxed, since most connections never need it.
@@ -35,14 +39,16 @@ impl Outgoing {
         }
     }
 
+    /// Whether nothing waits but what is in the outbox, which goes without anybody's doing.
     pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_empty() && !self.unflushed
+        self.first.is_empty() && !self.unflushed && self.lane.as_ref().is_none_or(|lane| !lane.has_back())
     }
 
     pub(crate) fn clear(&mut self) {
-        self.first = Bytes::new();
-        self.more = None;
-        self.unflushed = false;
+        if let Some(lane) = self.lane.take() {
+            lane.recall().ok();
+        }
+        *self = Outgoing::default();
     }
 
     /// Writes these bytes, which are taken over as far as they do not go at once. For when nothing else waits.
@@ -52,6 +58,11 @@ impl Outgoing {
         io: &mut Io,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        self.recall()?;
+        if !self.is_empty() {
+            self.push(Bytes::copy_from_slice(bytes));
+            return self.poll_write(io, cx);
+        }
         let written = match io.poll_write_once(cx, bytes) {
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -69,6 +80,7 @@ impl Outgoing {
 
     /// Writes until all is gone. Ready at once when there is nothing.
     pub(crate) fn poll_write(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.recall()?;
         while !self.first.is_empty() {
             let written = match &self.more {
                 Some(more) if !more.is_empty() => ready!(self.poll_write_some(io, cx))?,
@@ -85,6 +97,36 @@ impl Outgoing {
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Lays these bytes down in the outbox. Says whether that takes them; if not they are to be written.
+    pub(crate) fn lay(&mut self, bytes: &[u8], io: &Io, outbox: &Rc<Outbox>, cx: &Context<'_>) -> bool {
+        let Io::Tcp(tcp) = io else { return false };
+        if !self.is_empty() {
+            return false;
+        }
+        let lane = self.lane.get_or_insert_with(|| Lane::new(tcp.shared(), outbox));
+        lane.lay(bytes, cx)
+    }
+
+    /// Takes back what is in the outbox, and what came back from there.
+    fn recall(&mut self) -> io::Result<()> {
+        match &self.lane {
+            Some(lane) if !lane.is_free() => {
+                let bytes = lane.recall()?;
+                self.push_front(bytes);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn push_front(&mut self, bytes: Bytes) {
+        let next = std::mem::replace(&mut self.first, bytes);
+        if !next.is_empty() {
+            self.more.get_or_insert_default().push_front(next);
+        }
     }
 
     #[cold]

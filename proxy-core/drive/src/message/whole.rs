@@ -19,6 +19,11 @@ impl<P: Protocol> Exchange<P> {
         let goes_on = self.decide(Held::<P>::in_room(room.len(), head, self.now), room);
         match &mut self.upstream {
             Some(upstream) if goes_on => {
+                // What nothing answers ends when it has been written.
+                let answered = self.pending.only().is_some_and(|only| !only.is_unanswered());
+                if answered && self.to_upstream.lay(room, &upstream.io, self.context.worker.outbox(), cx) {
+                    return true;
+                }
                 let written = self.to_upstream.poll_write_bytes(room, &mut upstream.io, cx);
                 self.told_upstream(written);
             }
@@ -37,7 +42,9 @@ impl<P: Protocol> Exchange<P> {
             return false;
         }
         let Some(head) = self.replies.whole(room) else { return false };
-        if self.whole_reply(head, room) {
+        if !self.whole_reply(head, room) {
+            self.flush_client(cx);
+        } else if !self.to_client.lay(room, &self.client, self.context.worker.outbox(), cx) {
             let written = self.to_client.poll_write_bytes(room, &mut self.client, cx);
             self.told_client(written);
         }

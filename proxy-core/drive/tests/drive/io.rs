@@ -12,7 +12,7 @@ use weir_drive::{Io, Watch};
 async fn pair() -> (Io, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let mut io = Io::Tcp(listener.accept().await.unwrap().0);
+    let mut io = Io::Tcp(listener.accept().await.unwrap().0.into());
     // Fresh sockets are taken for readable until they have been found not to be.
     let mut buffer = BytesMut::with_capacity(4);
     let read = poll_fn(|cx| Poll::Ready(io.poll_read_by(cx, &mut Watch::Unknown, &mut buffer))).await;

@@ -140,6 +140,14 @@ pub struct Frames {
 /// The longest message; a longer one is malformed.
 pub const MAX: usize = 1 << 24;
 
+/// What the beginning of a message tells, which says that it is so long.
+fn head(bytes: &[u8], length: usize) -> Option<Head> {
+    let mut text = [0; 8];
+    let shown = length.min(12) - 4;
+    text[..shown].copy_from_slice(bytes.get(8..8 + shown)?);
+    Some(Head { tag: u32::from_be_bytes(*bytes[4..].first_chunk()?), text })
+}
+
 impl Decode for Frames {
     type Head = Head;
 
@@ -148,7 +156,7 @@ impl Decode for Frames {
         if self.left > 0 || length < 4 || length > MAX || bytes.len() != 4 + length {
             return None;
         }
-        Frames::default().decode(&mut bytes.into()).ok()??.head
+        head(bytes, length)
     }
 
     fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Piece<Head>>, Malformed> {
@@ -165,12 +173,8 @@ impl Decode for Frames {
             if buf.len() < known {
                 return Ok(None);
             }
-            let mut text = [0; 8];
-            let shown = length.min(12) - 4;
-            text[..shown].copy_from_slice(&buf[8..8 + shown]);
-            let tag = u32::from_be_bytes(buf[4..8].try_into().unwrap());
             self.left = 4 + length;
-            self.head = Some(Head { tag, text });
+            self.head = head(buf, length);
         }
         if buf.is_empty() {
             return Ok(None);

@@ -6,6 +6,7 @@ use crate::worker::Worker;
 use crate::{Filter, Tcp};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -49,6 +50,7 @@ fn pair(filter: &'static dyn Filter, section: &str, first: &[u8]) -> Pair {
         let (worker, plan) = worker(filter, section, upstream.local_addr().unwrap());
         worker.apply(&plan).unwrap();
         worker.spawn(Rc::clone(worker.outbox()).run());
+        crate::outbox::pretend_many();
         let mut client = TcpStream::connect(plan.listeners[0].sockets.local.ip().unwrap()).await.unwrap();
         client.write_all(first).await.unwrap();
         let mut server = upstream.accept().await.unwrap().0;
@@ -112,6 +114,34 @@ fn an_idle_connection_holds_no_buffer() {
     let pair = pair(&toy::Toy, "toy", &toy::frame(1, b"get"));
     pair.runtime.block_on(tokio::task::yield_now());
     assert_eq!(pair.worker.buffers().spare(), 1, "one was needed, and it is back");
+}
+
+#[test]
+fn a_slow_reader_s_connection_holds_none_either() {
+    let mut pair = pair(&toy::Toy, "toy", &toy::frame(1, b"get"));
+    let (request, chunk) = (toy::frame(2, b"watch"), toy::frame(2, &[b'+'; 16 * 1024]));
+    let Pair { runtime, client, server, worker } = &mut pair;
+    runtime.block_on(async {
+        client.write_all(&request).await.unwrap();
+        server.read_exact(&mut vec![0; request.len()]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let (spare, mut sent) = (worker.buffers().spare(), 0);
+        // Until the connection to the client is full, and the last chunk waits in a buffer.
+        while worker.buffers().spare() == spare {
+            server.write_all(&chunk).await.unwrap();
+            sent += chunk.len();
+            for _ in 0..8 {
+                tokio::task::yield_now().await;
+            }
+        }
+        client.read_exact(&mut vec![0; sent]).await.unwrap();
+        let back = async {
+            while worker.buffers().spare() != spare {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), back).await.expect("the buffer is kept");
+    });
 }
 
 /// What a connection keeps for as long as it lives, beside its two sockets and its timer.

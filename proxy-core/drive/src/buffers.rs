@@ -2,7 +2,7 @@
 //! an idle connection costs none.
 
 use bytes::BytesMut;
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 
 /// A worker's pool of read buffers.
 #[derive(Debug)]
@@ -32,9 +32,17 @@ impl Buffers {
     /// Room for one read of whichever connection is at work: what it brings goes on, or is copied, before another one reads. It is always
     /// the same memory, so that is near.
     pub fn take_room(&self) -> Vec<u8> {
-        let room = self.room.take();
-        // Whoever had it has lost it.
-        if room.capacity() < BUFFER_SIZE { Vec::with_capacity(BUFFER_SIZE) } else { room }
+        std::mem::take(&mut *self.room())
+    }
+
+    /// The same for a moment.
+    pub(crate) fn room(&self) -> RefMut<'_, Vec<u8>> {
+        let mut room = self.room.borrow_mut();
+        if room.capacity() < BUFFER_SIZE {
+            // Whoever took it has lost it.
+            *room = Vec::with_capacity(BUFFER_SIZE);
+        }
+        room
     }
 
     /// Gives the room back.

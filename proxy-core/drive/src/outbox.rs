@@ -1,7 +1,7 @@
 //! Writes of small messages that go together: when all connections of a worker that have something to read have read it, what they
 //! have to write is written, one after the other. The system's code for reading and that for writing are large; to change from one to
-//! the other for every message costs more than either, so this saves a tenth of a relay's time under load. A connection that is alone
-//! writes as soon as it has read.
+//! the other for every message costs more than either, so this saves a tenth of a relay's time under load. A worker that
+//! wakes up for one message at a time has nothing to gain: there a connection writes as soon as it has read.
 //!
 //! A message is laid down in the outbox by its connection, in a [`Lane`] of its own; the worker's task that [`run`](Outbox::run)s
 //! the outbox comes after the connections that were ready before. What does not go at once comes back to the connection, which
@@ -12,10 +12,12 @@ use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
+use weir_decide::exchange::Now;
 
 /// The longest message that is laid down.
 const MAX_MESSAGE: usize = 4 * 1024;
@@ -26,11 +28,47 @@ const MAX_LAID: usize = 64 * 1024;
 /// How many messages are laid down at once: the first of them waits for what the others' connections have to do.
 const MAX_LANES: usize = 32;
 
+/// How long the first of them may wait, in nanoseconds, if another one is laid down behind it.
+const MAX_AGE: u64 = 100_000;
+
+thread_local! {
+    static TURNS: Turns = const { Turns { messages: Cell::new(0), before: Cell::new(0) } };
+}
+
+/// How much a worker has to do at a time.
+struct Turns {
+    /// Small messages since the worker last slept.
+    messages: Cell<u32>,
+    /// Those between the last two times.
+    before: Cell<u32>,
+}
+
+/// The worker of this thread has nothing to do for now.
+pub(crate) fn sleeps() {
+    TURNS.with(|turns| turns.before.set(turns.messages.take()));
+}
+
+/// Counts a small message, and says whether there are several at a time.
+fn are_many() -> bool {
+    TURNS.with(|turns| {
+        turns.messages.set(turns.messages.get().saturating_add(1));
+        turns.before.get() > 1
+    })
+}
+
+/// For tests: as long as the worker never sleeps there are.
+#[cfg(test)]
+pub(crate) fn pretend_many() {
+    TURNS.with(|turns| turns.before.set(2));
+}
+
 /// A worker's outbox.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     bytes: RefCell<Vec<u8>>,
     lanes: RefCell<Vec<Rc<Lane>>>,
+    /// When the first of them was laid down.
+    since: Cell<Now>,
     /// The task that empties it.
     emptier: RefCell<Option<Waker>>,
 }
@@ -72,6 +110,27 @@ impl Outbox {
         .await;
     }
 
+    /// Empties it before each step of something that takes long.
+    pub(crate) async fn empty_before<F: Future>(&self, mut steps: Pin<Box<F>>) -> F::Output {
+        poll_fn(|cx| {
+            self.empty();
+            steps.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// A copy of the message, if there is room: from where to where.
+    fn add(&self, message: &[u8]) -> Option<(u32, u32)> {
+        let mut bytes = self.bytes.borrow_mut();
+        let at = bytes.len();
+        if at + message.len() > MAX_LAID {
+            return None;
+        }
+        bytes.reserve_exact(MAX_LAID - at);
+        bytes.extend_from_slice(message);
+        Some((at as u32, bytes.len() as u32))
+    }
+
     /// Writes all that is laid down. To be called before anything that takes longer than a small message does.
     pub(crate) fn empty(&self) {
         let mut lanes = self.lanes.take();
@@ -82,16 +141,23 @@ impl Outbox {
         let mut bytes = self.bytes.take();
         for lane in lanes.drain(..) {
             let (at, end) = lane.laid.take();
-            if let Some(message) = bytes.get(at as usize..end as usize)
-                && !message.is_empty()
-            {
-                lane.send(message);
+            if at < end {
+                lane.send(bytes.get(at as usize..end as usize).unwrap_or_default());
             }
         }
         // Nobody has laid anything down meanwhile.
         bytes.clear();
         self.bytes.replace(bytes);
         self.lanes.replace(lanes);
+    }
+}
+
+/// Empties it when the worker ends.
+pub(crate) struct Last(pub(crate) Rc<Outbox>);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.0.empty();
     }
 }
 
@@ -107,34 +173,34 @@ impl Lane {
         })
     }
 
-    /// Lays a message down, if it is small and there is room. For when nothing else is to be written before it.
-    pub(crate) fn lay(self: &Rc<Self>, message: &[u8], cx: &Context<'_>) -> bool {
-        let mut bytes = self.outbox.bytes.borrow_mut();
-        let at = bytes.len();
-        if message.len() > MAX_MESSAGE || at + message.len() > MAX_LAID || !self.is_free() {
+    /// Lays a message down, if it is small and not alone, and there is room. For when nothing else is to be written before it.
+    pub(crate) fn lay(self: &Rc<Self>, message: &[u8], now: Now, cx: &Context<'_>) -> bool {
+        if !are_many() || message.len() > MAX_MESSAGE || !self.is_free() {
             return false;
         }
-        let emptier = self.outbox.emptier.borrow();
-        let Some(emptier) = &*emptier else { return false };
-        let owner = &mut *self.owner.borrow_mut();
-        if !owner.as_ref().is_some_and(|owner| owner.will_wake(cx.waker())) {
-            *owner = Some(cx.waker().clone());
-        }
-        bytes.reserve_exact(MAX_LAID - at);
-        bytes.extend_from_slice(message);
-        self.laid.set((at as u32, bytes.len() as u32));
-        drop(bytes);
-        let mut lanes = self.outbox.lanes.borrow_mut();
-        if lanes.is_empty() {
+        let outbox = &*self.outbox;
+        if outbox.lanes.borrow().is_empty() {
+            // Nobody empties it before the worker has begun to.
+            let Some(emptier) = &*outbox.emptier.borrow() else { return false };
             emptier.wake_by_ref();
+            outbox.since.set(now);
         }
-        lanes.push(Rc::clone(self));
-        let many = lanes.len() >= MAX_LANES;
-        drop(lanes);
-        if many {
-            self.outbox.empty();
+        let Some(laid) = outbox.add(message) else { return false };
+        self.laid.set(laid);
+        self.own(cx.waker());
+        outbox.lanes.borrow_mut().push(Rc::clone(self));
+        // Nothing is borrowed any more: this may bring it back.
+        if outbox.lanes.borrow().len() >= MAX_LANES || now.since(outbox.since.get()) > MAX_AGE {
+            outbox.empty();
         }
         true
+    }
+
+    fn own(&self, waker: &Waker) {
+        let mut owner = self.owner.borrow_mut();
+        if !owner.as_ref().is_some_and(|owner| owner.will_wake(waker)) {
+            *owner = Some(waker.clone());
+        }
     }
 
     /// Whether nothing is laid down and nothing has come back.
@@ -180,7 +246,8 @@ impl Lane {
     fn bring_back(&self, back: Back) {
         self.back.replace(back);
         self.has_back.set(true);
-        if let Some(owner) = self.owner.take() {
+        let owner = self.owner.take();
+        if let Some(owner) = owner {
             owner.wake();
         }
     }
@@ -204,6 +271,7 @@ mod tests {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
         runtime.unwrap().block_on(async {
+            pretend_many();
             let outbox = Rc::new(Outbox::default());
             tokio::task::spawn_local(Rc::clone(&outbox).run());
             tokio::task::yield_now().await;
@@ -219,7 +287,7 @@ mod tests {
     }
 
     async fn lay(out: &mut Outgoing, message: &[u8], io: &Io, outbox: &Rc<Outbox>) -> bool {
-        poll_fn(|cx| Poll::Ready(out.lay(message, io, outbox, cx))).await
+        poll_fn(|cx| Poll::Ready(out.lay(message, io, outbox, Now(1), cx))).await
     }
 
     async fn heard(peer: &mut TcpStream, size: usize) -> Vec<u8> {
@@ -250,11 +318,73 @@ mod tests {
             tokio::task::yield_now().await;
             for (at, ((io, _), out)) in many.iter_mut().enumerate() {
                 assert_eq!(outbox.lanes.borrow().len(), at);
-                poll_fn(|cx| Poll::Ready(assert!(out.lay(b"x", io, &outbox, cx)))).await;
+                assert!(lay(out, b"x", io, &outbox).await);
             }
             assert!(outbox.lanes.borrow().is_empty());
             outbox.bytes.borrow_mut().resize(MAX_LAID - 10, 0);
             assert!(!lay(&mut out, &[1; 11], &one, &outbox).await, "no room");
+        });
+    }
+
+    #[test]
+    fn a_message_alone_is_not_laid_down() {
+        with(|outbox, io, _peer| async move {
+            let mut out = Outgoing::default();
+            sleeps();
+            sleeps();
+            assert!(!lay(&mut out, b"alone", &io, &outbox).await);
+            sleeps();
+            assert!(!lay(&mut out, b"alone again", &io, &outbox).await);
+            assert!(!lay(&mut out, b"and another", &io, &outbox).await);
+            sleeps();
+            assert!(lay(&mut out, b"several at a time", &io, &outbox).await);
+        });
+    }
+
+    #[test]
+    fn the_first_does_not_wait_for_long() {
+        with(|outbox, io, mut peer| async move {
+            let (other, _other_peer) = ends().await;
+            let (mut out, mut other_out) = (Outgoing::default(), Outgoing::default());
+            let later = Now(2 + MAX_AGE);
+            assert!(lay(&mut out, b"first", &io, &outbox).await);
+            poll_fn(|cx| Poll::Ready(other_out.lay(b"x", &other, &outbox, later, cx))).await;
+            assert!(outbox.lanes.borrow().is_empty());
+            assert_eq!(heard(&mut peer, 5).await, b"first");
+        });
+    }
+
+    /// The one that makes it full comes back while it is laid down, whether its peer has gone or does not read.
+    #[test]
+    fn the_last_one_may_come_back_at_once() {
+        with(|outbox, io, peer| async move {
+            let mut full = (Outgoing::default(), 0usize);
+            while full.0.is_empty() {
+                assert!(lay(&mut full.0, &[7; MAX_MESSAGE], &io, &outbox).await);
+                tokio::task::yield_now().await;
+                full.1 += 1;
+            }
+            full.0.clear();
+            let (gone, gone_peer) = ends().await;
+            socket2::SockRef::from(&gone_peer).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(gone_peer);
+            for bad in [&io, &gone] {
+                let mut many = Vec::new();
+                for _ in 1..MAX_LANES {
+                    many.push((ends().await, Outgoing::default()));
+                }
+                tokio::task::yield_now().await;
+                for ((io, _), out) in &mut many {
+                    assert!(lay(out, b"hello", io, &outbox).await);
+                }
+                let mut last = Outgoing::default();
+                assert!(lay(&mut last, b"the last", bad, &outbox).await);
+                assert!(!last.is_empty() && outbox.lanes.borrow().is_empty());
+                for ((_, peer), _) in &mut many {
+                    assert_eq!(heard(peer, 5).await, b"hello");
+                }
+            }
+            drop(peer);
         });
     }
 
@@ -309,7 +439,7 @@ mod tests {
             let mut out = Outgoing::default();
             let failed = poll_fn(|cx| {
                 // Woken by what comes back, as the connection's task is.
-                if out.is_empty() && out.lay(b"anybody there?", &io, &outbox, cx) {
+                if out.is_empty() && out.lay(b"anybody there?", &io, &outbox, Now(1), cx) {
                     return Poll::Pending;
                 }
                 out.poll_write(&mut io, cx)

@@ -316,43 +316,28 @@ impl Half {
                 self.closed = true;
                 return Poll::Ready(Ok(()));
             }
-            let mut room = worker.buffers().take_room();
-            let moved = self.poll_move(from, to, &mut room, worker, cx);
-            worker.buffers().give_room(room);
-            ready!(moved)?;
+            let room = &mut *worker.buffers().room();
+            let size = ready!(from.poll_read_to(cx, &mut self.watch, room)).map_err(Broken::Read)?;
+            self.ended = size == 0;
+            if size >= MUCH {
+                worker.outbox().empty();
+            }
+            // Nearly always it goes on at once.
+            let mut written = 0;
+            if size > 0
+                && let Poll::Ready(some) = to.poll_write_once(cx, room)
+            {
+                written = some.map_err(Broken::Write)?;
+                self.wrote(written, to).map_err(Broken::Write)?;
+            }
+            if let Some(left) = room.get(written..)
+                && !left.is_empty()
+            {
+                let mut buffer = worker.buffers().take();
+                buffer.extend_from_slice(left);
+                self.in_hand = Some(buffer);
+            }
         }
-    }
-
-    /// Reads once, and writes what that brought.
-    fn poll_move(
-        &mut self,
-        from: &mut Io,
-        to: &mut Io,
-        room: &mut Vec<u8>,
-        worker: &Worker,
-        cx: &mut task::Context<'_>,
-    ) -> Poll<Result<(), Broken>> {
-        let size = ready!(from.poll_read_to(cx, &mut self.watch, room)).map_err(Broken::Read)?;
-        self.ended = size == 0;
-        if size >= MUCH {
-            worker.outbox().empty();
-        }
-        // Nearly always it goes on at once.
-        let mut written = 0;
-        if size > 0
-            && let Poll::Ready(some) = to.poll_write_once(cx, room)
-        {
-            written = some.map_err(Broken::Write)?;
-            self.wrote(written, to).map_err(Broken::Write)?;
-        }
-        if let Some(left) = room.get(written..)
-            && !left.is_empty()
-        {
-            let mut buffer = worker.buffers().take();
-            buffer.extend_from_slice(left);
-            self.in_hand = Some(buffer);
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Some of it has been written.

@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 use crate::drain::Drain;
 use crate::filter::BuildError;
 use crate::listener::{Current, Handed, Listening, Sockets, Tls};
-use crate::outbox::Outbox;
+use crate::outbox::{self, Outbox};
 use crate::process::{Control, Process};
 use crate::server::doors::{Front, Fronted};
 use crate::server::plan::{Plan, Planned};
@@ -328,6 +328,7 @@ impl Worker {
 
     async fn run(self: Rc<Self>, mut control: UnboundedReceiver<Control>) {
         self.spawn(Rc::clone(&self.outbox).run());
+        let _last = outbox::Last(Rc::clone(&self.outbox));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -365,7 +366,7 @@ pub(crate) fn start(
 ) -> std::io::Result<oneshot::Receiver<()>> {
     let (ended, ends) = oneshot::channel();
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().max_blocking_threads(1);
+    builder.enable_all().max_blocking_threads(1).on_thread_park(outbox::sleeps);
     std::thread::Builder::new().name(format!("weir-worker-{index}")).spawn(move || {
         let _end = End { index, process: Arc::clone(&process), ended: Some(ended) };
         match builder.build_local(tokio::runtime::LocalOptions::default()) {

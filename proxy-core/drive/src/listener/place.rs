@@ -132,9 +132,11 @@ impl Listening {
             let measure = Arc::clone(&worker.process().measure);
             let leaving = Rc::clone(&drained);
             let before = Before { shared, admission, header, tls, measure };
+            let outbox = Rc::clone(worker.outbox());
             worker.spawn(async move {
                 // Boxed, so that its size is only needed for as long as it lasts.
-                match Box::pin(before.pass_unless(&leaving, socket, (peer, local), &held)).await {
+                let passing = Box::pin(before.pass_unless(&leaving, socket, (peer, local), &held));
+                match outbox.empty_before(passing).await {
                     Some((Secured::Terminated(io), ends)) => service.serve(served(io, ends, held)).await,
                     Some((Secured::Passed(passed), ends)) => {
                         let Passed { context, socket, head } = *passed;

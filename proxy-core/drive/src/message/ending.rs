@@ -324,6 +324,7 @@ impl<P: Protocol> Exchange<P> {
             return;
         }
         if self.state == State::Closing {
+            self.to_upstream.clear();
             self.upstream = None;
             tokio::time::timeout(FAREWELL, self.say_farewell()).await.ok();
         }

@@ -175,7 +175,12 @@ impl<P: Protocol> Exchange<P> {
             if !matches!(requests, Looked::Waits | Looked::Settled) {
                 requests = self.poll_requests(cx);
             }
+            let full = self.pending.len() >= MAX_PENDING;
             self.retire(cx);
+            if full && self.pending.len() < MAX_PENDING {
+                // What waited for that may be in hand, where nobody is woken for it.
+                requests = Looked::Moved;
+            }
             if self.from_client.has_ended() && self.from_client.fresh().is_none() {
                 self.client_ended();
             }
@@ -222,6 +227,7 @@ impl<P: Protocol> Exchange<P> {
         }
         let Some(upstream) = &mut self.upstream else { return Looked::Blocked };
         let buffers = self.context.worker.buffers();
+        self.from_upstream.release(buffers);
         let mut room = buffers.take_room();
         let read = self.from_upstream.poll_read(&mut upstream.io, buffers, &mut room, cx);
         let looked = self.take_read_replies(read, &room, cx);
@@ -364,6 +370,9 @@ impl<P: Protocol> Exchange<P> {
 
     /// Writes what waits for the upstream. Says whether all of it has gone.
     pub(super) fn flush_upstream(&mut self, cx: &mut task::Context<'_>) -> bool {
+        if self.upstream.as_ref().is_some_and(|upstream| upstream.broken) {
+            return false;
+        }
         if self.to_upstream.is_empty() {
             return true;
         }

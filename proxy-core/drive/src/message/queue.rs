@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
+use weir_decide::exchange::Now;
 
 /// How many pieces one write takes at most.
 const VECTOR: usize = 32;
@@ -100,13 +101,20 @@ impl Outgoing {
     }
 
     /// Lays these bytes down in the outbox. Says whether that takes them; if not they are to be written.
-    pub(crate) fn lay(&mut self, bytes: &[u8], io: &Io, outbox: &Rc<Outbox>, cx: &Context<'_>) -> bool {
+    pub(crate) fn lay(
+        &mut self,
+        bytes: &[u8],
+        io: &Io,
+        outbox: &Rc<Outbox>,
+        now: Now,
+        cx: &Context<'_>,
+    ) -> bool {
         let Io::Tcp(tcp) = io else { return false };
         if !self.is_empty() {
             return false;
         }
         let lane = self.lane.get_or_insert_with(|| Lane::new(tcp.shared(), outbox));
-        lane.lay(bytes, cx)
+        lane.lay(bytes, now, cx)
     }
 
     /// Takes back what is in the outbox, and what came back from there.

@@ -21,7 +21,9 @@ impl<P: Protocol> Exchange<P> {
             Some(upstream) if goes_on => {
                 // What nothing answers ends when it has been written.
                 let answered = self.pending.only().is_some_and(|only| !only.is_unanswered());
-                if answered && self.to_upstream.lay(room, &upstream.io, self.context.worker.outbox(), cx) {
+                if answered
+                    && self.to_upstream.lay(room, &upstream.io, self.context.worker.outbox(), self.now, cx)
+                {
                     return true;
                 }
                 let written = self.to_upstream.poll_write_bytes(room, &mut upstream.io, cx);
@@ -44,7 +46,7 @@ impl<P: Protocol> Exchange<P> {
         let Some(head) = self.replies.whole(room) else { return false };
         if !self.whole_reply(head, room) {
             self.flush_client(cx);
-        } else if !self.to_client.lay(room, &self.client, self.context.worker.outbox(), cx) {
+        } else if !self.to_client.lay(room, &self.client, self.context.worker.outbox(), self.now, cx) {
             let written = self.to_client.poll_write_bytes(room, &mut self.client, cx);
             self.told_client(written);
         }

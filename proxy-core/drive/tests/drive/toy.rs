@@ -153,7 +153,7 @@ impl Decode for Frames {
 
     fn whole(&mut self, bytes: &[u8]) -> Option<Head> {
         let length = u32::from_be_bytes(*bytes.first_chunk::<4>()?) as usize;
-        if self.left > 0 || length < 4 || length > MAX || bytes.len() != 4 + length {
+        if self.left > 0 || !(4..=MAX).contains(&length) || bytes.len() != 4 + length {
             return None;
         }
         head(bytes, length)

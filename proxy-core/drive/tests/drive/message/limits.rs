@@ -37,6 +37,48 @@ async fn much_at_once_is_done_in_turns() {
 }
 
 #[tokio::test]
+async fn what_waits_for_room_goes_on_when_a_slow_reader_has_read() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    // What the client has not read fills its connection soon.
+    let client = tokio::net::TcpSocket::new_v4().unwrap();
+    client.set_recv_buffer_size(4096).unwrap();
+    let mut client = client.connect(house.address("toys")).await.unwrap();
+    say(&mut client, 1, b"get ready").await;
+    let mut server = upstream.accept().await;
+    hear(&mut server).await;
+    say(&mut server, 1, b"here").await;
+    hear(&mut client).await;
+    let (mut read, mut write) = client.into_split();
+    // As many as there may be, one of them with a long answer, and some more behind them.
+    let get = |tag| frame(tag, b"get one");
+    let first = [frame(2, b"watch"), (3..1026).flat_map(get).collect()].concat();
+    let more: Vec<u8> = (1026..1100).flat_map(get).collect();
+    soon(write.write_all(&[&first[..], &more].concat())).await.unwrap();
+    let mut seen = vec![0; first.len()];
+    soon(server.read_exact(&mut seen)).await.unwrap();
+    let chunk = frame(2, &[b'+'; 64 * 1024]);
+    let ends = [frame(2, b"end"), (3..1026).flat_map(|tag| frame(tag, b"1")).collect()].concat();
+    let size = 10 * chunk.len() + ends.len();
+    let answers = tokio::spawn(async move {
+        for _ in 0..10 {
+            server.write_all(&chunk).await.unwrap();
+        }
+        server.write_all(&ends).await.unwrap();
+        server
+    });
+    let (mut heard, mut buffer) = (0, vec![0; 4096]);
+    while heard < size {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        heard += soon(read.read(&mut buffer)).await.unwrap();
+    }
+    let mut server = answers.await.unwrap();
+    let mut seen = vec![0; more.len()];
+    soon(server.read_exact(&mut seen)).await.unwrap();
+    assert_eq!(seen, more);
+}
+
+#[tokio::test]
 async fn long_polls_are_outside_the_limit_and_the_latencies() {
     let upstream = Upstream::new().await;
     let house = toy_with(&[upstream.address()], "", "circuit_breaker: { max_requests: 1 }").await;

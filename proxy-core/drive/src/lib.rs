@@ -5,6 +5,7 @@
 //! listener  accept, limits, hand-over between workers, TLS   ──▶ filter::Service::serve(Accepted)
 //! relay     the `tcp` filter: bytes both ways
 //! message   the loop of message protocols (mongo): decide::protocol::Protocol over a pinned upstream connection
+//! outbox    small writes of a worker, which go together
 //! cluster   a worker's handle on a cluster: view, connections, addresses; pool keeps idle connections
 //! tls       terminate and originate
 //! ```

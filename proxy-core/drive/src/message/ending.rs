@@ -5,7 +5,7 @@
 //! is under way on it.
 
 use super::exchange::{Event, Exchange, Opaque, State, reason};
-use super::pending::Answering;
+use super::pending::{Answering, DELIVERED};
 use super::requests::Inbound;
 use crate::relay::{Broken, Half};
 use bytes::BytesMut;
@@ -14,7 +14,7 @@ use std::task::{self, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_decide::cluster::{Ticket, Tries};
-use weir_decide::exchange::{Class, Fault, NameId, Outcome, Reason, RetryOn, Side};
+use weir_decide::exchange::{Class, Fault, NameId, Reason, Side};
 use weir_decide::policy::{Replay, RetryPolicy};
 use weir_decide::protocol::{Malformed, Protocol, Unwritten};
 use weir_measure::names;
@@ -242,15 +242,7 @@ impl<P: Protocol> Exchange<P> {
 
     /// The upstream connection that was made for bytes that are no message has no operation to hold its place.
     pub(super) fn settle(&mut self, ticket: Ticket) {
-        let outcome = Outcome {
-            class: Class::Success,
-            result: "ok",
-            code: NameId::NONE,
-            retryable: RetryOn::NONE,
-            fault: None,
-            latency: 0,
-        };
-        ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Impossible, &mut Tries::new(), self.now);
+        ticket.finish(&DELIVERED, &RetryPolicy::NONE, Replay::Impossible, &mut Tries::new(), self.now);
     }
 
     /// Bytes both ways.

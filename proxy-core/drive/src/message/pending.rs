@@ -9,6 +9,16 @@ use weir_decide::policy::{Replay, RetryPolicy};
 use weir_decide::protocol::Ending;
 use weir_measure::{InFlight, Record};
 
+/// How something went that nobody answers: it has been delivered.
+pub(super) const DELIVERED: Outcome = Outcome {
+    class: Class::Success,
+    result: "ok",
+    code: NameId::NONE,
+    retryable: RetryOn::NONE,
+    fault: None,
+    latency: 0,
+};
+
 /// One operation under way.
 pub(crate) struct Pending<Op> {
     pub(crate) op: Op,
@@ -88,6 +98,12 @@ impl<Op: AsRef<Operation>> Pending<Op> {
     /// Whether nothing will answer it.
     pub(crate) fn is_unanswered(&self) -> bool {
         self.op.as_ref().replies == Replies::None
+    }
+
+    fn judge_unanswered(&mut self) {
+        if self.complete && self.is_awaited() && self.is_unanswered() {
+            self.answer = Answering::Judged(DELIVERED);
+        }
     }
 
     /// One reply of a stream has ended: it counts as an operation of its own, as the server and the drivers count it, and the
@@ -295,15 +311,9 @@ impl<Op: AsRef<Operation> + Default> Queue<Op> {
 
     /// Everything queued for the upstream has been written: what nothing will answer is done.
     pub(crate) fn judge_unanswered(&mut self) {
-        while let Some(sent) = self.search(|one| one.complete && one.is_awaited() && one.is_unanswered()) {
-            sent.answer = Answering::Judged(Outcome {
-                class: Class::Success,
-                result: "ok",
-                code: NameId::NONE,
-                retryable: RetryOn::NONE,
-                fault: None,
-                latency: 0,
-            });
+        self.first.iter_mut().for_each(|first| first.judge_unanswered());
+        if let Some(more) = &mut self.more {
+            more.iter_mut().for_each(|one| one.judge_unanswered());
         }
     }
 

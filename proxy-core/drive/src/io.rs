@@ -25,17 +25,16 @@ fn would_block(error: &io::Error) -> bool {
 /// Reads once. What brings less than there was room for has emptied the socket: the runtime, told so, needs no call that finds nothing.
 /// `None`: the task has done enough for now, and nothing was read.
 macro_rules! read_all_there_is {
-    ($cx:ident, $watch:ident, $socket:ident, $room:expr, $read:expr) => {{
+    ($cx:ident, $watch:ident, $socket:ident, $room:ident, $read:expr) => {{
         let mut read = None;
         let drained = $socket.try_io(Interest::READABLE, || {
             // It has become readable, so whoever watched has been told.
             *$watch = Watch::Unknown;
             let Poll::Ready(turn) = coop::poll_proceed($cx) else { return Ok(()) };
-            let room = $room;
             let size = $read?;
             turn.made_progress();
             read = Some(size);
-            if 0 < size && size < room {
+            if 0 < size && size < $room {
                 *$watch = Watch::Drained;
                 return Err(io::ErrorKind::WouldBlock.into());
             }
@@ -63,16 +62,33 @@ macro_rules! poll_read_plain {
     };
 }
 
-/// Writes once, by the system call itself; what takes less than there is has filled the socket.
+/// Writes once; what takes less than there is has filled the socket.
 macro_rules! write_all_that_fits {
-    ($socket:ident, $bytes:ident) => {{
+    ($socket:expr, $size:expr, $write:expr) => {{
         let mut written = 0;
         let full = $socket.try_io(Interest::WRITABLE, || {
-            written = send(&*$socket, $bytes, SendFlags::NOSIGNAL)?;
-            if 0 < written && written < $bytes.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            written = $write?;
+            if 0 < written && written < $size { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         if written > 0 { Ok(written) } else { full.map(|()| 0) }
     }};
+}
+
+/// What to do with a plain socket of either kind, or else.
+macro_rules! plain {
+    ($io:ident, $socket:ident => $do:expr, else $tls:expr) => {
+        match $io {
+            Io::Tcp(tcp) => {
+                let $socket = &**tcp;
+                $do
+            }
+            Io::Unix(unix) => {
+                let $socket = &*unix;
+                $do
+            }
+            Io::Server(_) | Io::Client(_) => $tls,
+        }
+    };
 }
 
 /// What a reader that is always polled by one task knows of its socket.
@@ -89,7 +105,7 @@ pub enum Watch {
 
 /// Writes once to a TCP socket: as much as fits.
 pub(crate) fn send_once(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    write_all_that_fits!(socket, bytes)
+    write_all_that_fits!(socket, bytes.len(), send(socket, bytes, SendFlags::NOSIGNAL))
 }
 
 /// A plain TCP socket. The worker's outbox may have a part in it, to write to it.
@@ -124,14 +140,15 @@ impl AsyncRead for Tcp {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_read_ready(cx))?;
-            let (before, room) = (buffer.filled().len(), buffer.remaining());
+            let (mut some, room) = (false, buffer.remaining());
             let drained = self.try_io(Interest::READABLE, || {
                 let read = self.try_read_buf(buffer)?;
-                if 0 < read && read < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+                some = read > 0;
+                if some && read < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });
             match drained {
-                Err(error) if buffer.filled().len() == before && would_block(&error) => {}
-                Err(error) if buffer.filled().len() == before => return Poll::Ready(Err(error)),
+                Err(error) if !some && would_block(&error) => {}
+                Err(error) if !some => return Poll::Ready(Err(error)),
                 _ => return Poll::Ready(Ok(())),
             }
         }
@@ -156,7 +173,8 @@ impl AsyncWrite for Tcp {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_write_ready(cx))?;
-            match self.try_write_vectored(slices) {
+            let size = slices.iter().map(|slice| slice.len()).sum();
+            match write_all_that_fits!(self, size, self.try_write_vectored(slices)) {
                 Err(error) if would_block(&error) => {}
                 written => return Poll::Ready(written),
             }
@@ -304,23 +322,14 @@ impl Io {
             self,
             cx,
             watch,
-            match self {
-                Io::Tcp(tcp) => read_all_there_is!(
-                    cx,
-                    watch,
-                    tcp,
-                    buffer.capacity() - buffer.len(),
-                    tcp.try_read_buf(buffer)
-                ),
-                Io::Unix(unix) => read_all_there_is!(
-                    cx,
-                    watch,
-                    unix,
-                    buffer.capacity() - buffer.len(),
-                    unix.try_read_buf(buffer)
-                ),
-                Io::Server(_) | Io::Client(_) => return self.poll_read_buf(cx, buffer),
-            }
+            plain!(
+                self,
+                socket => {
+                    let room = buffer.capacity() - buffer.len();
+                    read_all_there_is!(cx, watch, socket, room, socket.try_read_buf(buffer))
+                },
+                else return self.poll_read_buf(cx, buffer)
+            )
         )
     }
 
@@ -332,29 +341,18 @@ impl Io {
         room: &mut Vec<u8>,
     ) -> Poll<io::Result<usize>> {
         room.clear();
-        let flags = RecvFlags::empty;
         poll_read_plain!(
             self,
             cx,
             watch,
-            match self {
-                Io::Tcp(tcp) => read_all_there_is!(
-                    cx,
-                    watch,
-                    tcp,
-                    room.capacity(),
-                    recv(&**tcp, spare_capacity(room), flags()).map(|(size, _)| size)
-                ),
-                Io::Unix(unix) => read_all_there_is!(
-                    cx,
-                    watch,
-                    unix,
-                    room.capacity(),
-                    recv(&*unix, spare_capacity(room), flags()).map(|(size, _)| size)
-                ),
-                Io::Server(tls) => return pin!(tls.read_buf(room)).poll(cx),
-                Io::Client(tls) => return pin!(tls.read_buf(room)).poll(cx),
-            }
+            plain!(
+                self,
+                socket => {
+                    let (size, flags) = (room.capacity(), RecvFlags::empty());
+                    read_all_there_is!(cx, watch, socket, size, recv(socket, spare_capacity(room), flags).map(|got| got.0))
+                },
+                else return pin!(self.read_buf(room)).poll(cx)
+            )
         )
     }
 
@@ -366,7 +364,9 @@ impl Io {
         }
         let written = match self {
             Io::Tcp(tcp) => send_once(tcp, bytes),
-            Io::Unix(unix) => write_all_that_fits!(unix, bytes),
+            Io::Unix(unix) => {
+                write_all_that_fits!(unix, bytes.len(), send(&*unix, bytes, SendFlags::NOSIGNAL))
+            }
             Io::Server(_) | Io::Client(_) => return Pin::new(self).poll_write(cx, bytes),
         };
         match written {

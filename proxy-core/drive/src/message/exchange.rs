@@ -100,6 +100,12 @@ enum Looked {
     Blocked,
 }
 
+impl Looked {
+    fn moved(settled: bool) -> Looked {
+        if settled { Looked::Settled } else { Looked::Moved }
+    }
+}
+
 /// Where the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -253,8 +259,7 @@ impl<P: Protocol> Exchange<P> {
                 self.moved();
                 if self.pass_whole_reply(room, cx) {
                     let Some(upstream) = &mut self.upstream else { return Looked::Moved };
-                    let settled = self.from_upstream.has_settled(&mut upstream.io, cx);
-                    return if settled { Looked::Settled } else { Looked::Moved };
+                    return Looked::moved(self.from_upstream.has_settled(&mut upstream.io, cx));
                 }
                 self.from_upstream.keep(room, self.context.worker.buffers());
                 self.take_replies();
@@ -273,7 +278,7 @@ impl<P: Protocol> Exchange<P> {
         }
         self.from_upstream.release(self.context.worker.buffers());
         let Some(upstream) = &mut self.upstream else { return Looked::Moved };
-        if self.from_upstream.has_settled(&mut upstream.io, cx) { Looked::Settled } else { Looked::Moved }
+        Looked::moved(self.from_upstream.has_settled(&mut upstream.io, cx))
     }
 
     /// Client to upstream: writes what waits, then looks at what is in hand or reads more, if there is room.
@@ -320,8 +325,7 @@ impl<P: Protocol> Exchange<P> {
             Poll::Ready(Ok(Read::Room)) => {
                 self.moved();
                 if self.pass_whole_request(room, cx) {
-                    let settled = self.from_client.has_settled(&mut self.client, cx);
-                    return if settled { Looked::Settled } else { Looked::Moved };
+                    return Looked::moved(self.from_client.has_settled(&mut self.client, cx));
                 }
                 self.from_client.keep(room, self.context.worker.buffers());
             }
@@ -340,11 +344,10 @@ impl<P: Protocol> Exchange<P> {
         if self.flush_upstream(cx) {
             self.from_client.release(self.context.worker.buffers());
         }
-        match in_turn {
-            false => Looked::Blocked,
-            true if self.from_client.has_settled(&mut self.client, cx) => Looked::Settled,
-            true => Looked::Moved,
+        if !in_turn {
+            return Looked::Blocked;
         }
+        Looked::moved(self.from_client.has_settled(&mut self.client, cx))
     }
 
     /// Writes what waits for the client. Says whether all of it has gone.
@@ -370,15 +373,16 @@ impl<P: Protocol> Exchange<P> {
 
     /// Writes what waits for the upstream. Says whether all of it has gone.
     pub(super) fn flush_upstream(&mut self, cx: &mut task::Context<'_>) -> bool {
-        if self.upstream.as_ref().is_some_and(|upstream| upstream.broken) {
-            return false;
+        match &mut self.upstream {
+            // What was to be written is gone, but nothing more is taken up.
+            Some(upstream) if upstream.broken => false,
+            _ if self.to_upstream.is_empty() => true,
+            Some(upstream) => {
+                let written = self.to_upstream.poll_write(&mut upstream.io, cx);
+                self.told_upstream(written)
+            }
+            None => false,
         }
-        if self.to_upstream.is_empty() {
-            return true;
-        }
-        let Some(upstream) = self.upstream.as_mut().filter(|upstream| !upstream.broken) else { return false };
-        let written = self.to_upstream.poll_write(&mut upstream.io, cx);
-        self.told_upstream(written)
     }
 
     /// What was queued for the upstream has been written, or not. Says whether all of it has gone.

@@ -31,7 +31,7 @@ impl Default for Buffers {
 impl Buffers {
     /// Room for one read of whichever connection is at work: what it brings goes on, or is copied, before another one reads. It is always
     /// the same memory, so that is near.
-    pub fn take_room(&self) -> Vec<u8> {
+    pub(crate) fn take_room(&self) -> Vec<u8> {
         std::mem::take(&mut *self.room())
     }
 
@@ -45,8 +45,8 @@ impl Buffers {
         room
     }
 
-    /// Gives the room back.
-    pub fn give_room(&self, room: Vec<u8>) {
+    /// Gives back what [`take_room`](Buffers::take_room) gave.
+    pub(crate) fn give_room(&self, room: Vec<u8>) {
         self.room.replace(room);
     }
 

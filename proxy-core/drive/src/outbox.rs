@@ -1,7 +1,7 @@
 //! Writes of small messages that go together: when all connections of a worker that have something to read have read it, what they
 //! have to write is written, one after the other. The system's code for reading and that for writing are large; to change from one to
-//! the other for every message costs more than either, so this saves a tenth of a relay's time under load. A worker that
-//! wakes up for one message at a time has nothing to gain: there a connection writes as soon as it has read.
+//! the other for every message costs more than either, so this saves a tenth of a relay's time under load. A worker that wakes up for
+//! one message at a time has nothing to gain: there a connection writes as soon as it has read.
 //!
 //! A message is laid down in the outbox by its connection, in a [`Lane`] of its own; the worker's task that [`run`](Outbox::run)s
 //! the outbox comes after the connections that were ready before. What does not go at once comes back to the connection, which
@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use weir_decide::exchange::Now;
 
 /// The longest message that is laid down.
-const MAX_MESSAGE: usize = 4 * 1024;
+pub(crate) const MAX_MESSAGE: usize = 4 * 1024;
 
 /// How much is laid down at once; beyond it connections write by themselves.
 const MAX_LAID: usize = 64 * 1024;
@@ -49,7 +49,7 @@ pub(crate) fn sleeps() {
 }
 
 /// Counts a small message, and says whether there are several at a time.
-fn are_many() -> bool {
+pub(crate) fn are_many() -> bool {
     TURNS.with(|turns| {
         turns.messages.set(turns.messages.get().saturating_add(1));
         turns.before.get() > 1
@@ -173,9 +173,9 @@ impl Lane {
         })
     }
 
-    /// Lays a message down, if it is small and not alone, and there is room. For when nothing else is to be written before it.
+    /// Lays a message down, if it is small and there is room. For when nothing else is to be written before it.
     pub(crate) fn lay(self: &Rc<Self>, message: &[u8], now: Now, cx: &Context<'_>) -> bool {
-        if !are_many() || message.len() > MAX_MESSAGE || !self.is_free() {
+        if message.len() > MAX_MESSAGE || !self.is_free() {
             return false;
         }
         let outbox = &*self.outbox;

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::filter::{Accepted, BuildError, Filter, Service};
 use crate::idle::Idle;
 use crate::io::{Io, Watch};
+use crate::outbox::MAX_MESSAGE;
 use crate::worker::Worker;
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
@@ -279,9 +280,6 @@ pub(crate) enum Broken {
     Write(io::Error),
 }
 
-/// Before so much is moved, small messages of others are written.
-const MUCH: usize = 4096;
-
 /// One direction.
 #[derive(Default)]
 pub(crate) struct Half {
@@ -319,7 +317,8 @@ impl Half {
             let room = &mut *worker.buffers().room();
             let size = ready!(from.poll_read_to(cx, &mut self.watch, room)).map_err(Broken::Read)?;
             self.ended = size == 0;
-            if size >= MUCH {
+            // What is longer takes longer.
+            if size > MAX_MESSAGE {
                 worker.outbox().empty();
             }
             // Nearly always it goes on at once.

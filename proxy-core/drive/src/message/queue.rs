@@ -2,7 +2,7 @@
 
 use crate::buffers::Buffers;
 use crate::io::{Io, Watch};
-use crate::outbox::{Lane, Outbox};
+use crate::outbox::{self, Lane, Outbox};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -100,20 +100,14 @@ impl Outgoing {
         Poll::Ready(Ok(()))
     }
 
-    /// Lays these bytes down in the outbox. Says whether that takes them; if not they are to be written.
-    pub(crate) fn lay(
-        &mut self,
-        bytes: &[u8],
-        io: &Io,
-        outbox: &Rc<Outbox>,
-        now: Now,
-        cx: &Context<'_>,
-    ) -> bool {
+    /// Lays these bytes down in the worker's outbox, if it has several messages at a time. Says whether that takes them; if not they are to be written.
+    pub(crate) fn lay(&mut self, bytes: &[u8], io: &Io, to: &Rc<Outbox>, now: Now, cx: &Context<'_>) -> bool {
         let Io::Tcp(tcp) = io else { return false };
-        if !self.is_empty() {
+        // A lane is made only where there is something to gain.
+        if !outbox::are_many() || !self.is_empty() {
             return false;
         }
-        let lane = self.lane.get_or_insert_with(|| Lane::new(tcp.shared(), outbox));
+        let lane = self.lane.get_or_insert_with(|| Lane::new(tcp.shared(), to));
         lane.lay(bytes, now, cx)
     }
 

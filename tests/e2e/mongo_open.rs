@@ -27,7 +27,7 @@ fn front(set: &ReplicaSet, settings: &str) -> Weir {
 
 fn what_is_left_lying_is_abandoned() {
     let set = calm_set();
-    let weir = front(&set, ", abandoned: { cursors: 1s, transactions: 1s }");
+    let weir = front(&set, ", abandoned: { cursors: 5s, transactions: 5s }");
     let uri = |port: u16| format!("mongodb://127.0.0.1:{port}/?directConnection=true");
     let mut client = python("mongo_calls.py");
     client.args([&uri(weir.port("db")), "lying", &uri(set.primary())]);

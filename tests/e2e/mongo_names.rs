@@ -97,7 +97,10 @@ fn collections_are_shown_as_their_patterns() {
     let client = client.args([&uri(&weir, ""), "tenants"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut client = Process::start("a client", client);
     assert_eq!(client.line(), "denied 1", "rules go by the names as they are");
-    let numbers = weir.numbers();
+    // The client hears its last reply before that is counted.
+    let numbers = weir.numbers_when("its last operation is counted", |n| {
+        n.sum("weir_operations_total", &[("resource", "calls.people"), ("operation", "find")]) == 1
+    });
     let resources: BTreeSet<&str> =
         numbers.of("weir_operations_total", &[]).map(|sample| sample.label("resource")).collect();
     for (shown, expected) in [

@@ -220,7 +220,7 @@ impl<H: Head> Decoder<H> {
 
     /// The head of a message that is all there, if it is as it should be.
     fn understand(&mut self, header: Header, message: &[u8]) -> Option<Rc<H>> {
-        if header.op_code != OpCode::MSG {
+        if !matches!(header.op_code, OpCode::MSG | OpCode::QUERY | OpCode::REPLY) {
             return None;
         }
         let mut head = self.heads.0.take().unwrap_or_default();
@@ -230,7 +230,7 @@ impl<H: Head> Decoder<H> {
         }
         let understood = Rc::get_mut(&mut head).and_then(|head| {
             head.begin(header);
-            direct::walk(head, message)?;
+            direct::walk(head, header.op_code, message)?;
             head.end();
             Some(())
         });

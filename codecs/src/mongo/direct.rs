@@ -1,18 +1,30 @@
-//! The walk over an `OP_MSG` that is all there and as it should be, which nearly all are: no state to be kept between runs of bytes,
+//! The walk over a message that is all there and as it should be, which nearly all are: no state to be kept between runs of bytes,
 //! so a third of the work of [`super::walk`]. It tells [`Facts`] the same things in the same order. What it meets beyond the ordinary
-//! (a checksum, a regular expression, a very long name, anything wrong) it does not judge: the walk proper begins anew.
+//! (a checksum, a regular expression, a very long name, a legacy write, anything wrong) it does not judge: the walk proper begins anew.
 
 use super::bson::{Length, document_length, kind, name_end, plain_document, value_length};
 use super::frame::MAX_KEY;
-use super::header::HEADER_LENGTH;
+use super::header::{HEADER_LENGTH, OpCode};
 use super::walk::{DEPTH, Element, Facts, MAX_CSTRING, Next, Place};
 
-/// Where the first section begins: behind the header and the flags.
+/// Where the first section of an `OP_MSG` begins: behind the header and the flags.
 const SECTIONS: usize = HEADER_LENGTH + 4;
 
+/// Where the documents of an `OP_REPLY` begin: behind the header, the flags, the cursor, and two numbers.
+const REPLIES: usize = HEADER_LENGTH + 20;
+
 /// Walks over a whole message. `None`: `facts` have been told something or other, and nothing is to be concluded.
-pub(super) fn walk<F: Facts>(facts: &mut F, message: &[u8]) -> Option<()> {
-    let bits = u32::from_le_bytes(*message.get(HEADER_LENGTH..)?.first_chunk::<4>()?);
+pub(super) fn walk<F: Facts>(facts: &mut F, op_code: OpCode, message: &[u8]) -> Option<()> {
+    match op_code {
+        OpCode::MSG => msg(facts, message),
+        OpCode::QUERY => query(facts, message),
+        OpCode::REPLY => reply(facts, message),
+        _ => None,
+    }
+}
+
+fn msg<F: Facts>(facts: &mut F, message: &[u8]) -> Option<()> {
+    let bits = u32::from_le_bytes(*message.get(HEADER_LENGTH..)?.first_chunk()?);
     if bits & 1 != 0 {
         return None;
     }
@@ -37,15 +49,40 @@ pub(super) fn walk<F: Facts>(facts: &mut F, message: &[u8]) -> Option<()> {
     (bodies == 1).then_some(())
 }
 
-/// The documents of a section: its length, an identifier, then one after the other.
+fn query<F: Facts>(facts: &mut F, message: &[u8]) -> Option<()> {
+    let named = message.get(HEADER_LENGTH + 4..)?;
+    let name = name_end(named, MAX_CSTRING)?;
+    // Behind it there are how many to skip and to return.
+    let at = HEADER_LENGTH + 4 + name + 1 + 8;
+    let queries = message.get(at..)?;
+    facts.full_name(named.get(..name));
+    documents(facts, Place::Legacy, queries, at)
+}
+
+fn reply<F: Facts>(facts: &mut F, message: &[u8]) -> Option<()> {
+    let bits = u32::from_le_bytes(*message.get(HEADER_LENGTH..)?.first_chunk()?);
+    let cursor = i64::from_le_bytes(*message.get(HEADER_LENGTH + 4..)?.first_chunk()?);
+    let replies = message.get(REPLIES..)?;
+    facts.flags(bits);
+    facts.cursor(cursor);
+    documents(facts, Place::Replies, replies, REPLIES)
+}
+
+/// A section of documents: its length, an identifier, then one after the other.
 fn sequence<F: Facts>(facts: &mut F, section: &[u8], base: usize) -> Option<()> {
     let named = section.get(4..)?;
     let name = name_end(named, MAX_CSTRING)?;
     let place = facts.section(named.get(..name));
-    let mut at = 4 + name + 1;
+    let at = 4 + name + 1;
+    documents(facts, place, section.get(at..)?, base + at)
+}
+
+/// Documents one after the other, the first of which is at `base` in the message.
+fn documents<F: Facts>(facts: &mut F, place: Place, all: &[u8], base: usize) -> Option<()> {
+    let mut at = 0;
     let mut members = 0;
-    while at < section.len() {
-        let rest = section.get(at..)?;
+    while at < all.len() {
+        let rest = all.get(at..)?;
         let length = document_length(i32::from_le_bytes(*rest.first_chunk::<4>()?)).ok()?;
         let document = rest.get(..length as usize)?;
         if !place.is_counted() {

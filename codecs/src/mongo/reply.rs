@@ -182,6 +182,8 @@ impl ReplyHead {
             b"errorLabels" => return enter(element, Place::Labels),
             b"writeErrors" => return enter(element, Place::WriteErrors),
             b"writeConcernError" => return enter(element, Place::WriteConcernError),
+            // As findAndModify says it.
+            b"retriedStmtId" => self.retried_statements = 1,
             b"retriedStmtIds" => return enter(element, Place::RetriedStatements),
             b"upserted" => return enter(element, Place::Upserted),
             b"lastErrorObject" => return enter(element, Place::LastErrorObject),

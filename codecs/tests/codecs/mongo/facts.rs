@@ -319,6 +319,9 @@ fn replies_are_understood() {
     let head: ReplyHead = head(&op_msg(2, &[body(&doc! { "ok": 1, "retriedStmtIds": [4] })]));
     assert!(head.more_to_come());
     assert_eq!(head.retried_statements, 1);
+    let modified: ReplyHead =
+        super::head(&op_msg(0, &[body(&doc! { "value": {}, "retriedStmtId": 0, "ok": 1 })]));
+    assert_eq!(modified.retried_statements, 1, "as findAndModify says it");
     assert_eq!(
         head.header,
         Header { length: head.header.length, request_id: 7, response_to: 5, op_code: OpCode::MSG }

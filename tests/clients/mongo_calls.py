@@ -9,6 +9,7 @@ many: 80 operations from 40 places.
 lying: cursors and a transaction that nobody goes on with; SERVER is the server's own URI.
 retried: a write that the driver sends again, if its connection is lost.
 tenants: operations on collections that are many and mean one.
+standing: an operation on the same connection for each line of the input.
 """
 
 import json
@@ -104,9 +105,7 @@ def lying():
     session.start_transaction()
     PEOPLE.insert_one({"n": 11}, session=session)
     print("left", flush=True)
-    # Time passes only with operations.
-    while sys.stdin.readline():
-        CLIENT.admin.command("ping")
+    sys.stdin.readline()
     session.abort_transaction()
 
 
@@ -117,6 +116,14 @@ def retried():
     assert PEOPLE.count_documents({"_id": "once"}) == 1
 
 
-CALLS = [slow, sites, hellos, many, tenants, lying, retried]
+def standing():
+    """An operation that takes a while, on the one connection, for each line of the input."""
+    PEOPLE.insert_one({"n": 1})
+    while sys.stdin.readline():
+        PEOPLE.find_one({"$where": "sleep(50) || true"}, comment={"callingFunction": "orders.load:17"})
+        print("done", flush=True)
+
+
+CALLS = [slow, sites, hellos, many, tenants, lying, retried, standing]
 {call.__name__: call for call in CALLS}[sys.argv[2]]()
 CLIENT.close()

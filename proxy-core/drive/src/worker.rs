@@ -284,9 +284,10 @@ impl Worker {
         self.cut_off(now);
         self.retired.borrow_mut().retain(|listening| !listening.shared.is_over());
         self.ticks.set(self.ticks.get().wrapping_add(1));
-        // The clusters' events are the process's, so one worker tells of them.
+        // The clusters' events and the ledgers are the process's, so one worker tells of them.
         if self.index == 0 && self.ticks.get().is_multiple_of(TICKS_PER_TELLING) {
             self.clusters.borrow().values().for_each(|cluster| cluster.tell_events());
+            self.process.measure.tick(now);
         }
     }
 

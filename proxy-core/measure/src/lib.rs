@@ -215,6 +215,11 @@ impl Measure {
         Arc::clone(lock(&self.ledgers).entry(Arc::clone(listener)).or_default())
     }
 
+    /// Tells every ledger how late it is, for those whose listeners have nothing to do: to be said once a second.
+    pub fn tick(&self, now: weir_decide::exchange::Now) {
+        lock(&self.ledgers).values().for_each(|ledger| ledger.tick(now));
+    }
+
     /// Every ledger, with its listener's name.
     pub fn ledgers(&self) -> Vec<(Arc<str>, Arc<ledger::Ledger>)> {
         lock(&self.ledgers)

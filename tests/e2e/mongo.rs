@@ -77,6 +77,8 @@ pub fn compare_through(
         numbers.sum("weir_operations_total", &[("operation", "_other"), ("code", "CommandNotFound")]),
         unknown
     );
+    // A driver that ends leaves what its monitors wait for.
+    assert_eq!(numbers.sum("weir_operations_total", &[("operation", "hello"), ("result", "client_gone")]), 0);
     for result in ["client_gone", "upstream_lost"] {
         assert_eq!(numbers.sum("weir_operations_total", &[("result", result), ("operation", "find")]), 0);
     }
@@ -183,6 +185,10 @@ fn a_dead_server_is_an_error_reply() {
     let numbers = weir.numbers_when("it is counted", |n| {
         n.sum("weir_operations_total", &[("operation", "find"), ("result", "upstream_lost")]) == 1
     });
+    let (_, slow) = weir.get("/slow");
+    let at = format!("\"endpoint\": \"127.0.0.1:{port}\"");
+    assert!(slow.contains("\"upstream_lost\"") && slow.contains(&at), "{slow}");
+    assert!(numbers.sum("weir_endpoint_attempts_total", &[("outcome", "failed")]) >= 1);
     // The driver's monitor waited on the same server and lost it too.
     assert!(
         numbers

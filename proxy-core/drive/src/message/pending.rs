@@ -3,7 +3,7 @@
 use crate::context::Context;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use weir_decide::cluster::{Ticket, Tries};
+use weir_decide::cluster::{Pick, Ticket, Tries};
 use weir_decide::exchange::{Class, NameId, Now, Operation, Outcome, Phase, Replies, RetryOn};
 use weir_decide::policy::{Replay, RetryPolicy};
 use weir_decide::protocol::Ending;
@@ -26,6 +26,8 @@ pub(crate) struct Pending<Op> {
     pub(crate) number: u64,
     /// Its place in the cluster; none while there is no upstream connection, and for what Weir answers itself.
     pub(crate) ticket: Option<Ticket>,
+    /// Where it was, once Weir answers it itself.
+    was_at: Option<Pick>,
     /// None until it has joined those under way.
     pub(crate) in_flight: Option<InFlight>,
     /// When its first byte had come.
@@ -60,6 +62,7 @@ impl<Op: Default> Default for Pending<Op> {
             op: Op::default(),
             number: 0,
             ticket: None,
+            was_at: None,
             in_flight: None,
             began: Now(0),
             first_byte: None,
@@ -124,8 +127,17 @@ impl<Op: AsRef<Operation>> Pending<Op> {
         (self.request_bytes, self.reply_bytes, self.retries) = (0, 0, 0);
     }
 
+    /// Weir answers it itself, so its place in the cluster is free.
+    pub(crate) fn give_up_attempt(&mut self, outcome: &Outcome, now: Now) {
+        if let Some(ticket) = self.ticket.take() {
+            self.was_at = Some(ticket.pick().clone());
+            ticket.finish(outcome, &RetryPolicy::NONE, Replay::Impossible, &mut Tries::new(), now);
+        }
+    }
+
     /// Tells of its end.
     fn tell(&mut self, outcome: &Outcome, ended: Now, tell: impl FnOnce(&mut Op, &Ending<'_>)) {
+        let pick = self.ticket.as_ref().map(Ticket::pick).or(self.was_at.as_ref());
         let ending = Ending {
             outcome,
             began: self.began,
@@ -134,7 +146,7 @@ impl<Op: AsRef<Operation>> Pending<Op> {
             ended,
             request_bytes: self.request_bytes,
             reply_bytes: self.reply_bytes,
-            endpoint: self.ticket.as_ref().map(|ticket| &**ticket.pick().address()),
+            endpoint: pick.map(|pick| &**pick.address()),
         };
         tell(&mut self.op, &ending);
     }

@@ -357,7 +357,7 @@ impl<P: Protocol> Exchange<P> {
         let mut outcome =
             self.protocol.refuse(&mut self.session, &mut names, &mut pending.op, &fault, &mut out);
         outcome.fault = Some(fault);
-        pending.ticket = None;
+        pending.give_up_attempt(&outcome, self.now);
         let speechless = out.is_empty() && !pending.is_unanswered();
         pending.answer = answering(out.freeze(), outcome);
         !speechless

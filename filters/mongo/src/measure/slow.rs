@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use weir_codecs::mongo::{Command, Inflate, Shape, opening};
 use weir_config::{Field, Fields, Kind, Table, Walk};
-use weir_decide::exchange::{Operation, Side};
+use weir_decide::exchange::Operation;
 use weir_decide::protocol::Ending;
 use weir_measure::slow::{ShapeText, SlowOperation};
 use weir_measure::{Counter, Measure, names};
@@ -165,9 +165,7 @@ impl Slow {
     ) {
         let duration = ending.ended.since(ending.began);
         let slow = !op.parked && duration >= self.settings.threshold(command);
-        // A client that closes its connection leaves the long poll that it had there: nothing has failed.
-        let left = |side| op.parked && side == Side::Client;
-        let failed = ending.outcome.fault.is_some_and(|fault| !left(fault.side));
+        let failed = ending.outcome.fault.is_some();
         if (slow || failed) && !command.is_sensitive() {
             self.keep(kept.shape(number, inflate), cursor, op, ending, failed);
         }

@@ -105,6 +105,10 @@ impl<P: Protocol> Exchange<P> {
                 && let Answering::Judged(outcome) = &mut pending.answer
             {
                 outcome.class = Class::Cancelled;
+                // Who closes a connection leaves the long poll that waits on it: nothing has failed.
+                if pending.op.as_ref().parked {
+                    outcome.fault = None;
+                }
             }
         }
         self.pending.iter_mut().for_each(|pending| pending.complete = true);

@@ -39,6 +39,14 @@ async fn when_the_client_goes_the_upstream_connection_is_closed_at_once() {
     assert_eq!(failures(&["side=\"client\"", "phase=\"waiting\"", "reason=\"closed\""]), 2.0);
     assert_eq!(failures(&["side=\"client\"", "phase=\"waiting\"", "reason=\"reset\""]), 1.0);
     assert_eq!(house.number("weir_cluster_attempts_total", &["outcome=\"cancelled\""]), 3.0);
+    // Who goes leaves what he waited for: nothing has failed.
+    let (mut client, mut server) = joined(&house, &upstream).await;
+    say(&mut client, 2, b"park").await;
+    hear(&mut server).await;
+    drop(client);
+    assert_eq!(rest(&mut server).await, b"");
+    house.becomes(OPERATIONS, &["operation=\"park\""], 1.0).await;
+    assert_eq!(house.number("weir_failures_total", &[]), 3.0);
 }
 
 #[tokio::test]
@@ -125,6 +133,7 @@ async fn a_connection_outlives_its_upstream_where_nothing_is_missing_on_the_next
         say(&mut server, tag + 10, b"here").await;
         assert_eq!(hear(&mut client).await, (tag + 10, "here".into()));
     }
+    house.becomes("weir_cluster_attempts_total", &["outcome=\"failed\""], 3.0).await;
     // When the server cannot be reached any more the client is told, and closed: elsewhere it may be better off.
     say(&mut client, 21, b"get b").await;
     hear(&mut server).await;

@@ -2,6 +2,7 @@
 //! collections that are many and mean one.
 
 use crate::support::{
+    numbers::Numbers,
     parts::{mongod, python},
     process::{Process, output},
     weir::{Weir, binary},
@@ -13,6 +14,7 @@ use std::process::Stdio;
 crate::tests!("mongo_names":
     comments_name_call_sites,
     call_sites_have_a_cap,
+    a_reload_holds_on_standing_connections,
     collections_are_shown_as_their_patterns,
 );
 
@@ -86,6 +88,42 @@ fn call_sites_have_a_cap() {
     assert!(other >= 40 && numbers.of("weir_call_site_operations_total", &[]).count() <= 18, "{other}");
     assert!(numbers.sum("weir_interner_overflow_total", &[("kind", "call_site")]) >= 24);
     assert!(numbers.sum("weir_rows_overflow_total", &[("table", "call_sites")]) >= 16);
+}
+
+/// How operations are shown may change while connections stand.
+fn a_reload_holds_on_standing_connections() {
+    let port = mongod();
+    let config = |settings: &str| {
+        format!(
+            "listeners: {{ db: {{ bind: \"127.0.0.1:0\", mongo: {{ cluster: db, mode: transparent{settings} }} }} }}\n\
+             clusters: {{ db: {{ endpoints: [\"127.0.0.1:{port}\"] }} }}\n"
+        )
+    };
+    let never = ", slow: { threshold: 1h }";
+    let weir = Weir::start(&config(never));
+    let mut client = python("mongo_calls.py");
+    let client = client.args([&uri(&weir, "&maxPoolSize=1"), "standing"]);
+    let mut client = Process::start("a client", client.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    let mut done = |times: u64| {
+        client.tell("once more");
+        assert_eq!(client.line(), "done");
+        weir.numbers_when("it is counted", |n| {
+            n.sum("weir_operations_total", &[("operation", "find"), ("result", "ok")]) == times
+        })
+    };
+    let sums = |numbers: &Numbers| {
+        ["weir_slow_operations_total", "weir_call_site_operations_total"].map(|name| numbers.sum(name, &[]))
+    };
+    assert_eq!(sums(&done(1)), [0, 0]);
+    let settings = ", slow: { threshold: 10ms }, call_sites: { key: callingFunction }, \
+                    rename: [{ database: \"calls_*\", as: shown }]";
+    assert_eq!(weir.reload(&config(settings))["message"], "reloaded");
+    let numbers = done(2);
+    assert_eq!(sums(&numbers), [1, 1]);
+    let shown = [("operation", "find"), ("resource", "shown.people")];
+    assert_eq!(numbers.sum("weir_operations_total", &shown), 1);
+    assert_eq!(weir.reload(&config(never))["message"], "reloaded");
+    assert_eq!(sums(&done(3)), [1, 1]);
 }
 
 fn collections_are_shown_as_their_patterns() {

@@ -30,6 +30,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use applications::Seats;
+use measure::Showing;
 use measure::call_sites::CallSiteSettings;
 use measure::open::Patience;
 use measure::rename::Renames;
@@ -39,6 +40,7 @@ use members::settings::Said;
 use weir_config::{Bind, Config, Field, Kind, Listener, MorePorts, Node, Section, Settings, Table, Walk};
 use weir_drive::message::{self, Context};
 use weir_drive::{Accepted, Advice, BuildError, Filter, Service, Worker};
+use weir_measure::Measure;
 use weir_measure::topology::Topology;
 
 pub use cursors::AwaitCursors;
@@ -162,12 +164,14 @@ fn settings(listener: &Listener) -> Result<&MongoSettings, BuildError> {
     settings.ok_or_else(|| BuildError::new(listener, "its settings are not of mongo"))
 }
 
-/// What a connection needs; a reload makes new ones, connections keep theirs.
+/// What a connection needs; a reload makes new ones, connections keep theirs, but for what is shared with the new ones: the rules in
+/// force, and how operations are shown.
 type Parts = (Rc<Protocol>, Rc<Context>);
 
 /// What a listener has on one worker.
 struct Made {
     parts: Parts,
+    showing: Rc<RefCell<Showing>>,
     seats: Arc<Seats>,
     members: Option<Arc<Members>>,
     /// On the first worker, in members mode.
@@ -186,10 +190,9 @@ fn parts(
     let measure = worker.measure().measure();
     settings.patience.hold(&measure.ledger(&listener.name));
     measure.topology(&listener.name).of_cluster(&settings.cluster);
-    let protocol = Protocol::new(&listener.name, measure, Arc::clone(&settings.told))
-        .with_slow(measure, &settings.slow)
-        .naming(settings.renames.clone(), settings.call_sites.clone())
-        .under(control);
+    let showing = showing(settings, &listener.name, measure, before);
+    let protocol =
+        Protocol::new(&listener.name, measure, Arc::clone(&settings.told)).showing(&showing).under(control);
     let seats =
         settings.seats.get_or_init(|| before.map(|before| Arc::clone(&before.seats)).unwrap_or_default());
     let protocol = protocol.seating(seats, settings.per_application);
@@ -207,10 +210,29 @@ fn parts(
     control.replace(&listener.name, &settings.rules, measure);
     Ok(Made {
         parts: (protocol, Context::new(worker, listener, &cluster)),
+        showing,
         seats: Arc::clone(seats),
         members,
         discovery,
     })
+}
+
+/// How operations are shown from now on, also those of connections that stand.
+fn showing(
+    settings: &MongoSettings,
+    listener: &Arc<str>,
+    measure: &Arc<Measure>,
+    before: Option<&Made>,
+) -> Rc<RefCell<Showing>> {
+    let MongoSettings { slow, renames, call_sites, .. } = settings;
+    let next = Showing::new(listener, measure, Arc::clone(slow), renames.clone(), call_sites.clone());
+    match before {
+        Some(before) => {
+            before.showing.replace(next);
+            Rc::clone(&before.showing)
+        }
+        None => Rc::new(RefCell::new(next)),
+    }
 }
 
 struct MongoService {

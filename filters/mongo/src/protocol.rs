@@ -23,12 +23,11 @@ use weir_measure::{Counter, Measure, names};
 use crate::applications::{self, Applications, Seated, Seats};
 use crate::cursors::AwaitCursors;
 use crate::decode::{Replies, Requests, Shared};
-use crate::measure::call_sites::{CallSiteSettings, CallSites};
+use crate::measure::Showing;
 use crate::measure::connection::{Connection, Connections};
 use crate::measure::open::{Belongs, Cursors, OpenHere};
 use crate::measure::rename::Renames;
-use crate::measure::resources::Resources;
-use crate::measure::slow::{Kept, Slow, SlowSettings};
+use crate::measure::slow::Kept;
 use crate::members::{Door, Fronted, role};
 use crate::rules::{Control, Governed};
 use crate::{measure, refusal, verdict};
@@ -54,10 +53,7 @@ pub struct Protocol {
     /// Connections that had no room for what is open on them.
     limit_open: Counter,
     told: Arc<AtomicBool>,
-    slow: Slow,
-    renames: Renames,
-    resources: Resources,
-    call_sites: CallSites,
+    showing: Rc<RefCell<Showing>>,
     ledger: Arc<Ledger>,
     connections: Connections,
     applications: Applications,
@@ -80,7 +76,7 @@ impl Protocol {
         });
         let forgotten = measure.counter(&names::MONGO_AWAITED_CURSORS_FORGOTTEN, &[]);
         let limit_open = measure.counter(&names::MESSAGE_LIMITS, &[listener, "mongo", "open"]);
-        let slow = Slow::new(listener, measure, Arc::default());
+        let showing = Showing::new(listener, measure, Arc::default(), Renames::default(), None);
         let ledger = measure.ledger(listener);
         Protocol {
             control: Rc::default(),
@@ -89,10 +85,7 @@ impl Protocol {
             forgotten,
             limit_open,
             told,
-            slow,
-            renames: Renames::default(),
-            resources: Resources::default(),
-            call_sites: CallSites::default(),
+            showing: Rc::new(RefCell::new(showing)),
             ledger,
             connections: Connections::new(listener, measure),
             applications: Applications::new(listener, measure),
@@ -113,17 +106,9 @@ impl Protocol {
         self
     }
 
-    /// The same, with other settings of what is slow.
-    #[must_use]
-    pub fn with_slow(mut self, measure: &Arc<Measure>, settings: &Arc<SlowSettings>) -> Protocol {
-        self.slow = Slow::new(&self.shared.listener, measure, Arc::clone(settings));
-        self
-    }
-
-    /// The same, with other names of collections, and with those of call sites.
-    pub(crate) fn naming(self, renames: Renames, call_sites: Option<CallSiteSettings>) -> Protocol {
-        let resources = Resources::default();
-        Protocol { renames, resources, call_sites: CallSites::new(call_sites), ..self }
+    /// The same, which shows operations so; that may be exchanged at any time.
+    pub(crate) fn showing(self, showing: &Rc<RefCell<Showing>>) -> Protocol {
+        Protocol { showing: Rc::clone(showing), ..self }
     }
 
     /// The same under these rules, which may be exchanged at any time.
@@ -193,14 +178,7 @@ impl Protocol {
             return NameId::OTHER;
         }
         let (database, collection) = (head.database.as_bytes(), head.collection.as_bytes());
-        self.resources.name(database, collection, || {
-            let (database, collection) = self.renames.shown(database, collection);
-            match (database.is_empty(), collection.is_empty()) {
-                (true, true) => NameId::NONE,
-                (_, true) => names.intern(NameKind::Resource, &[database]),
-                _ => names.intern(NameKind::Resource, &[database, b".", collection]),
-            }
-        })
+        self.showing.borrow().resource(names, database, collection)
     }
 
     fn name(&self, names: &mut dyn Names, command: Command) -> NameId {
@@ -420,7 +398,8 @@ impl protocol::Protocol for Protocol {
     ) -> protocol::Ruling {
         let head = head.map(|head| &**head);
         if let Some(head) = head {
-            op.shared.call_site = self.call_sites.of(names, head, at.bytes, &self.shared.inflate);
+            op.shared.call_site =
+                self.showing.borrow().call_sites.of(names, head, at.bytes, &self.shared.inflate);
         }
         self.control.govern(session, names, op, (head, &self.shared.inflate), at)
     }
@@ -458,7 +437,8 @@ impl protocol::Protocol for Protocol {
         if op.shared.call_site == NameId::NONE
             && let Some(bytes) = session.kept.of(op.kept)
         {
-            op.shared.call_site = self.call_sites.of(names, head, bytes, &self.shared.inflate);
+            op.shared.call_site =
+                self.showing.borrow().call_sites.of(names, head, bytes, &self.shared.inflate);
         }
     }
 
@@ -555,7 +535,7 @@ impl protocol::Protocol for Protocol {
         }
         let cursor = if op.cursor_id == 0 { op.left_open } else { op.cursor_id };
         let kept = (&session.kept, &self.shared.inflate);
-        self.slow.ended(kept, op.kept, (op.command, cursor), &op.shared, ending);
+        self.showing.borrow().slow.ended(kept, op.kept, (op.command, cursor), &op.shared, ending);
     }
 
     fn news(&self, session: &mut Session) -> Option<protocol::About> {

@@ -13,8 +13,54 @@ pub(crate) mod rename;
 pub(crate) mod resources;
 pub(crate) mod slow;
 
+use std::sync::Arc;
+
 use weir_codecs::mongo::{Command, OpCode, ReplyHead, RequestHead};
-use weir_decide::exchange::{Items, Operation, Trait, Traits};
+use weir_decide::exchange::{Items, NameId, NameKind, Names, Operation, Trait, Traits};
+use weir_measure::Measure;
+
+use call_sites::{CallSiteSettings, CallSites};
+use rename::Renames;
+use resources::Resources;
+use slow::{Slow, SlowSettings};
+
+/// How operations are shown, on one listener and worker. All of its connections share it, so that those which stand go by what a
+/// reload says from their next operation on.
+pub(crate) struct Showing {
+    pub slow: Slow,
+    pub call_sites: CallSites,
+    renames: Renames,
+    resources: Resources,
+}
+
+impl Showing {
+    pub(crate) fn new(
+        listener: &Arc<str>,
+        measure: &Arc<Measure>,
+        slow: Arc<SlowSettings>,
+        renames: Renames,
+        call_sites: Option<CallSiteSettings>,
+    ) -> Showing {
+        Showing {
+            slow: Slow::new(listener, measure, slow),
+            call_sites: CallSites::new(call_sites),
+            renames,
+            resources: Resources::default(),
+        }
+    }
+
+    /// `database.collection`, or the database where there is no collection, as they are shown.
+    pub(crate) fn resource(&self, names: &mut dyn Names, database: &[u8], collection: &[u8]) -> NameId {
+        self.resources.name(database, collection, || {
+            let (database, collection) = self.renames.shown(database, collection);
+            match (database.is_empty(), collection.is_empty()) {
+                (true, true) => NameId::NONE,
+                (_, true) => names.intern(NameKind::Resource, &[database]),
+                _ => names.intern(NameKind::Resource, &[database, b".", collection]),
+            }
+        })
+    }
+}
 
 /// What a request's head tells by now; whatever it told before is in it again.
 pub(crate) fn request(shared: &mut Operation, head: &RequestHead) {

@@ -59,7 +59,8 @@ pub(super) fn foreseen<'a>(head: &'a RequestHead, application: &'a [u8]) -> Opti
         _ => return None,
     };
     let piped = command == Command::Aggregate;
-    let collection = Some(head.collection.as_bytes()).filter(|name| !piped && !name.is_empty());
+    let named = !piped && !head.collection.is_empty() && !stands_for_another(head.collection.as_bytes());
+    let collection = named.then(|| head.collection.as_bytes());
     let writes = piped || class == OperationClass::Write;
     Some(Foreseen { collection, operation: command.id(), class, writes, application })
 }
@@ -95,7 +96,14 @@ fn beyond(head: &RequestHead, command: Command) -> (bool, bool) {
             Namespace::Nested | Namespace::None => (false, false),
         },
     };
-    (collections || unnamed, databases || unnamed)
+    let another = stands_for_another(head.collection.as_bytes());
+    (collections || unnamed || another, databases || unnamed)
+}
+
+/// Whether what is done to a collection of this name is done to another one: measurements of a time series lie in buckets, and a view
+/// is what stands among the views.
+fn stands_for_another(collection: &[u8]) -> bool {
+    collection.starts_with(b"system.buckets.") || collection == b"system.views"
 }
 
 /// Commands of the class admin that change nothing.

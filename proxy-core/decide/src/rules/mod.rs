@@ -229,7 +229,9 @@ impl Rules {
 
     fn limits(&self, subject: &Subject<'_>, now: Now, permits: &mut Permits) -> Result<(), (usize, Cause)> {
         for (n, rule) in self.rules.iter().enumerate() {
+            // What waits for news may wait for hours, and costs nothing meanwhile.
             if let Action::Concurrency(limit) = rule.action
+                && !subject.parked
                 && rule.selector.matches(subject, false)
             {
                 permits.push(limit::enter(&rule.state, limit).ok_or((n, Cause::Concurrency))?);

@@ -16,6 +16,8 @@ use weir_drive::Server;
 
 /// How long a server may take to say what it is.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The most addresses of a name that are tried.
+const ADDRESSES: usize = 8;
 /// How long members may take to get their addresses before the URI is told without them.
 const SETTLING: Duration = Duration::from_secs(10);
 /// How often that is looked at.
@@ -210,14 +212,26 @@ fn quoted(text: &str) -> String {
 
 /// Asks a server what it is, in the clear or through TLS.
 fn ask(server: &str, tls: Option<&weir_config::ClientTls>) -> Result<Document> {
-    let address = server.to_socket_addrs()?.next().context("the name has no address")?;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let mut stream = reach(server.to_socket_addrs()?)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     match tls {
         None => hello(&mut stream),
         Some(tls) => hello(&mut weir_drive::tls::blocking::connect(tls, server, stream)?),
     }
+}
+
+/// A connection to the first of these addresses, of one name, where somebody listens. `localhost` often is two, of which a server has
+/// one.
+fn reach(addresses: impl Iterator<Item = SocketAddr>) -> Result<TcpStream> {
+    let mut last = anyhow::anyhow!("the name has no address");
+    for address in addresses.take(ADDRESSES) {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(last)
 }
 
 fn hello(stream: &mut (impl Read + Write)) -> Result<Document> {
@@ -246,6 +260,16 @@ fn hello(stream: &mut (impl Read + Write)) -> Result<Document> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_address_of_the_name_will_do() {
+        let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = there.local_addr().unwrap();
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let reached = reach([gone, there].into_iter()).unwrap();
+        assert_eq!(reached.peer_addr().unwrap(), there);
+        assert!(reach([gone].into_iter()).is_err() && reach([].into_iter()).is_err());
+    }
 
     fn wish(uri: &str, listen: &str) -> Result<Wish> {
         let admin = SocketAddr::from(([127, 0, 0, 1], 9901));

@@ -238,4 +238,10 @@ fn without_ports_the_operator_is_told() {
     let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", weir.port("db"));
     json(python("mongo_members.py").arg(&uri).arg("members_told").arg("reads"));
     assert_eq!(warned(&weir), 1, "when a hello has named members: {:#?}", weir.log());
+    // Who says that it is meant is not told.
+    let weir = Weir::start(&config.replace("cluster: db }", "cluster: db, mode: transparent }"));
+    let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", weir.port("db"));
+    json(python("mongo_members.py").arg(&uri).arg("members_told").arg("reads"));
+    assert_eq!(warned(&weir), 0, "{:#?}", weir.log());
+    assert!(checked(&weir).is_empty());
 }

@@ -124,7 +124,8 @@ impl Section for Mongo {
             call_sites: call_sites?,
             per_application,
             seats: OnceLock::new(),
-            told: Arc::default(),
+            // Who says `transparent` knows.
+            told: Arc::new(AtomicBool::new(said.as_ref()?.transparent)),
             said: said?,
             members: OnceLock::new(),
         }))

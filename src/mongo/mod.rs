@@ -7,7 +7,7 @@ mod uri;
 
 pub use uri::Uri;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use bson::{Document, doc};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};

@@ -1,6 +1,7 @@
 """Does what rules forbid, limit and disturb, and prints, as JSON, what came of it.
 
 usage: mongo_rules.py URI DIRECT_URI DATABASE [compressor]    URI goes through Weir, DIRECT_URI does not
+       mongo_rules.py --late URI DIRECT_URI    writes that take too long
        mongo_rules.py --ask URI    for each line of the input: one find in `ask.plain`, and what came of it
 
 For each attempt: the error's code and labels (0 when there was none), how often the driver tried, and how often it cleared
@@ -8,6 +9,7 @@ its pool. Works with pymongo 4.6 and current.
 """
 
 import json
+import os
 import sys
 import threading
 import time
@@ -117,7 +119,36 @@ def hold(uri, name, options):
     client[name].single.find_one({"$where": "sleep(1500) || true"})
 
 
-if sys.argv[1] == "--ask":
+def late(uri, server):
+    """Writes that take too long: what the application is told, and what became of them."""
+    direct = pymongo.MongoClient(server, directConnection=True)
+    told = {}
+    for compressors in ("", "zlib"):
+        client = pymongo.MongoClient(uri, directConnection=True, **({"compressors": compressors} if compressors else {}))
+        for name, write in {
+            "update": lambda c: c.update_many({"$where": "sleep(100) || true"}, {"$inc": {"n": 1}}),
+            "delete": lambda c: c.delete_many({"$where": "sleep(100) || true"}),
+            "modify": lambda c: c.find_one_and_update({"$where": "sleep(2000) || true"}, {"$inc": {"n": 1}}),
+        }.items():
+            collection = f"late_{os.getpid()}_{name}"
+            kept = direct.late[collection]
+            kept.drop()
+            kept.insert_many([{"n": 0} for _ in range(40)])
+            try:
+                write(client.late[collection])
+                code = 0
+            except errors.PyMongoError as failure:
+                code = getattr(failure, "code", None)
+            while any(op.get("ns") == f"late.{collection}" for op in direct.admin.aggregate([{"$currentOp": {}}])):
+                time.sleep(0.05)
+            told[f"{name} {compressors}"] = [code, kept.count_documents({"n": 0})]
+            kept.drop()
+    print(json.dumps(told))
+
+
+if sys.argv[1] == "--late":
+    late(*sys.argv[2:])
+elif sys.argv[1] == "--ask":
     ask(sys.argv[2])
 else:
     main()

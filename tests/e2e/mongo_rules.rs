@@ -4,7 +4,7 @@
 use crate::support::{
     numbers::Numbers,
     parts::{ReplicaSet, calm_set, json, node, part, python},
-    process::Process,
+    process::{Process, output},
     weir::Weir,
 };
 use serde_json::Value;
@@ -15,6 +15,7 @@ crate::tests!("mongo_rules":
     pymongo_4_6_keeps_to_rules,
     node_keeps_to_rules,
     compression_hides_nothing_from_rules,
+    writes_that_are_overdue_are_not_made,
     a_reload_holds_on_standing_connections,
     what_cannot_be_read_ends_its_connection,
 );
@@ -216,6 +217,28 @@ fn node_keeps_to_rules() {
         assert_eq!(acted(&numbers, "frozen", "read_only"), 3);
         assert_eq!(acted(&numbers, "patience", "deadline"), 1);
     }
+}
+
+/// A server goes on with a write though the connection that it came by is closed: it is told how long it may take.
+fn writes_that_are_overdue_are_not_made() {
+    let set = calm_set();
+    let port = set.primary();
+    let weir =
+        Weir::start(&front(port, "        - { name: patience, match: { database: late }, deadline: 500ms }"));
+    let server = format!("mongodb://127.0.0.1:{port}/");
+    let told = output(python("mongo_rules.py").args(["--late", &uri(weir.port("db")), &server]));
+    let told: serde_json::Map<String, Value> = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(told.len(), 6);
+    for (name, became) in &told {
+        assert_eq!(became[0], 50, "{name}: {told:?}");
+        // 40 of them would take 4 seconds.
+        assert!(became[1].as_u64() > Some(20), "{name}: {told:?}");
+    }
+    let numbers = weir.numbers_when("they are counted", |n| acted(n, "patience", "deadline") == 6);
+    let code = [("code", "MaxTimeMSExpired")];
+    assert_eq!(numbers.sum("weir_operations_total", &code), 6);
+    // The server said so itself: no connection had to be closed.
+    assert_eq!(numbers.sum("weir_failures_total", &[]), 0);
 }
 
 fn a_reload_holds_on_standing_connections() {

@@ -23,6 +23,7 @@
 //! | `encode` | error replies, CRC-32C |
 //! | `comment` | what an application says of itself in a command |
 //! | `shape` | a command without its values |
+//! | `max_time` | a limit of time put into a command |
 //! | `whole` | a whole message taken apart and put together again; the beginning of one in the clear |
 
 mod bson;
@@ -34,6 +35,7 @@ mod encode;
 mod frame;
 mod header;
 mod inflate;
+mod max_time;
 mod names;
 mod problem;
 mod reply;
@@ -51,6 +53,7 @@ pub use decode::{Decoder, Head, Heads, ReplyDecoder, RequestDecoder};
 pub use encode::{ErrorReply, ReplyTo, document_reply, error_reply, op_msg};
 pub use header::{HEADER_LENGTH, Header, LooksLike, MAX_MESSAGE_LENGTH, Malformed, OpCode};
 pub use inflate::{Budget, Compressor, Inflate};
+pub use max_time::with_max_time;
 pub use names::Short;
 pub use problem::Problem;
 pub use reply::{Labels, ReplyHead};

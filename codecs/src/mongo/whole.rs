@@ -1,6 +1,8 @@
 //! A whole message taken apart, and put together again around another document: for the few that are rewritten. And the
 //! beginning of a message in the clear, for the few that are remarkable.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, BytesMut};
 
 use super::header::{HEADER_LENGTH, Header, OpCode};
@@ -16,7 +18,7 @@ const MSG_PREFACE: usize = 5;
 /// `OP_COMPRESSED` between header and compressed bytes.
 const COMPRESSED_PREFACE: usize = 9;
 /// `OP_MSG`'s checksum.
-const CHECKSUM: usize = 4;
+pub(super) const CHECKSUM: usize = 4;
 
 /// A message of one document, decompressed.
 #[derive(Debug)]
@@ -35,26 +37,8 @@ impl Whole {
     /// # Errors
     /// Why it is no such message.
     pub fn take_apart(message: &[u8], inflate: &mut Inflate, limit: usize) -> Result<Whole, Problem> {
-        let header = Header::parse(message).ok().flatten().ok_or(Problem::Length)?;
-        let body = message.get(HEADER_LENGTH..header.length as usize).ok_or(Problem::Truncated)?;
-        if header.op_code != OpCode::COMPRESSED {
-            return Whole::plain(header, body);
-        }
-        let (preface, compressed) = body.split_at_checked(COMPRESSED_PREFACE).ok_or(Problem::Compressed)?;
-        let (op_code, length, id) = match *preface {
-            [a, b, c, d, e, f, g, h, id] => {
-                (i32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]), id)
-            }
-            _ => return Err(Problem::Compressed),
-        };
-        if length as usize > limit {
-            return Err(Problem::Inflated);
-        }
-        let header = Header { op_code: OpCode(op_code), ..header };
-        match Compressor::from_id(id).ok_or(Problem::Compressor)? {
-            Compressor::Noop => Whole::plain(header, compressed),
-            compressor => Whole::plain(header, &inflated(compressor, length, compressed, inflate)?),
-        }
+        let (header, body) = in_the_clear(message, inflate, limit)?;
+        Whole::plain(header, &body)
     }
 
     fn plain(header: Header, body: &[u8]) -> Result<Whole, Problem> {
@@ -103,6 +87,35 @@ impl Whole {
             out.put_u32_le(sum);
         }
     }
+}
+
+/// A message's header, as of what is inside of it, and what stands behind that, decompressed.
+pub(super) fn in_the_clear<'a>(
+    message: &'a [u8],
+    inflate: &mut Inflate,
+    limit: usize,
+) -> Result<(Header, Cow<'a, [u8]>), Problem> {
+    let header = Header::parse(message).ok().flatten().ok_or(Problem::Length)?;
+    let body = message.get(HEADER_LENGTH..header.length as usize).ok_or(Problem::Truncated)?;
+    if header.op_code != OpCode::COMPRESSED {
+        return Ok((header, body.into()));
+    }
+    let (preface, compressed) = body.split_at_checked(COMPRESSED_PREFACE).ok_or(Problem::Compressed)?;
+    let (op_code, length, id) = match *preface {
+        [a, b, c, d, e, f, g, h, id] => {
+            (i32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]), id)
+        }
+        _ => return Err(Problem::Compressed),
+    };
+    if length as usize > limit {
+        return Err(Problem::Inflated);
+    }
+    let header = Header { op_code: OpCode(op_code), ..header };
+    let body = match Compressor::from_id(id).ok_or(Problem::Compressor)? {
+        Compressor::Noop => compressed.into(),
+        compressor => inflated(compressor, length, compressed, inflate)?.into(),
+    };
+    Ok((header, body))
 }
 
 /// Puts the first bytes of a compressed message in the clear into `clear`, header included, at most `limit` of them: of

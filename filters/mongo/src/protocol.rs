@@ -29,12 +29,15 @@ use crate::measure::open::{Belongs, Cursors, OpenHere};
 use crate::measure::rename::Renames;
 use crate::measure::slow::Kept;
 use crate::members::{Door, Fronted, role};
-use crate::rules::{Control, Governed};
+use crate::rules::{self, Control, Governed};
 use crate::{measure, refusal, verdict};
 
 /// What all decompressors of the process may take together. It is met by many clients that send large zstd messages
 /// slowly; beyond it a message is not looked into (`weir_malformed_total{reason="over_budget"}`).
 const INFLATE_BUDGET: usize = 24 << 20;
+
+/// `MaxTimeMSExpired`.
+const MAX_TIME_EXPIRED: i32 = 50;
 
 /// Drivers look whether a connection is still open only when they have not used it for so long.
 const QUIET: Duration = Duration::from_secs(1);
@@ -463,10 +466,15 @@ impl protocol::Protocol for Protocol {
     fn rewrite(
         &self,
         session: &mut Session,
-        _: &MongoOp,
+        op: &MongoOp,
         whole: &[u8],
         out: &mut BytesMut,
     ) -> Result<(), Unwritten> {
+        if let Some(max_time) = op.governed.max_time() {
+            // A request; no reply to a write is ever rewritten.
+            rules::write_max_time(max_time, whole, &self.shared.inflate, out);
+            return Ok(());
+        }
         match &self.members {
             Some(members) => members.rewrite(&session.door, whole, &self.shared, out),
             None => {
@@ -489,6 +497,9 @@ impl protocol::Protocol for Protocol {
         op.is_judged = true;
         if !tail.more_to_come() {
             op.governed.release();
+        }
+        if tail.code == MAX_TIME_EXPIRED {
+            op.governed.note_exceeded();
         }
         op.left_open = tail.cursor_id;
         let outcome = verdict::of_reply(names, op, tail);

@@ -6,6 +6,7 @@ mod differential;
 mod encode;
 mod facts;
 mod malformed;
+mod max_time;
 mod shape;
 mod splits;
 mod steady;

@@ -185,13 +185,14 @@ static RULE: Table = Table {
         Field::optional(
             "concurrency",
             Kind::Integer { min: 1, max: 1_000_000 },
-            "Refuses, like `rate`, while so many are under way already.",
+            "Refuses, like `rate`, while so many are under way already; long polls are not counted.",
         ),
         Field::optional(
             "deadline",
             Kind::Duration { min: 1, max: 3_600_000 },
             "After so long the application gets error 50 (MaxTimeMSExpired), and the connection to the server is closed so that \
-             the server stops. A client that had authenticated has to connect anew. Long polls are exempt.",
+             the server stops. A client that had authenticated has to connect anew. Writes of up to 320 KiB are sent on with the \
+             deadline as their `maxTimeMS`, so that the server ends them itself. Long polls are exempt.",
         ),
         Field::optional("fault", Kind::Table(&FAULT), "Disturbs."),
     ],

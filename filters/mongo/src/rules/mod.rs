@@ -16,12 +16,15 @@ mod tests;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use bytes::Bytes;
-use weir_codecs::mongo::{Command, ErrorReply, Inflate, Labels, RequestHead, Shape, Whole, error_reply};
+use weir_codecs::mongo::{
+    Command, ErrorReply, Inflate, Labels, OpCode, RequestHead, Shape, Whole, error_reply, with_max_time,
+};
 use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Outcome, Phase, Reason, RetryOn, Side};
 use weir_decide::protocol::{At, Ruling, Step};
-use weir_decide::rules::{Cause, Judgement, Permits, Rule, Rules, States};
+use weir_decide::rules::{Action, Cause, Judgement, Permits, Rule, Rules, States};
 use weir_measure::{Counter, Measure, names};
 
 use crate::protocol::{MongoOp, Session};
@@ -32,6 +35,12 @@ pub(crate) use config::{FIELD, read};
 
 /// The most of a compressed request that is decompressed once more, whole, for its shape.
 const LOOKED_INTO: usize = 320 * 1024;
+
+/// The longest write that waits until it is there whole, for its deadline to be put into it.
+const MOST_LIMITED: usize = 320 * 1024;
+
+/// How much longer than the server Weir waits where the server knows the deadline. It answers in time; if not, it is lost.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// What the limits of all listeners remember.
 static STATES: LazyLock<States> = LazyLock::new(States::default);
@@ -79,12 +88,26 @@ pub(crate) struct Governed {
     permits: Permits,
     /// The rule that says how long it may take, and what counts when it is overdue.
     overdue: Option<(Arc<str>, Counter)>,
+    /// What the server is told of that, in milliseconds.
+    max_time: Option<u32>,
 }
 
 impl Governed {
     /// It has been answered: its places are free, before the client can ask for them again.
     pub(crate) fn release(&mut self) {
         self.permits = Permits::default();
+    }
+
+    /// What its `maxTimeMS` is to be.
+    pub(crate) fn max_time(&self) -> Option<u32> {
+        self.max_time
+    }
+
+    /// The server has ended it, for the time that it was told.
+    pub(crate) fn note_exceeded(&mut self) {
+        if self.max_time.is_some() {
+            self.note_overdue();
+        }
     }
 
     /// It is overdue. Says by which rule, if one said so.
@@ -101,6 +124,8 @@ struct Active {
     details: Box<[Detail]>,
     /// Some rule goes by the shape of queries, which takes a walk over all of a command.
     by_shape: bool,
+    /// Some rule sets a deadline.
+    by_time: bool,
 }
 
 /// What the engine need not know of a rule.
@@ -128,6 +153,7 @@ impl Active {
             rules: Rules::new(&engine, listener, &STATES),
             details: rules.iter().map(detail).collect(),
             by_shape: engine.iter().any(|rule| !rule.selector.shapes.is_empty()),
+            by_time: engine.iter().any(|rule| matches!(rule.action, Action::Deadline(_))),
         }
     }
 
@@ -175,16 +201,25 @@ impl Active {
         });
         let detail = deadline.and_then(|(n, _)| self.details.get(n));
         let overdue = detail.map(|detail| (Arc::clone(&detail.name), detail.acted.clone()));
-        op.governed = Governed { permits, overdue };
-        let delay = delay.map(|(_, delay)| delay);
-        Ruling { instead: step, delay, time_limit: deadline.map(|(_, limit)| limit) }
+        let max_time = deadline.and_then(|(_, limit)| max_time(head, at.bytes, limit));
+        op.governed = Governed { permits, overdue, max_time };
+        let rewritten = max_time.map(|_| Step::Rewrite { limit: MOST_LIMITED });
+        let grace = if max_time.is_some() { GRACE } else { Duration::ZERO };
+        Ruling {
+            instead: step.or(rewritten),
+            delay: delay.map(|(_, delay)| delay),
+            time_limit: deadline.map(|(_, limit)| limit + grace),
+        }
     }
 
     /// Whether all is known of a request that a rule may ask for. Writes are known by their beginning, but for their shape.
     fn is_known(&self, head: &RequestHead) -> bool {
         let begins = match head.command {
             Command::Insert => true,
-            Command::Update | Command::Delete | Command::FindAndModify => !self.by_shape,
+            Command::Update | Command::Delete | Command::FindAndModify => {
+                let waits = self.by_time && head.header.length as usize <= MOST_LIMITED;
+                !self.by_shape && !waits
+            }
             _ => false,
         };
         head.complete || (begins && head.is_named())
@@ -227,6 +262,31 @@ impl Active {
             Some(message) => refuse(session, names, op, reason, &format!("{text}: {message}")),
             None => refuse(session, names, op, reason, &text),
         }
+    }
+}
+
+/// How long the server is to be told that a request may take. It ends what only reads when the connection that it came by is closed;
+/// with a write it goes on, for an application that has been told that it failed. Not of one that is longer than is waited for.
+fn max_time(head: &RequestHead, bytes: &[u8], limit: Duration) -> Option<u32> {
+    use Command::{BulkWrite, Delete, FindAndModify, Insert, Update};
+    let writes = matches!(head.command, Insert | Update | Delete | FindAndModify | BulkWrite);
+    let is_whole = head.complete && bytes.len() == head.header.length as usize;
+    let is_short = bytes.len().max(head.uncompressed_length as usize) <= MOST_LIMITED;
+    let limit = u32::try_from(limit.as_millis()).ok()?;
+    let less = head.max_time_ms.is_some_and(|own| own > 0 && own <= i64::from(limit));
+    (writes && is_whole && is_short && head.op_code == OpCode::MSG && !less).then_some(limit)
+}
+
+/// Writes the request `whole` to `out`, with this limit.
+pub(crate) fn write_max_time(
+    max_time: u32,
+    whole: &[u8],
+    inflate: &RefCell<Inflate>,
+    out: &mut bytes::BytesMut,
+) {
+    if with_max_time(whole, max_time, &mut inflate.borrow_mut(), MOST_LIMITED, out).is_err() {
+        // It is of some form that nothing can be put into: Weir's own clock has to do.
+        out.extend_from_slice(whole);
     }
 }
 

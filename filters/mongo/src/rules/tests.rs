@@ -99,7 +99,7 @@ impl Client {
                 let mut ruling =
                     self.protocol.govern(&mut self.session, &mut Unnamed, &mut op, head.as_ref(), at);
                 let decided = match ruling.instead.take() {
-                    None => {
+                    None | Some(Step::Rewrite { .. }) => {
                         self.held.push(op);
                         Came::Through(size)
                     }
@@ -264,6 +264,10 @@ fn what_may_touch_more_than_it_names_is_in_doubt() {
         (doc! { "find": "secrets", "$db": "d" }, true),
         (doc! { "find": "secrets", "$db": "other" }, false),
         (doc! { "find": uuid, "$db": "d" }, true),
+        (doc! { "delete": "system.buckets.secrets", "$db": "d" }, true),
+        (doc! { "find": "system.buckets.c", "$db": "d" }, true),
+        (doc! { "insert": "system.views", "$db": "d" }, true),
+        (doc! { "insert": "system.views", "$db": "other" }, false),
         (doc! { "getMore": 5i64, "collection": "c", "$db": "d" }, false),
         (doc! { "getMore": 5i64, "collection": "secrets", "$db": "d" }, true),
         (doc! { "aggregate": "c", "pipeline": [{ "$match": {} }], "$db": "d" }, false),
@@ -397,6 +401,11 @@ fn limits_hold_while_operations_are_under_way() {
     let tail = replies.decode(&mut reply).unwrap().unwrap().head.unwrap();
     client.protocol.judge(&mut client.session, &mut Unnamed, &mut op, &tail);
     assert!(matches!(client.command(find), Came::Through(_)));
+    // What waits for news takes none.
+    let waits = doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": 1000, "$db": "d" };
+    for _ in 0..5 {
+        assert!(matches!(client.command(waits.clone()), Came::Through(_)));
+    }
     let find = doc! { "find": "r", "$db": "d" };
     for (wait, passes) in
         [(0, true), (0, true), (0, false), (499_000_000, false), (1_000_000, true), (0, false)]
@@ -437,16 +446,19 @@ fn faults_and_deadlines_are_as_the_rule_says() {
         client.command(doc! { "find": "o", "$db": "d" }),
         Came::Refused(4711, "weir: on purpose, by the rule odd".into())
     );
-    for (command, seconds) in [
-        (doc! { "find": "x", "$db": "d" }, Some(2)),
-        (doc! { "insert": "x", "$db": "d" }, Some(3)),
+    for (command, millis) in [
+        (doc! { "find": "x", "$db": "d" }, Some(2000)),
+        // The server is told, and given time to say so.
+        (doc! { "insert": "x", "$db": "d" }, Some(3100)),
+        (doc! { "insert": "x", "maxTimeMS": 3000, "$db": "d" }, Some(3000)),
+        (doc! { "insert": "x", "maxTimeMS": 3001, "$db": "d" }, Some(3100)),
         (doc! { "hello": 1, "$db": "admin" }, None),
         // It waits for data, as long as it takes.
         (doc! { "getMore": 5i64, "collection": "x", "maxTimeMS": 1000, "$db": "d" }, None),
     ] {
         let (came, ruling) = client.send_cut(&op_msg(0, &command), 10_000);
         assert!(matches!(came, Came::Through(_)), "{came:?}");
-        assert_eq!(ruling.time_limit, seconds.map(std::time::Duration::from_secs), "{command}");
+        assert_eq!(ruling.time_limit, millis.map(std::time::Duration::from_millis), "{command}");
     }
     // An operation that is overdue is told so, and counts for the rule that said how long it may take.
     let mut out = BytesMut::new();

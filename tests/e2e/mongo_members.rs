@@ -2,7 +2,7 @@
 //! get past it. What proves it is that Weir counts every command that the drivers count.
 
 use crate::support::{
-    front::{Front, Says, members, while_busy},
+    front::{Front, Says, drivers, members, while_busy},
     net,
     parts::{SET, calm_set, json, node, part, python, replica_set},
     weir::{Weir, binary},
@@ -87,10 +87,9 @@ fn a_direct_connection_stays_with_its_member() {
         let port = front.port_of(member);
         let uri = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
         let what = if member == primary { "busy" } else { "reads" };
-        let mut clients = [python("mongo_members.py"), node("mongo_members.js")];
-        for client in &mut clients {
-            let client = client.stderr(Stdio::null()).arg(&uri).arg("members_direct").args([what, "0.2"]);
-            let printed = front.compare(&uri, client);
+        for (_, mut client) in drivers() {
+            client.stderr(Stdio::null()).arg(&uri).arg("members_direct").args([what, "0.2"]);
+            let printed = front.compare(&uri, &mut client);
             assert_eq!(printed["servers"], serde_json::json!([format!("127.0.0.1:{port}")]));
         }
         // What came through the door went to the member behind it.

@@ -2,19 +2,20 @@
 //! every combination. In each, Weir counts every command and every authentication that the driver counts, so none slipped round it.
 
 use crate::support::{
-    front::{Front, Says, while_busy},
+    front::{Front, Says, drivers, while_busy},
     net,
     numbers::Numbers,
-    parts::{ReplicaSet, USER, calm_set, certificates, json, node, part, python, secured_set},
+    parts::{ReplicaSet, USER, calm_set, certificates, json, node, python, secured_set},
     weir::Weir,
 };
-use std::process::Command;
+use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLockReadGuard};
 
 crate::tests!("mongo_secured":
     pymongo_with_tls_and_scram_pairwise,
     pymongo_4_6_with_tls_and_scram_pairwise,
     node_with_tls_and_scram_pairwise,
+    every_pair_is_in_a_row,
     files_pass_with_and_without_rules,
     a_wrong_password_is_counted,
     members_that_cannot_be_verified_get_no_address,
@@ -94,13 +95,39 @@ fn authentications(numbers: &Numbers, mechanism: &str, result: &str) -> u64 {
 }
 
 /// One combination: TLS, how the driver logs in, its compressor, the URI's other option, which member it names (3: the listener's
-/// own address), and what it does.
-type Row = (Tls, &'static str, &'static str, &'static str, usize, &'static str);
+/// own address).
+type Row = (Tls, &'static str, &'static str, &'static str, usize);
 
-fn pairwise(client: fn() -> Command, database: &str, rows: &[Row]) {
+/// Of each of the [`drivers`].
+const ROWS: [&[Row]; 3] = [
+    &[
+        (BOTH, SHA_256, "", "", 0),
+        (BOTH, SHA_1, "snappy", DIRECT, 0),
+        (OUTER, SHA_256, "zlib", DIRECT, 0),
+        (OUTER, NOBODY, "zstd", "", 1),
+        (INNER, SHA_1, "zstd", NAMED, 2),
+        (NEITHER, NOBODY, "snappy", NAMED, 3),
+    ],
+    &[
+        (BOTH, NOBODY, "zlib", "", 0),
+        (OUTER, SHA_1, "", NAMED, 1),
+        (INNER, SHA_256, "snappy", "", 2),
+        (INNER, SHA_256, "zlib", NAMED, 3),
+        (NEITHER, SHA_256, "zstd", DIRECT, 0),
+    ],
+    &[
+        (BOTH, SHA_256, "zstd", NAMED, 1),
+        (OUTER, SHA_256, "snappy", "", 0),
+        (INNER, NOBODY, "", DIRECT, 0),
+        (NEITHER, SHA_256, "", NAMED, 2),
+        (NEITHER, SHA_1, "zlib", "", 3),
+    ],
+];
+
+fn pairwise(driver: usize) {
     let mut fronts: Vec<(Tls, bool, Front)> = Vec::new();
-    for (nth, row) in rows.iter().enumerate() {
-        let (tls, mechanism, compressor, option, seed, what) = *row;
+    for (nth, row) in ROWS[driver].iter().enumerate() {
+        let (tls, mechanism, compressor, option, seed) = *row;
         let set = set_for(mechanism);
         let known =
             fronts.iter().position(|(its, secured, _)| *its == tls && *secured != mechanism.is_empty());
@@ -118,9 +145,11 @@ fn pairwise(client: fn() -> Command, database: &str, rows: &[Row]) {
         let options = [option, if compressor.is_empty() { "" } else { &compressors }];
         let uri = uri(port, tls, (mechanism, USER.1), &options);
         let before = front.weir.numbers();
-        let mut client = client();
-        client.arg(&uri).arg(format!("{database}_{nth}")).arg(what).args((what == "busy").then_some("0.5"));
-        let printed = front.compare(&format!("{row:?}"), &mut client);
+        let (name, mut client) = drivers().into_iter().nth(driver).expect("one of the three");
+        // A direct connection reads from no secondary.
+        let what: &[&str] = if option == DIRECT { &["busy", "0.5"] } else { &["all"] };
+        client.arg(&uri).arg(format!("secured_{name}_{nth}")).args(what);
+        let printed = front.compare(&format!("{name}, {row:?}"), &mut client);
         if option == DIRECT {
             assert_eq!(printed["servers"], serde_json::json!([format!("127.0.0.1:{port}")]), "{row:?}");
         } else {
@@ -149,54 +178,50 @@ fn pairwise(client: fn() -> Command, database: &str, rows: &[Row]) {
 }
 
 fn pymongo_with_tls_and_scram_pairwise() {
-    pairwise(
-        || python("mongo_members.py"),
-        "secured_py",
-        &[
-            (BOTH, SHA_256, "", "", 0, "all"),
-            (BOTH, SHA_1, "zstd", DIRECT, 0, "busy"),
-            (OUTER, SHA_1, "snappy", NAMED, 1, "all"),
-            (INNER, NOBODY, "zlib", "", 2, "all"),
-            (NEITHER, SHA_256, "zstd", NAMED, 3, "all"),
-        ],
-    );
+    pairwise(0);
 }
 
 fn pymongo_4_6_with_tls_and_scram_pairwise() {
-    pairwise(
-        || {
-            let mut client = python("mongo_members.py");
-            client.env("PYTHONPATH", part("pymongo46"));
-            client
-        },
-        "secured_py46",
-        &[
-            (BOTH, SHA_1, "zlib", NAMED, 2, "all"),
-            (OUTER, NOBODY, "", "", 1, "all"),
-            (INNER, SHA_256, "snappy", "", 0, "all"),
-        ],
-    );
+    pairwise(1);
 }
 
 fn node_with_tls_and_scram_pairwise() {
-    pairwise(
-        || node("mongo_members.js"),
-        "secured_node",
-        &[
-            (BOTH, SHA_256, "zlib", "", 1, "all"),
-            (OUTER, NOBODY, "snappy", NAMED, 0, "all"),
-            (INNER, SHA_1, "", DIRECT, 0, "busy"),
-            (NEITHER, SHA_256, "", NAMED, 2, "all"),
-        ],
-    );
+    pairwise(2);
+}
+
+/// What says that the rows are pairwise: whatever stands in one column is met with whatever stands in another, the driver's included.
+fn every_pair_is_in_a_row() {
+    let of_driver = |(driver, rows): (usize, &[Row])| {
+        let columns = |(tls, mechanism, compressor, option, _): &Row| {
+            [
+                format!("{tls:?}"),
+                (*mechanism).into(),
+                (*compressor).into(),
+                (*option).into(),
+                driver.to_string(),
+            ]
+        };
+        rows.iter().map(columns).collect::<Vec<[String; 5]>>()
+    };
+    let rows: Vec<[String; 5]> = ROWS.into_iter().enumerate().flat_map(of_driver).collect();
+    let pairs = |one: usize, other: usize| {
+        rows.iter().map(|row| (&row[one], &row[other])).collect::<BTreeSet<_>>().len()
+    };
+    // Four ways to use TLS, three to log in, four to compress, three URIs, three drivers.
+    let values = [4, 3, 4, 3, 3];
+    for one in 0..values.len() {
+        assert_eq!(pairs(one, one), values[one], "column {one}");
+        for other in 0..one {
+            assert_eq!(pairs(one, other), values[one] * values[other], "columns {other} and {one}");
+        }
+    }
 }
 
 fn files_pass_with_and_without_rules() {
     let set = set_for(SHA_256);
-    for (rules, compressors) in [(false, ["", "zlib"]), (true, ["snappy", ""])] {
+    for (rules, compressors) in [(false, ["", "", "zlib"]), (true, ["snappy", "zstd", ""])] {
         let front = front(&set, BOTH, rules);
-        let clients = [("py", python("mongo_members.py")), ("node", node("mongo_members.js"))];
-        for ((name, mut client), compressor) in clients.into_iter().zip(compressors) {
+        for ((name, mut client), compressor) in drivers().into_iter().zip(compressors) {
             let option = format!("compressors={compressor}");
             let option = if compressor.is_empty() { "" } else { &option };
             let uri = uri(front.ports[1], BOTH, (SHA_256, USER.1), &[option]);
@@ -268,6 +293,6 @@ fn writes_survive_a_step_down_and_a_death_with_tls_and_scram() {
     });
     let numbers = front.weir.numbers();
     // Each driver with at least one primary, and one of them with another.
-    assert!(authentications(&numbers, SHA_256, "ok") >= 3);
+    assert!(authentications(&numbers, SHA_256, "ok") >= 4);
     assert_eq!(authentications(&numbers, SHA_256, "failed"), 0);
 }

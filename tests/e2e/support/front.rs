@@ -4,7 +4,7 @@
 use super::counted::{Counts, assert_same, by_client};
 use super::net;
 use super::numbers::Numbers;
-use super::parts::{ReplicaSet, json, node, python};
+use super::parts::{ReplicaSet, json, node, part, python};
 use super::process::Process;
 use super::weir::Weir;
 use serde_json::Value;
@@ -123,13 +123,19 @@ impl Front {
     }
 }
 
-/// Starts a busy client of each driver and lets `disturb` happen while they write; both must end well, and all that succeeded must
+/// A client of a replica set of each driver, by its name: PyMongo, PyMongo 4.6 and Node.js.
+pub fn drivers() -> [(&'static str, Command); 3] {
+    let mut older = python("mongo_members.py");
+    older.env("PYTHONPATH", part("pymongo46"));
+    [("py", python("mongo_members.py")), ("py46", older), ("node", node("mongo_members.js"))]
+}
+
+/// Starts a busy client of each driver and lets `disturb` happen while they write; all must end well, and all that succeeded must
 /// have gone through Weir.
 pub fn while_busy(front: &Front, uri: &str, database: &str, disturb: impl FnOnce()) {
-    let clients = [python("mongo_members.py"), node("mongo_members.js")];
     let mut running = Vec::new();
-    for (nth, mut client) in clients.into_iter().enumerate() {
-        client.arg(uri).arg(format!("{database}_{nth}")).args(["busy", "until"]);
+    for (name, mut client) in drivers() {
+        client.arg(uri).arg(format!("{database}_{name}")).args(["busy", "until"]);
         client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process::start("a busy client", &mut client);
         let mut errors = process.errors();

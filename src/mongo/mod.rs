@@ -165,6 +165,9 @@ impl Wish {
                 self.uri.left_out.join(", ")
             );
         }
+        if self.uri.is_x509() {
+            text += "  MONGODB-X509           cannot work here: the server would see Weir's certificate. docs/mongodb.md says how such users pass\n";
+        }
         if let Err(error) = found {
             let (first, last) = self.ports();
             text += &format!(

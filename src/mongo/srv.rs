@@ -42,7 +42,9 @@ pub fn resolve(uri: &mut Uri, resolver: Option<SocketAddr>) -> Result<()> {
 /// A server must be in the domain of the name that leads to it, or whoever answers could send us anywhere.
 fn checked(name: &str, host: &str) -> Result<String> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let domain = name.split_once('.').map_or(name, |(_, domain)| domain);
+    // Of a name of one or two parts, all of it: what is left would be a domain that anybody may be in.
+    let short = name.split('.').count() < 3;
+    let domain = name.split_once('.').filter(|_| !short).map_or(name, |(_, domain)| domain);
     if !host.strip_suffix(domain).is_some_and(|front| front.ends_with('.')) {
         bail!("{host}: the SRV record leads out of the domain {domain}");
     }
@@ -255,6 +257,14 @@ mod tests {
         let good = [("db.shop.example", "a.shop.example."), ("db.shop.example", "x.y.Shop.example")];
         for (name, host) in good {
             assert!(checked(name, host).is_ok(), "{host}");
+        }
+        for (name, host) in [("mongo.internal", "a.mongo.internal."), ("local", "a.local")] {
+            assert!(checked(name, host).is_ok(), "{host}");
+        }
+        for (name, host) in
+            [("mongo.internal", "a.internal"), ("mongo.internal", "mongo.internal"), ("local", "local")]
+        {
+            assert!(checked(name, host).is_err(), "{host}");
         }
         for host in ["a.evil.example", "evilshop.example", "shop.example", "example"] {
             assert!(checked("db.shop.example", host).is_err(), "{host}");

@@ -47,6 +47,13 @@ pub struct Uri {
 }
 
 impl Uri {
+    /// Whether the application's identity is its certificate.
+    pub fn is_x509(&self) -> bool {
+        let says = |(key, value): &(String, String)| {
+            key.eq_ignore_ascii_case("authMechanism") && value.eq_ignore_ascii_case("MONGODB-X509")
+        };
+        self.kept.iter().any(says)
+    }
     /// Reads a connection string. No error shows what may be a credential.
     pub fn parse(uri: &str) -> Result<Uri> {
         let (rest, is_srv) = match (uri.strip_prefix("mongodb+srv://"), uri.strip_prefix("mongodb://")) {
@@ -177,8 +184,8 @@ fn flag(name: &str, value: &str) -> Result<bool> {
 fn srv_name(host: &str) -> Result<String> {
     let labels = host.split('.').filter(|label| !label.is_empty() && label.len() < 64).count();
     let clean = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    if !clean || host.len() > 253 || labels < 3 || labels != host.split('.').count() {
-        bail!("expected mongodb+srv://HOST: a name of at least three parts, without a port");
+    if !clean || host.len() > 253 || labels < 1 || labels != host.split('.').count() {
+        bail!("expected mongodb+srv://HOST: a name, without a port");
     }
     Ok(host.to_ascii_lowercase())
 }
@@ -253,6 +260,11 @@ mod tests {
         for (text, wanted) in good {
             assert_eq!(Uri::parse(text).unwrap(), wanted, "{text}");
         }
+        let is_x509 = |text| Uri::parse(text).unwrap().is_x509();
+        assert!(
+            is_x509("mongodb://h/?authMechanism=MONGODB-X509")
+                && !is_x509("mongodb://h/?authMechanism=PLAIN")
+        );
         let bad = [
             "h:1",
             "http://h",
@@ -272,7 +284,7 @@ mod tests {
             "mongodb://h/?tls=true&ssl=false",
             "mongodb://h/?directConnection=TRUE",
             "mongodb://h/?appName=@u@",
-            "mongodb+srv://a.b",
+            "mongodb+srv://.b",
             "mongodb+srv://a.b.c:1",
             "mongodb+srv://a.b.c,d.e.f",
             "mongodb+srv://a..c",

@@ -6,6 +6,9 @@
 //! documents of an insert, the replacement of an update and what is not known to be a query are data, so their field names
 //! may be anybody's: they become `?` as a whole. Options that only say how it is done or sent are left out, and an `explain` has
 //! the shape of what it explains: otherwise either would be a way round a rule.
+//!
+//! A string that begins with `$` names a field or a variable where the server reads expressions, and is kept there: a `$group` by
+//! `$country` is another query than one by `$email`. In a filter the same string is a value, and goes.
 
 use super::bson::{Length, kind, value_length};
 use super::header::{HEADER_LENGTH, Header, OpCode};
@@ -14,7 +17,7 @@ use super::header::{HEADER_LENGTH, Header, OpCode};
 const DEPTH: u32 = 12;
 /// The longest text of a shape, in bytes; it then ends in `…`.
 pub const MAX_SHAPE: usize = 1024;
-/// The longest name that is shown.
+/// The longest name that is shown, and the longest path.
 const MAX_NAME: usize = 128;
 /// The most elements of a document, and documents in an array, that are looked at.
 const MAX_ELEMENTS: usize = 256;
@@ -24,7 +27,8 @@ const MAX_ELEMENTS: usize = 256;
 pub struct Shape {
     /// One line, [`MAX_SHAPE`] bytes at most.
     pub text: String,
-    /// FNV-1a of the text as it was before it was cut, 64 bits: the same in every version and on every machine.
+    /// FNV-1a of the text as it was before it was cut, 64 bits: the same in every version and on every machine. What was cut
+    /// within a member of a list or a document counts by its own hash where paths are kept in it.
     pub hash: u64,
 }
 
@@ -61,7 +65,9 @@ fn explained(body: &[u8]) -> Option<&[u8]> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     /// A condition, a sort, a projection, a pipeline: names are of fields and operators.
-    Query,
+    Query(Reads),
+    /// Variables and the expressions that they are set to: data, unless there are paths in it.
+    Variables,
     /// Data of the user's: nothing of it is shown.
     Data,
     /// A list of update or delete statements.
@@ -73,8 +79,12 @@ enum Part {
 /// What stands behind a top-level name of a command.
 fn part(name: &[u8]) -> Part {
     match name {
-        b"filter" | b"query" | b"q" | b"sort" | b"projection" | b"fields" | b"pipeline" | b"hint"
-        | b"key" | b"collation" | b"min" | b"max" => Part::Query,
+        b"filter" | b"query" | b"q" => Part::Query(Reads::Filter),
+        // Since MongoDB 4.4 these are read as a `$project` is.
+        b"projection" | b"fields" => Part::Query(Reads::Expression),
+        b"pipeline" => Part::Query(Reads::Pipeline),
+        b"sort" | b"hint" | b"key" | b"collation" | b"min" | b"max" => Part::Query(Reads::Values),
+        b"let" => Part::Variables,
         b"updates" | b"deletes" => Part::Statements,
         b"$db"
         | b"lsid"
@@ -105,22 +115,126 @@ fn part(name: &[u8]) -> Part {
     }
 }
 
+/// What the server reads in a place: it says which strings are paths. Whatever is not known is read as values, so that nothing
+/// of anybody's is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// Values, all the way down.
+    Values,
+    /// A condition, where it may say `$expr`: not behind a field, where the same is data.
+    Filter,
+    /// An expression.
+    Expression,
+    /// One name of a field or a collection, without a `$`.
+    Name,
+    /// A list of stages.
+    Pipeline,
+    /// What stands behind the name of these stages and operators, whose names are the server's.
+    Facet,
+    Join,
+    Union,
+    Unwind,
+    Merge,
+    Bucket,
+    GeoNear,
+    Function,
+}
+
+impl Reads {
+    /// What is read behind a name.
+    fn behind(self, name: &[u8]) -> Reads {
+        match (self, name) {
+            (Reads::Pipeline, stage) => Reads::stage(stage),
+            (Reads::Filter, b"$and" | b"$or" | b"$nor")
+            | (Reads::Join, b"restrictSearchWithMatch")
+            | (Reads::GeoNear, b"query") => Reads::Filter,
+            // A projection's `$elemMatch` is a condition.
+            (Reads::Expression, b"$literal" | b"$elemMatch") => Reads::Values,
+            (Reads::Expression, b"$function" | b"$accumulator") => Reads::Function,
+            (Reads::Expression, _)
+            | (Reads::Filter, b"$expr")
+            | (Reads::Join, b"let" | b"startWith")
+            | (Reads::Unwind, b"path")
+            | (Reads::Merge, b"let")
+            | (Reads::Bucket, b"groupBy" | b"output")
+            // The others are code.
+            | (Reads::Function, b"args" | b"initArgs" | b"accumulateArgs") => Reads::Expression,
+            (Reads::Facet, _) | (Reads::Join | Reads::Union, b"pipeline") | (Reads::Merge, b"whenMatched") => {
+                Reads::Pipeline
+            }
+            (
+                Reads::Join,
+                b"from" | b"localField" | b"foreignField" | b"as" | b"connectFromField" | b"connectToField",
+            )
+            | (Reads::Unwind, b"includeArrayIndex") => Reads::Name,
+            _ => Reads::Values,
+        }
+    }
+
+    fn stage(name: &[u8]) -> Reads {
+        match name {
+            b"$match" => Reads::Filter,
+            b"$group" | b"$project" | b"$addFields" | b"$set" | b"$replaceRoot" | b"$replaceWith"
+            | b"$redact" | b"$sortByCount" | b"$setWindowFields" | b"$fill" => Reads::Expression,
+            b"$facet" => Reads::Facet,
+            b"$lookup" | b"$graphLookup" => Reads::Join,
+            b"$unionWith" => Reads::Union,
+            b"$unwind" => Reads::Unwind,
+            b"$merge" => Reads::Merge,
+            b"$bucket" | b"$bucketAuto" => Reads::Bucket,
+            b"$geoNear" => Reads::GeoNear,
+            _ => Reads::Values,
+        }
+    }
+
+    /// What is read in the members of a list.
+    fn within(self) -> Reads {
+        match self {
+            Reads::Filter | Reads::Expression | Reads::Pipeline => self,
+            _ => Reads::Values,
+        }
+    }
+
+    /// The path that a value is.
+    fn path(self, kind: u8, value: &[u8]) -> Option<&[u8]> {
+        if kind != kind::STRING {
+            return None;
+        }
+        let (_, text) = value.split_first_chunk::<4>()?;
+        let (_, text) = text.split_last()?;
+        let path = match self {
+            Reads::Name => !text.is_empty(),
+            Reads::Expression | Reads::Unwind => {
+                text.starts_with(b"$") && text.iter().any(|byte| *byte != b'$')
+            }
+            _ => false,
+        };
+        (path && text.len() <= MAX_NAME).then_some(text)
+    }
+}
+
 struct Writer {
     text: String,
     hash: u64,
     full: bool,
+    /// A path has been kept.
+    paths: bool,
 }
 
 impl Writer {
     fn new() -> Writer {
         // The offset basis of 64-bit FNV-1a.
-        Writer { text: String::new(), hash: 0xCBF2_9CE4_8422_2325, full: false }
+        Writer { text: String::new(), hash: 0xCBF2_9CE4_8422_2325, full: false, paths: false }
+    }
+
+    fn mix(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+        }
     }
 
     fn put(&mut self, text: &str) {
-        for byte in text.bytes() {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
-        }
+        self.mix(text.as_bytes());
         if self.full {
             return;
         }
@@ -132,6 +246,28 @@ impl Writer {
         }
     }
 
+    /// What has been written apart.
+    fn take(&mut self, one: &Writer) {
+        if one.paths && !self.full {
+            let room = (MAX_SHAPE - "…".len()).saturating_sub(self.text.len());
+            if one.text.len() > room {
+                self.text.push_str(one.text.get(..one.text.floor_char_boundary(room)).unwrap_or_default());
+            }
+        }
+        self.put(&one.text);
+        self.paths |= one.paths;
+        // Of what was cut there only the hash knows: two long stages are not the same for that they begin alike.
+        if one.paths && one.full {
+            self.mix(&one.hash.to_le_bytes());
+            self.full = true;
+        }
+    }
+
+    fn path(&mut self, path: &[u8]) {
+        self.paths = true;
+        self.name(path);
+    }
+
     /// A name, printable and cut.
     fn name(&mut self, name: &[u8]) {
         let shown = name.get(..MAX_NAME).unwrap_or(name);
@@ -141,10 +277,11 @@ impl Writer {
     /// The top level, whose names are of the protocol.
     fn command(&mut self, body: &[u8]) -> Option<()> {
         self.put("{");
-        let mut first = true;
+        let (mut first, mut distinct) = (true, false);
         for (at, element) in elements(body).enumerate() {
             let Element { kind, name, value } = element?;
             let part = if at == 0 { Part::Data } else { part(name) };
+            distinct |= at == 0 && name == b"distinct";
             if part == Part::Absent {
                 continue;
             }
@@ -154,7 +291,14 @@ impl Writer {
             self.name(name);
             self.put(": ");
             match part {
-                Part::Query => self.value(kind, value, DEPTH, name != b"pipeline")?,
+                Part::Query(_) if distinct && name == b"key" => {
+                    self.value(kind, value, DEPTH, (true, Reads::Name))?
+                }
+                Part::Query(reads) => self.value(kind, value, DEPTH, (reads != Reads::Pipeline, reads))?,
+                Part::Variables => match document(value).filter(|_| kind == kind::DOCUMENT) {
+                    Some(inner) => self.doubtful(inner, DEPTH, Reads::Expression),
+                    None => self.put("?"),
+                },
                 Part::Statements => self.statements(kind, value)?,
                 // An update document, or a pipeline, or a replacement.
                 Part::Data if name == b"update" && at > 0 => self.change(kind, value, DEPTH)?,
@@ -181,7 +325,7 @@ impl Writer {
             };
             let mut one = Writer::new();
             one.statement(document(rest)?)?;
-            self.distinct(one, &mut seen);
+            self.distinct(&one, &mut seen);
             rest = rest.get(length..)?;
         }
         self.put("]");
@@ -204,7 +348,7 @@ impl Writer {
             } else {
                 one.put("?");
             }
-            self.distinct(one, &mut seen);
+            self.distinct(&one, &mut seen);
         }
         self.put("]");
         Some(())
@@ -221,8 +365,9 @@ impl Writer {
             self.name(name);
             self.put(": ");
             match name {
-                b"q" | b"collation" | b"hint" | b"arrayFilters" | b"sort" => {
-                    self.value(kind, value, DEPTH, true)?
+                b"q" => self.value(kind, value, DEPTH, (true, Reads::Filter))?,
+                b"collation" | b"hint" | b"arrayFilters" | b"sort" => {
+                    self.value(kind, value, DEPTH, (true, Reads::Values))?
                 }
                 b"u" => self.change(kind, value, DEPTH)?,
                 _ => self.put("?"),
@@ -246,7 +391,7 @@ impl Writer {
         }
         if kind == kind::ARRAY {
             // Stages begin with an operator.
-            return self.value(kind, value, depth, false);
+            return self.value(kind, value, depth, (false, Reads::Pipeline));
         }
         self.put("{");
         for (at, element) in elements(document(value)?).enumerate() {
@@ -275,39 +420,76 @@ impl Writer {
         Some(())
     }
 
-    /// A value within a query. A document without operators that is compared with (`compared`: it does not stand where fields
+    /// A value within a query. A document without operators that is compared with (not `fields`: it does not stand where fields
     /// are named) is data.
-    fn value(&mut self, kind: u8, value: &[u8], depth: u32, fields: bool) -> Option<()> {
+    fn value(&mut self, kind: u8, value: &[u8], depth: u32, (fields, reads): (bool, Reads)) -> Option<()> {
         let inner = match kind {
             kind::DOCUMENT | kind::ARRAY if depth > 0 => document(value)?,
             _ => {
-                self.put("?");
+                match reads.path(kind, value) {
+                    Some(path) => self.path(path),
+                    None => self.put("?"),
+                }
                 return Some(());
             }
         };
         if kind == kind::ARRAY {
-            self.put("[");
-            let (mut seen, mut scalar, mut left) = (Vec::new(), false, MAX_ELEMENTS);
-            for element in elements_up_to(usize::MAX, inner) {
-                let Element { kind, value, .. } = element?;
+            return self.list(inner, depth, (fields, reads.within()));
+        }
+        let operators = elements(inner).next().flatten().is_some_and(|first| first.name.starts_with(b"$"));
+        if !fields && !operators {
+            self.doubtful(inner, depth, reads);
+            return Some(());
+        }
+        self.members(inner, depth, reads)
+    }
+
+    /// The members of a list: paths each in its place, of all others what is different.
+    fn list(&mut self, inner: &[u8], depth: u32, (fields, reads): (bool, Reads)) -> Option<()> {
+        self.put("[");
+        let (mut seen, mut scalar, mut left) = (Vec::new(), false, MAX_ELEMENTS);
+        let mut first = true;
+        for element in elements_up_to(usize::MAX, inner) {
+            let Element { kind, value, .. } = element?;
+            let mut one = Writer::new();
+            let path = reads.path(kind, value);
+            if path.is_none() {
                 match kind {
                     kind::DOCUMENT | kind::ARRAY => left = left.checked_sub(1)?,
                     // All the same, and there may be very many.
                     _ if std::mem::replace(&mut scalar, true) => continue,
                     _ => {}
                 }
-                let mut one = Writer::new();
-                one.value(kind, value, depth - 1, fields)?;
-                self.distinct(one, &mut seen);
+                one.value(kind, value, depth - 1, (fields, reads))?;
+                if seen.contains(&one.hash) {
+                    continue;
+                }
+                seen.push(one.hash);
             }
-            self.put("]");
-            return Some(());
+            if !std::mem::take(&mut first) {
+                self.put(", ");
+            }
+            match path {
+                Some(path) => self.path(path),
+                None => self.take(&one),
+            }
         }
-        let operators = elements(inner).next().flatten().is_some_and(|first| first.name.starts_with(b"$"));
-        if !fields && !operators {
+        self.put("]");
+        Some(())
+    }
+
+    /// A document that is data as far as is known: a path within says that it is an expression. Where there is none, or it cannot
+    /// be looked for, nothing is shown.
+    fn doubtful(&mut self, inner: &[u8], depth: u32, reads: Reads) {
+        let mut one = Writer::new();
+        if reads != Reads::Values && one.members(inner, depth, reads).is_some() && one.paths {
+            self.take(&one);
+        } else {
             self.put("?");
-            return Some(());
         }
+    }
+
+    fn members(&mut self, inner: &[u8], depth: u32, reads: Reads) -> Option<()> {
         self.put("{");
         for (at, element) in elements(inner).enumerate() {
             let Element { kind, name, value } = element?;
@@ -316,14 +498,14 @@ impl Writer {
             }
             self.name(name);
             self.put(": ");
-            self.value(kind, value, depth - 1, names_fields(name))?;
+            self.value(kind, value, depth - 1, (names_fields(name), reads.behind(name)))?;
         }
         self.put("}");
         Some(())
     }
 
-    /// A member of an array, unless one of that shape has been written.
-    fn distinct(&mut self, one: Writer, seen: &mut Vec<u64>) {
+    /// A statement, unless one of that shape has been written.
+    fn distinct(&mut self, one: &Writer, seen: &mut Vec<u64>) {
         if seen.contains(&one.hash) {
             return;
         }
@@ -331,7 +513,7 @@ impl Writer {
             self.put(", ");
         }
         seen.push(one.hash);
-        self.put(&one.text);
+        self.take(one);
     }
 }
 

@@ -47,7 +47,7 @@ fn paths_and_operators_stay_and_values_go() {
         (doc! { "find": "c", "sort": { "a": 1, "b": -1 } }, "{find: ?, sort: {a: ?, b: ?}}"),
         (
             doc! { "aggregate": "c", "pipeline": [{ "$match": { "a": 1 } }, { "$group": { "_id": "$x", "n": { "$sum": 1 } } }] },
-            "{aggregate: ?, pipeline: [{$match: {a: ?}}, {$group: {_id: ?, n: {$sum: ?}}}]}",
+            "{aggregate: ?, pipeline: [{$match: {a: ?}}, {$group: {_id: $x, n: {$sum: ?}}}]}",
         ),
         (
             doc! { "findAndModify": "c", "query": { "_id": 1 }, "update": { "$set": { "a": { "secret": 1 } } } },
@@ -60,6 +60,216 @@ fn paths_and_operators_stay_and_values_go() {
             "{update: ?, updates: [{q: {a: ?}, u: {$inc: {n: ?}}}]}",
         ),
         (doc! { "ping": 1, "$db": "d" }, "{ping: ?}"),
+    ] {
+        assert_eq!(shape(command), expected);
+    }
+}
+
+/// The shape of an aggregation, but for what is the same in all.
+fn stages(pipeline: Vec<Document>) -> String {
+    let shape = shape(doc! { "aggregate": "c", "pipeline": pipeline });
+    let inner = shape.strip_prefix("{aggregate: ?, pipeline: [").and_then(|shape| shape.strip_suffix("]}"));
+    inner.expect("a pipeline").to_owned()
+}
+
+#[test]
+fn paths_in_stages_stay() {
+    for (stage, expected) in [
+        (doc! { "$group": { "_id": "$customer.country" } }, "{$group: {_id: $customer.country}}"),
+        (
+            doc! { "$group": { "_id": { "a": "$x", "b": { "$year": "$y" } }, "n": { "$sum": { "$multiply": ["$p", "$p", 3] } } } },
+            "{$group: {_id: {a: $x, b: {$year: $y}}, n: {$sum: {$multiply: [$p, $p, ?]}}}}",
+        ),
+        (
+            doc! { "$group": { "_id": { "secret": 1 }, "a": { "$push": "$$ROOT" } } },
+            "{$group: {_id: ?, a: {$push: $$ROOT}}}",
+        ),
+        (doc! { "$sortByCount": "$x" }, "{$sortByCount: $x}"),
+        (doc! { "$replaceRoot": { "newRoot": "$x" } }, "{$replaceRoot: {newRoot: $x}}"),
+        (
+            doc! { "$project": { "a": 1, "b": "$x", "c": { "secret": 1 }, "d": { "$in": ["$y", [1, 2, 3]] } } },
+            "{$project: {a: ?, b: $x, c: ?, d: {$in: [$y, [?]]}}}",
+        ),
+        (
+            doc! { "$lookup": { "from": "o", "localField": "a", "foreignField": "b", "as": "c" } },
+            "{$lookup: {from: o, localField: a, foreignField: b, as: c}}",
+        ),
+        (
+            doc! { "$lookup": { "from": "o", "let": { "v": "$a" }, "pipeline": [{ "$match": { "$expr": { "$eq": ["$$v", "$b"] } } }], "as": "c" } },
+            "{$lookup: {from: o, let: {v: $a}, pipeline: [{$match: {$expr: {$eq: [$$v, $b]}}}], as: c}}",
+        ),
+        (
+            doc! { "$graphLookup": { "from": "o", "startWith": "$a", "connectFromField": "b", "connectToField": "d", "as": "e", "depthField": "f", "restrictSearchWithMatch": { "g": "$secret" } } },
+            "{$graphLookup: {from: o, startWith: $a, connectFromField: b, connectToField: d, as: e, depthField: ?, restrictSearchWithMatch: ?}}",
+        ),
+        (doc! { "$unwind": "$a.b" }, "{$unwind: $a.b}"),
+        (
+            doc! { "$unwind": { "path": "$a", "includeArrayIndex": "i", "preserveNullAndEmptyArrays": true } },
+            "{$unwind: {path: $a, includeArrayIndex: i, preserveNullAndEmptyArrays: ?}}",
+        ),
+        (
+            doc! { "$facet": { "one": [{ "$group": { "_id": "$x" } }], "two": [{ "$match": { "a": "$secret" } }] } },
+            "{$facet: {one: [{$group: {_id: $x}}], two: [{$match: {a: ?}}]}}",
+        ),
+        (
+            doc! { "$unionWith": { "coll": "secret", "pipeline": [{ "$set": { "a": "$x" } }] } },
+            "{$unionWith: {coll: ?, pipeline: [{$set: {a: $x}}]}}",
+        ),
+        (
+            doc! { "$bucket": { "groupBy": "$x", "boundaries": ["$secret"], "default": "$secret", "output": { "n": { "$sum": "$y" } } } },
+            "{$bucket: {groupBy: $x, boundaries: [?], default: ?, output: {n: {$sum: $y}}}}",
+        ),
+        (
+            doc! { "$setWindowFields": { "partitionBy": "$x", "sortBy": { "d": 1 }, "output": { "n": { "$sum": "$y", "window": { "documents": [-1, 0] } } } } },
+            "{$setWindowFields: {partitionBy: $x, sortBy: ?, output: {n: {$sum: $y, window: ?}}}}",
+        ),
+        (
+            doc! { "$merge": { "into": "secret", "let": { "v": "$x" }, "whenMatched": [{ "$set": { "a": "$$new.b" } }] } },
+            "{$merge: {into: ?, let: {v: $x}, whenMatched: [{$set: {a: $$new.b}}]}}",
+        ),
+        (
+            doc! { "$set": { "a": { "$switch": { "branches": [{ "case": { "$gt": ["$x", 1] }, "then": "$y" }], "default": 0 } } } },
+            "{$set: {a: {$switch: {branches: [{case: {$gt: [$x, ?]}, then: $y}], default: ?}}}}",
+        ),
+    ] {
+        assert_eq!(stages(vec![stage]), expected);
+    }
+}
+
+#[test]
+fn paths_stay_wherever_expressions_are_read() {
+    let update = doc! { "q": { "$or": [{ "$expr": { "$gt": ["$a", "$b"] } }, { "c": "$secret" }] }, "u": [{ "$set": { "m": "$f" } }] };
+    for (command, expected) in [
+        (
+            doc! { "distinct": "c", "key": "a.b", "query": { "c": "$secret" } },
+            "{distinct: ?, key: a.b, query: {c: ?}}",
+        ),
+        (doc! { "other": "c", "key": "secret" }, "{other: ?, key: ?}"),
+        (
+            doc! { "update": "c", "updates": [update] },
+            "{update: ?, updates: [{q: {$or: [{$expr: {$gt: [$a, $b]}}, {c: ?}]}, u: [{$set: {m: $f}}]}]}",
+        ),
+        (
+            doc! { "findAndModify": "c", "update": [{ "$set": { "m": "$f" } }], "fields": { "a": "$b" } },
+            "{findAndModify: ?, update: [{$set: {m: $f}}], fields: {a: $b}}",
+        ),
+        (
+            doc! { "find": "c", "projection": { "a": { "$toUpper": "$b" }, "c": { "$elemMatch": { "d": "$secret" } } } },
+            "{find: ?, projection: {a: {$toUpper: $b}, c: {$elemMatch: {d: ?}}}}",
+        ),
+        (
+            doc! { "find": "c", "let": { "now": "$$NOW", "secret": { "secret": 1 } } },
+            "{find: ?, let: {now: $$NOW, secret: ?}}",
+        ),
+        (doc! { "find": "c", "let": { "secret": "secret" } }, "{find: ?, let: ?}"),
+        (doc! { "find": "c", "let": { "$secret": 1 } }, "{find: ?, let: ?}"),
+    ] {
+        assert_eq!(shape(command), expected);
+    }
+}
+
+#[test]
+fn other_paths_are_other_shapes() {
+    let matches = |expression: Document| doc! { "find": "c", "filter": { "$expr": expression } };
+    let of = |command: &Document| Shape::of(&message(command, None)).unwrap();
+    for (one, other) in [
+        (doc! { "$eq": ["$a", 5] }, doc! { "$eq": ["$b", 5] }),
+        (doc! { "$eq": ["$a", "$b"] }, doc! { "$eq": ["$b", "$a"] }),
+        (doc! { "$cond": ["$a", "$b", "$a"] }, doc! { "$cond": ["$a", "$b", "$b"] }),
+        (doc! { "$cond": ["$a", "$a", "$b"] }, doc! { "$cond": ["$a", "$b", "$b"] }),
+        (doc! { "$in": ["$a", [1, 2]] }, doc! { "$in": ["$b", [1, 2]] }),
+        (doc! { "$not": "$a" }, doc! { "$not": "$$a" }),
+    ] {
+        assert_ne!(of(&matches(one)).hash, of(&matches(other)).hash);
+    }
+    let list = |many: i32| {
+        let values: Vec<_> = (0..many).collect();
+        matches(doc! { "$in": ["$a", values] })
+    };
+    for many in [1, 300, 60_000] {
+        assert_eq!(of(&list(many)).text, "{find: ?, filter: {$expr: {$in: [$a, [?]]}}}", "{many}");
+    }
+    // What differs where the text has long been cut.
+    let long = |last: &str| {
+        let mut fields: Document =
+            (0..60).map(|n| (format!("a_rather_long_name_{n}"), Bson::from(format!("$path.{n}")))).collect();
+        fields.insert("last", last);
+        doc! { "aggregate": "c", "pipeline": [{ "$facet": { "one": [{ "$project": { "inner": fields } }] } }] }
+    };
+    let (one, other) = (of(&long("$a")), of(&long("$b")));
+    assert_eq!((&one.text, one.text.len() <= MAX_SHAPE), (&other.text, true));
+    assert!(one.text.contains("a_rather_long_name_9: $path.9") && one.text.ends_with('…'));
+    assert_ne!(one.hash, other.hash);
+    assert_eq!(one, of(&long("$a")));
+}
+
+/// None of these strings is a path, though all begin with a `$`.
+#[test]
+fn values_that_look_like_paths_go() {
+    let (longest, too_long) = (format!("${}", "x".repeat(127)), format!("${}", "x".repeat(128)));
+    for (stage, expected) in [
+        (
+            doc! { "$match": { "a": "$secret", "b": { "$in": ["$secret"] } } },
+            "{$match: {a: ?, b: {$in: [?]}}}",
+        ),
+        // Behind a field even an operator's name is data.
+        (doc! { "$match": { "a": { "$eq": { "$expr": "$secret" } } } }, "{$match: {a: {$eq: {$expr: ?}}}}"),
+        (
+            doc! { "$match": { "a": { "$elemMatch": { "$or": [{ "$expr": "$secret" }] } } } },
+            "{$match: {a: {$elemMatch: {$or: [{$expr: ?}]}}}}",
+        ),
+        (
+            doc! { "$match": { "$expr": { "$eq": ["$a", { "$literal": "$secret" }] } } },
+            "{$match: {$expr: {$eq: [$a, {$literal: ?}]}}}",
+        ),
+        (
+            doc! { "$set": { "a": { "$literal": { "$expr": ["$secret"] } }, "b": { "$literal": { "secret": "$secret" } } } },
+            "{$set: {a: {$literal: {$expr: [?]}}, b: {$literal: ?}}}",
+        ),
+        (
+            doc! { "$lookup": { "from": "o", "as": "c", "pipeline": [{ "$match": { "a": "$secret" } }, { "$facet": { "f": [{ "$match": { "$nor": [{ "a": "$secret" }] } }] } }] } },
+            "{$lookup: {from: o, as: c, pipeline: [{$match: {a: ?}}, {$facet: {f: [{$match: {$nor: [{a: ?}]}}]}}]}}",
+        ),
+        (
+            doc! { "$lookup": { "from": { "secret": "$secret" }, "as": ["secret"] } },
+            "{$lookup: {from: ?, as: [?]}}",
+        ),
+        (doc! { "$unwind": "secret" }, "{$unwind: ?}"),
+        (doc! { "$count": "$secret" }, "{$count: ?}"),
+        (doc! { "$out": "$secret" }, "{$out: ?}"),
+        (doc! { "$documents": [{ "secret": "$secret" }] }, "{$documents: [?]}"),
+        (doc! { "$search": { "text": { "query": "$secret" } } }, "{$search: ?}"),
+        (doc! { "$newStage": { "$op": "$secret" } }, "{$newStage: {$op: ?}}"),
+        (doc! { "secret": "$secret" }, "?"),
+        (
+            doc! { "$geoNear": { "near": "$secret", "query": { "a": "$secret" } } },
+            "{$geoNear: {near: ?, query: ?}}",
+        ),
+        (
+            doc! { "$set": { "a": { "$function": { "body": "$secret", "args": ["$x"], "lang": "js" } } } },
+            "{$set: {a: {$function: {body: ?, args: [$x], lang: ?}}}}",
+        ),
+        (
+            doc! { "$set": { "a": "secret", "b": "$", "c": "$$", "d": too_long } },
+            "{$set: {a: ?, b: ?, c: ?, d: ?}}",
+        ),
+        (doc! { "$set": { "a": &longest } }, &format!("{{$set: {{a: {longest}}}}}")),
+        (doc! { "$set": { "a": Bson::Symbol("$secret".into()) } }, "{$set: {a: ?}}"),
+    ] {
+        assert_eq!(stages(vec![stage]), expected);
+    }
+    for (command, expected) in [
+        (
+            doc! { "find": "c", "filter": { "a": "$secret" }, "sort": { "a": "$secret" }, "hint": "$secret", "min": { "a": "$secret" } },
+            "{find: ?, filter: {a: ?}, sort: {a: ?}, hint: ?, min: {a: ?}}",
+        ),
+        (
+            doc! { "update": "c", "updates": [{ "q": { "a": "$secret" }, "u": { "$set": { "a": "$secret" } }, "arrayFilters": [{ "a": "$secret" }], "c": { "v": "$secret" } }] },
+            "{update: ?, updates: [{q: {a: ?}, u: {$set: {a: ?}}, arrayFilters: [{a: ?}], c: ?}]}",
+        ),
+        (doc! { "findAndModify": "c", "update": { "a": "$secret" } }, "{findAndModify: ?, update: ?}"),
+        (doc! { "insert": "c", "documents": [{ "a": "$secret" }] }, "{insert: ?, documents: ?}"),
+        (doc! { "distinct": "c", "key": { "secret": "$secret" } }, "{distinct: ?, key: {secret: ?}}"),
     ] {
         assert_eq!(shape(command), expected);
     }
@@ -177,6 +387,7 @@ fn shapes_are_bounded() {
 fn value() -> impl Strategy<Value = Bson> {
     let leaf = prop_oneof![
         "[a-z]{0,8}".prop_map(|s| Bson::String(format!("LITERAL{s}"))),
+        Just(Bson::String("$LITERAL".into())),
         any::<i64>().prop_map(|_| Bson::Int64(771_177)),
         Just(Bson::Double(771.177)),
         Just(Bson::Boolean(true)),
@@ -221,7 +432,11 @@ proptest! {
     #[test]
     fn no_value_is_ever_in_a_shape(filter in condition(), set in value(), change in value(), document in value()) {
         let commands = [
-            doc! { "find": "LITERAL", "filter": filter.clone(), "let": document.clone(), "comment": "LITERAL" },
+            doc! { "find": "LITERAL", "filter": filter.clone(), "let": { "a": { "$literal": document.clone() } }, "comment": "LITERAL" },
+            doc! { "aggregate": "LITERAL", "pipeline": [
+                { "$lookup": { "from": "o", "let": { "a": "$b" }, "pipeline": [{ "$match": filter.clone() }] } },
+                { "$facet": { "f": [{ "$match": filter.clone() }, { "$set": { "a": "$b", "c": { "$literal": document.clone() } } }] } },
+            ] },
             doc! { "aggregate": "LITERAL", "pipeline": [{ "$match": filter.clone() }, { "$limit": 771_177 }], "cursor": { "batchSize": 771_177 } },
             doc! { "update": "LITERAL", "updates": [{ "q": filter.clone(), "u": { "$set": { "a": set } } }, { "q": filter, "u": change }] },
             doc! { "insert": "LITERAL", "documents": [document.clone()] },
@@ -235,14 +450,19 @@ proptest! {
 
     #[test]
     fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let mut whole = message(&doc! { "find": "c", "filter": { "a": { "$in": [1, 2] } } }, None);
         Shape::of(&bytes);
-        let at = 21 + bytes.len() % (whole.len() - 21);
-        for (slot, byte) in whole.iter_mut().skip(at).zip(&bytes) {
-            *slot = *byte;
-        }
-        if let Some(shape) = Shape::of(&whole) {
-            prop_assert!(shape.text.len() <= MAX_SHAPE);
+        let find = doc! { "find": "c", "filter": { "a": { "$in": [1, 2] } } };
+        let stages = [doc! { "$group": { "_id": { "a": "$x" } } }, doc! { "$unwind": { "path": "$a" } }];
+        let aggregate = doc! { "aggregate": "c", "pipeline": stages, "let": { "v": "$$NOW" } };
+        for command in [find, aggregate] {
+            let mut whole = message(&command, None);
+            let at = 21 + bytes.len() % (whole.len() - 21);
+            for (slot, byte) in whole.iter_mut().skip(at).zip(&bytes) {
+                *slot = *byte;
+            }
+            if let Some(shape) = Shape::of(&whole) {
+                prop_assert!(shape.text.len() <= MAX_SHAPE);
+            }
         }
     }
 }

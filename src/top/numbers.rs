@@ -55,13 +55,16 @@ pub struct Counts {
 pub type Key = Vec<String>;
 
 /// The metrics that are read.
-const READ: [&str; 8] = [
+const READ: [&str; 11] = [
     "weir_operations_total",
     "weir_operation_request_bytes_total",
     "weir_operation_reply_bytes_total",
     "weir_operation_items_returned_total",
     "weir_operation_duration_seconds_bucket",
     "weir_application_operations_total",
+    "weir_application_request_bytes_total",
+    "weir_application_reply_bytes_total",
+    "weir_application_duration_seconds_bucket",
     "weir_call_site_operations_total",
     "weir_call_site_seconds_total",
 ];
@@ -181,34 +184,30 @@ impl Scrape {
             counts.done += value;
             counts.failed += if label("result") == "ok" { 0.0 } else { value };
         };
-        let of_application = ["protocol", "listener", "application"];
-        let of_call_site = ["protocol", "listener", "call_site"];
+        let counts = if name.starts_with("weir_application_") {
+            self.applications.entry(["protocol", "listener", "application"].map(label)).or_default()
+        } else if name.starts_with("weir_call_site_") {
+            self.call_sites.entry(["protocol", "listener", "call_site"].map(label)).or_default()
+        } else {
+            let key = ["protocol", "listener", "operation", "resource"].map(label);
+            self.operations.entry(key).or_default()
+        };
         match name {
-            "weir_application_operations_total" => {
-                ended(self.applications.entry(of_application.map(label)).or_default());
-                return Some(());
+            "weir_operations_total"
+            | "weir_application_operations_total"
+            | "weir_call_site_operations_total" => ended(counts),
+            "weir_call_site_seconds_total" => counts.busy += value,
+            "weir_operation_request_bytes_total" | "weir_application_request_bytes_total" => {
+                counts.sent += value;
             }
-            "weir_call_site_operations_total" => {
-                ended(self.call_sites.entry(of_call_site.map(label)).or_default());
-                return Some(());
+            "weir_operation_reply_bytes_total" | "weir_application_reply_bytes_total" => {
+                counts.received += value;
             }
-            "weir_call_site_seconds_total" => {
-                self.call_sites.entry(of_call_site.map(label)).or_default().busy += value;
-                return Some(());
-            }
-            _ => {}
-        }
-        let key = ["protocol", "listener", "operation", "resource"].map(label);
-        let counts = self.operations.entry(key).or_default();
-        match name {
-            "weir_operations_total" => ended(counts),
-            "weir_operation_request_bytes_total" => counts.sent += value,
-            "weir_operation_reply_bytes_total" => counts.received += value,
             "weir_operation_items_returned_total" => counts.returned += value,
-            "weir_operation_duration_seconds_bucket" => {
+            "weir_operation_duration_seconds_bucket" | "weir_application_duration_seconds_bucket" => {
                 let le = label("le");
                 let le = if le == "+Inf" { f64::INFINITY } else { le.parse().ok()? };
-                // The same operation may go to several clusters.
+                // The same may go to several clusters.
                 match counts.buckets.iter_mut().find(|(bound, _)| *bound == le) {
                     Some(bucket) => bucket.1 += value,
                     None => counts.buckets.push((le, value)),
@@ -296,6 +295,28 @@ fn labels_of(text: &str) -> Vec<(&str, String)> {
 mod tests {
     use super::*;
 
+    /// Of one that takes as long and sends as much as it always does, and one that does little and slowly.
+    fn application(find: u64, below: u64, all: u64) -> String {
+        let of = |application: &str| {
+            format!("{{listener=\"db\",cluster=\"c\",protocol=\"mongo\",application=\"{application}\"")
+        };
+        let (web, job) = (of("web"), of("job"));
+        format!(
+            "weir_application_duration_seconds_bucket{web},le=\"0.001\"}} {below}\n\
+             weir_application_duration_seconds_bucket{web},le=\"0.003\"}} {all}\n\
+             weir_application_duration_seconds_bucket{web},le=\"+Inf\"}} {all}\n\
+             weir_application_request_bytes_total{web}}} {}\n\
+             weir_application_reply_bytes_total{web}}} {}\n\
+             weir_application_operations_total{job},operation=\"find\",result=\"ok\"}} {below}\n\
+             weir_application_duration_seconds_bucket{job},le=\"0.001\"}} 0\n\
+             weir_application_duration_seconds_bucket{job},le=\"0.003\"}} 0\n\
+             weir_application_duration_seconds_bucket{job},le=\"0.005\"}} {below}\n\
+             weir_application_duration_seconds_bucket{job},le=\"+Inf\"}} {below}\n",
+            find * 10,
+            find * 100,
+        )
+    }
+
     fn scrape(find: u64, failed: u64, below: u64, all: u64) -> Scrape {
         let of = |operation: &str, resource: &str| {
             format!(
@@ -313,10 +334,12 @@ mod tests {
              weir_operation_reply_bytes_total{find_on}}} {}\n\
              weir_operation_items_returned_total{find_on}}} {find}\n\
              weir_application_operations_total{{listener=\"db\",cluster=\"c\",protocol=\"mongo\",application=\"web\",operation=\"find\",result=\"ok\"}} {find}\n\
+             {}\
              weir_call_site_operations_total{{listener=\"db\",cluster=\"c\",protocol=\"mongo\",call_site=\"load\",operation=\"find\",result=\"ok\"}} {find}\n\
              weir_call_site_seconds_total{{listener=\"db\",cluster=\"c\",protocol=\"mongo\",call_site=\"load\",operation=\"find\"}} {}\n",
             of("ping", ""),
             find * 100,
+            application(find, below, all),
             find as f64 / 100.0,
         ))
     }
@@ -334,7 +357,13 @@ mod tests {
         let by = |by| after.since(&before, 2.0, by, Sort::Errors).remove(0).key.join(" ");
         assert_eq!(by(By::Command), "mongo db find");
         assert_eq!(by(By::Collection), "mongo db shop.orders");
-        assert_eq!(by(By::Application), "mongo db web");
+        let applications = |sort| after.since(&before, 2.0, By::Application, sort);
+        let named = |sort| applications(sort).iter().map(|row| row.key.join(" ")).collect::<Vec<_>>();
+        assert_eq!(named(Sort::Bytes), ["mongo db web", "mongo db job"]);
+        assert_eq!(named(Sort::P99), ["mongo db job", "mongo db web"]);
+        let web = applications(Sort::Bytes).remove(0);
+        assert_eq!((web.rate, web.sent, web.received), (20.0, 200.0, 2000.0));
+        assert_eq!((web.p50, web.p99), (row.p50, row.p99), "as what it does");
         let sites = after.since(&before, 2.0, By::CallSite, Sort::P99);
         let [site] = &sites[..] else { panic!("{sites:?}") };
         assert_eq!((site.key.join(" ").as_str(), site.rate), ("mongo db load", 20.0));

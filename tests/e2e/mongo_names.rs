@@ -161,4 +161,19 @@ fn collections_are_shown_as_their_patterns() {
     let top =
         output(binary().args(["top", "--once", "--by", "collection", "--interval", "2", "--admin", &admin]));
     assert!(top.contains("calls.tenant_*_orders") && !top.contains("tenant_1"), "{top}");
+    // By application there are times and bytes as well.
+    let by = ["top", "--once", "--by", "application", "--sort", "p99", "--interval", "2", "--admin"];
+    let top = output(binary().args(by).arg(&admin));
+    let lines: Vec<Vec<&str>> = top.lines().map(|line| line.split_whitespace().collect()).collect();
+    let headings =
+        ["PROTOCOL", "LISTENER", "APPLICATION", "PER", "S", "ERR/S", "P50", "P99", "IN/S", "OUT/S"];
+    assert_eq!(lines[0], headings, "{top}");
+    let [.., p50, p99, sent, received] = lines[1][..] else { panic!("{top}") };
+    assert_eq!(lines[1][..3], ["mongo", "db", "weir-e2e-calls"], "{top}");
+    assert!([p50, p99].iter().all(|time| time.ends_with('s')), "{top}");
+    assert!([sent, received].iter().all(|size| size.ends_with('B') && *size != "0B"), "{top}");
+    let (ours, bucket) = (("application", "weir-e2e-calls"), "weir_application_duration_seconds_bucket");
+    let buckets = weir.numbers();
+    let whole = buckets.sum(bucket, &[ours, ("le", "+Inf")]);
+    assert!(whole > 0 && buckets.sum(bucket, &[ours, ("le", "10.0")]) == whole, "{whole}");
 }

@@ -98,13 +98,26 @@ impl Default for Histogram {
     }
 }
 
+/// A duration and the bucket that it falls into: looked for once, however many histograms count it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timed {
+    bucket: usize,
+    nanos: u64,
+}
+
+impl Timed {
+    /// A duration of `nanos`. A value on a bound belongs to the bucket below it.
+    pub(crate) fn new(nanos: u64) -> Timed {
+        Timed { bucket: FINE.partition_point(|bound| *bound < nanos), nanos }
+    }
+}
+
 impl Histogram {
-    /// Counts a duration of `nanos`. A value on a bound belongs to the bucket below it.
-    pub(crate) fn add(&self, nanos: u64) {
-        if let Some(bucket) = self.buckets.get(FINE.partition_point(|bound| *bound < nanos)) {
+    pub(crate) fn add(&self, time: Timed) {
+        if let Some(bucket) = self.buckets.get(time.bucket) {
             bucket.add(1);
         }
-        self.sum.add(nanos);
+        self.sum.add(time.nanos);
     }
 }
 
@@ -242,6 +255,17 @@ impl Distribution {
             .chain(std::iter::once_with(|| (None, self.count())))
     }
 
+    /// The same by [`BOUNDS`] alone.
+    pub(crate) fn coarse(&self) -> Buckets {
+        let mut coarse = Buckets { sum: self.sum, ..Buckets::default() };
+        let mut below = 0;
+        for (mine, (_, count)) in coarse.counts.iter_mut().zip(self.cumulative()) {
+            *mine = count - below;
+            below = count;
+        }
+        coarse
+    }
+
     /// The duration in nanoseconds below which the share `of` (0 to 1) lies: the end of the bucket in which it falls, less the
     /// part of the bucket that is not needed, as if its durations were spread evenly (what Prometheus's `histogram_quantile`
     /// does, over finer buckets). Beyond the last bound it is the last bound. `None` when nothing was counted.
@@ -281,7 +305,7 @@ mod tests {
         for nanos in
             [0, 25_000, 250_000, 250_001, 300_000, 10_000_000_000, 10_000_000_001, u64::from(u32::MAX) * 100]
         {
-            h.add(nanos);
+            h.add(Timed::new(nanos));
         }
         let mut d = Distribution::default();
         d.merge(&h);
@@ -294,6 +318,8 @@ mod tests {
         assert_eq!(cumulative[14], (Some(10_000_000_000), 12));
         assert_eq!(cumulative[15], (None, 16));
         assert_eq!(d.count(), 16);
+        assert_eq!(d.coarse().cumulative(&BOUNDS).collect::<Vec<_>>(), cumulative);
+        assert_eq!(d.coarse().sum(), d.sum());
         assert_eq!(
             d.sum(),
             2 * (25_000 + 250_000 + 250_001 + 300_000 + 20_000_000_001 + u64::from(u32::MAX) * 100)
@@ -325,7 +351,7 @@ mod tests {
     fn percentiles_lie_within_their_bucket() {
         assert_eq!(Distribution::default().percentile(0.5), None);
         let h = Histogram::default();
-        (1..=1000u64).for_each(|i| h.add(i * 100_000)); // evenly, 0.1 ms to 100 ms
+        (1..=1000u64).for_each(|i| h.add(Timed::new(i * 100_000))); // evenly, 0.1 ms to 100 ms
         let mut d = Distribution::default();
         d.merge(&h);
         for (of, exact) in [(0.01, 1.0), (0.5, 50.0), (0.9, 90.0), (0.99, 99.0), (1.0, 100.0)] {
@@ -333,7 +359,7 @@ mod tests {
             assert!((got - exact).abs() <= exact * 0.02 + 0.1, "p{of}: {got} ms for {exact} ms");
         }
         let far = Histogram::default();
-        far.add(60_000_000_000);
+        far.add(Timed::new(60_000_000_000));
         let mut d = Distribution::default();
         d.merge(&far);
         assert_eq!(d.percentile(0.5), Some(10_000_000_000), "beyond the last bound only the bound is known");

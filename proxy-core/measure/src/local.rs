@@ -4,12 +4,12 @@
 use crate::Measure;
 use crate::Place;
 use crate::connections::{OpenConnection, Opened, Seats};
-use crate::histogram::Histogram;
+use crate::histogram::{Histogram, Timed};
 use crate::intern::{Cache, slot};
 use crate::table::Table;
 use crate::tables::{
-    ApplicationKey, BatchRow, CallSiteCells, CallSiteKey, Counted, FaultKey, OperationKey, OperationRow,
-    OutcomeKey, PlaceRow, Shard,
+    ApplicationKey, ApplicationRow, BatchRow, CallSiteCells, CallSiteKey, Counted, FaultKey, OperationKey,
+    OperationRow, OutcomeKey, PlaceRow, Shard, UsageKey, UsageRow,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -108,7 +108,9 @@ struct Tables {
     /// No more of these than there are pairs of a place and an operation among `operations`.
     batches: Table<OperationKey, BatchRow>,
     outcomes: Table<OutcomeKey, Counted<OutcomeKey>>,
-    applications: Table<ApplicationKey, Counted<ApplicationKey>>,
+    applications: Table<ApplicationKey, ApplicationRow>,
+    /// No more of these than there are pairs of a place and an application among `applications`.
+    usages: Table<UsageKey, UsageRow>,
     call_sites: Table<CallSiteKey, CallSiteCells>,
     faults: Table<FaultKey, Counted<FaultKey>>,
     places: Table<Place, PlaceRow>,
@@ -122,6 +124,7 @@ impl Local {
             batches: Table::new(Arc::clone(&shard.batches)),
             outcomes: Table::new(Arc::clone(&shard.outcomes)),
             applications: Table::new(Arc::clone(&shard.applications)),
+            usages: Table::new(Arc::clone(&shard.usages)),
             call_sites: Table::new(Arc::clone(&shard.call_sites)),
             faults: Table::new(Arc::clone(&shard.faults)),
             places: Table::new(Arc::clone(&shard.places)),
@@ -171,14 +174,15 @@ impl Local {
         let tables = &mut *self.tables.borrow_mut();
         let at = tables.operation(&self.measure, &self.shard, record);
         tables.outcome(&self.measure, &self.shard, at, record);
+        let duration = record.duration.map(Timed::new);
         if let Some(row) = tables.operations.row(at) {
             row.request_bytes.add(record.request_bytes);
             row.reply_bytes.add(record.reply_bytes);
             row.add_more(record.items, record.traits);
-            for (histogram, nanos) in [(&row.duration, record.duration), (&row.first_byte, record.first_byte)]
-            {
-                if let Some(nanos) = nanos {
-                    histogram.get_or_init(Box::<Histogram>::default).add(nanos);
+            let first_byte = record.first_byte.map(Timed::new);
+            for (histogram, time) in [(&row.duration, duration), (&row.first_byte, first_byte)] {
+                if let Some(time) = time {
+                    histogram.get_or_init(Box::<Histogram>::default).add(time);
                 }
             }
         }
@@ -186,7 +190,7 @@ impl Local {
             tables.batch(at, record.items);
         }
         if record.application != NameId::NONE {
-            tables.application(&self.measure, &self.shard, at, record);
+            tables.application(&self.measure, &self.shard, at, record, duration);
         }
         if record.call_site != NameId::NONE {
             tables.call_site(&self.measure, &self.shard, at, record);
@@ -288,36 +292,52 @@ impl Tables {
         bump(&self.outcomes, recent.outcome);
     }
 
-    fn application(&mut self, measure: &Measure, shard: &Shard, at: u32, record: &Record) {
-        let Some(recent) = self.recent.get_mut(at as usize) else { return };
-        let known = recent.application == record.application
-            && std::ptr::eq(recent.application_result, record.result);
-        if !known {
-            let Some(operation) = self.operations.row(at).map(|row| row.key.operation) else { return };
-            let mut key = ApplicationKey {
-                place: record.place,
-                application: record.application,
-                operation,
-                result: record.result,
-            };
-            let mut found = self.applications.find(&key);
-            if found.is_none() && !measure.admit_application(&key) {
-                let [_, _, applications, _] = &shard.beyond;
-                applications.add(1);
-                (key.application, key.operation) = (NameId::OTHER, NameId::OTHER);
-                found = self.applications.find(&key);
-            }
-            let row = found.unwrap_or_else(|| self.applications.add(key, Counted::new(key)));
-            if key.application == record.application {
-                recent.application = record.application;
-                recent.application_result = record.result;
-                recent.application_row = row;
-            } else {
-                bump(&self.applications, row);
-                return;
-            }
+    fn application(
+        &mut self,
+        measure: &Measure,
+        shard: &Shard,
+        at: u32,
+        record: &Record,
+        duration: Option<Timed>,
+    ) {
+        let row = self.application_row(measure, shard, at, record);
+        let Some(row) = row.and_then(|row| self.applications.row(row)) else { return };
+        row.count.add(1);
+        let Some(usage) = self.usages.row(row.usage) else { return };
+        usage.request_bytes.add(record.request_bytes);
+        usage.reply_bytes.add(record.reply_bytes);
+        if let Some(duration) = duration {
+            usage.duration.get_or_init(Box::<Histogram>::default).add(duration);
         }
-        bump(&self.applications, recent.application_row);
+    }
+
+    fn application_row(&mut self, measure: &Measure, shard: &Shard, at: u32, record: &Record) -> Option<u32> {
+        let Record { place, application, result, .. } = *record;
+        let recent = self.recent.get_mut(at as usize)?;
+        if recent.application == application && std::ptr::eq(recent.application_result, result) {
+            return Some(recent.application_row);
+        }
+        let operation = self.operations.row(at)?.key.operation;
+        let mut key = ApplicationKey { place, application, operation, result };
+        let mut found = self.applications.find(&key);
+        if found.is_none() && !measure.admit_application(&key) {
+            let [_, _, applications, _] = &shard.beyond;
+            applications.add(1);
+            (key.application, key.operation) = (NameId::OTHER, NameId::OTHER);
+            found = self.applications.find(&key);
+        }
+        let row = found.unwrap_or_else(|| {
+            let whose = UsageKey { place, application: key.application };
+            let known = self.usages.find(&whose);
+            let usage = known.unwrap_or_else(|| self.usages.add(whose, UsageRow::new(whose)));
+            self.applications.add(key, ApplicationRow::new(key, usage))
+        });
+        if key.application == application {
+            recent.application = application;
+            recent.application_result = result;
+            recent.application_row = row;
+        }
+        Some(row)
     }
 
     fn call_site(&mut self, measure: &Measure, shard: &Shard, at: u32, record: &Record) {

@@ -112,6 +112,12 @@ families! {
         "Operations that failed: whose fault, how far they had got, and why. Refusals are not among them.";
     APPLICATION_OPERATIONS = Counter "weir_application_operations_total" ["listener", "cluster", "protocol", "application", "operation", "result"] max tables:
         "Operations that have ended, by the name that the client's application gives itself.";
+    APPLICATION_DURATION = Histogram "weir_application_duration_seconds" ["listener", "cluster", "protocol", "application"] max tables:
+        "How long the operations of an application took, as weir_operation_duration_seconds has it; long polls are left out.";
+    APPLICATION_REQUEST_BYTES = Counter "weir_application_request_bytes_total" ["listener", "cluster", "protocol", "application"] max tables:
+        "Bytes of an application's requests, as they came from it.";
+    APPLICATION_REPLY_BYTES = Counter "weir_application_reply_bytes_total" ["listener", "cluster", "protocol", "application"] max tables:
+        "Bytes of replies to an application, as they went to it.";
 
     CALL_SITE_OPERATIONS = Counter "weir_call_site_operations_total" ["listener", "cluster", "protocol", "call_site", "operation", "result"] max tables:
         "Operations that have ended, by the place in the application's code that they name.";

@@ -1,7 +1,7 @@
 //! The numbers as text: the Prometheus text format 0.0.4, or OpenMetrics 1.0 where it is asked for. Families in the order of
 //! [`names::ALL`], series sorted by labels, so that two scrapes of the same numbers are the same bytes.
 
-use crate::histogram::{Buckets, COUNTS, Distribution, SPANS};
+use crate::histogram::{BOUNDS, Buckets, COUNTS, Distribution, SPANS};
 use crate::names::{self, Family, Kind};
 use crate::registry::Value;
 use crate::snapshot::{Labels, OperationNumbers, Snapshot};
@@ -209,6 +209,9 @@ fn spread(out: &mut Vec<u8>, family: &Family, labels: &Labels, numbers: &Buckets
     match family.kind {
         Kind::Counts => {
             distribution(out, family, labels, numbers.cumulative(&COUNTS), numbers.sum(), whole);
+        }
+        Kind::Histogram => {
+            distribution(out, family, labels, numbers.cumulative(&BOUNDS), numbers.sum(), seconds);
         }
         _ => distribution(out, family, labels, numbers.cumulative(&SPANS), numbers.sum(), seconds),
     }

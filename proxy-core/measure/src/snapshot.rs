@@ -5,7 +5,7 @@ use crate::histogram::{Buckets, Distribution};
 use crate::registry::{Samples, Series, Value};
 use crate::table::Cell;
 use crate::tables::{
-    ApplicationKey, CallSiteKey, FaultKey, ITEMS, OperationKey, OutcomeKey, PlaceRow, Shard, TABLES,
+    ApplicationKey, CallSiteKey, FaultKey, ITEMS, OperationKey, OutcomeKey, PlaceRow, Shard, TABLES, UsageKey,
 };
 use crate::{Measure, Place, PlaceLabels, capped::lock, intern, names};
 use hashbrown::HashMap;
@@ -59,11 +59,20 @@ struct PlaceNumbers {
     retries: u64,
 }
 
+/// Sizes and durations of one application.
+#[derive(Default)]
+struct UsageNumbers {
+    request_bytes: u64,
+    reply_bytes: u64,
+    duration: Option<Box<Distribution>>,
+}
+
 struct Read {
     operations: Sums<OperationKey, OperationNumbers>,
     batches: Sums<OperationKey, [Buckets; 2]>,
     outcomes: Sums<OutcomeKey>,
     applications: Sums<ApplicationKey>,
+    usages: Sums<UsageKey, UsageNumbers>,
     call_sites: Sums<CallSiteKey, [u64; 2]>,
     faults: Sums<FaultKey>,
     places: Sums<Place, PlaceNumbers>,
@@ -94,6 +103,14 @@ impl Read {
         shard.batches.for_each(|row| {
             let numbers = self.batches.entry(row.key).or_default();
             numbers.iter_mut().zip([&row.sent, &row.returned]).for_each(|(mine, row)| mine.add(&row.load()));
+        });
+        shard.usages.for_each(|row| {
+            let numbers = self.usages.entry(row.key).or_default();
+            numbers.request_bytes += row.request_bytes.load();
+            numbers.reply_bytes += row.reply_bytes.load();
+            if let Some(histogram) = row.duration.get() {
+                numbers.duration.get_or_insert_default().merge(histogram);
+            }
         });
         shard.applications.for_each(|row| *self.applications.entry(row.key).or_default() += row.count.load());
         shard.call_sites.for_each(|row| {
@@ -129,6 +146,7 @@ impl Snapshot {
             batches: Sums::default(),
             outcomes: Sums::default(),
             applications: Sums::default(),
+            usages: Sums::default(),
             call_sites: Sums::default(),
             faults: Sums::default(),
             places: Sums::default(),
@@ -204,10 +222,7 @@ impl Resolver<'_> {
             (labels.into_boxed_slice(), count)
         });
         let outcomes = merged(outcomes.collect(), |into, from| *into += from);
-        for (key, count) in read.applications {
-            let labels = self.at(key.place, &[key.application, key.operation], &[key.result]);
-            samples.put(&names::APPLICATION_OPERATIONS, labels, Value::Whole(count));
-        }
+        self.applications(read.applications, read.usages, &mut samples);
         let call_sites = read.call_sites.into_iter();
         let call_sites = call_sites.map(|(key, numbers)| {
             (self.at(key.place, &[key.call_site, key.operation], &[key.result]), numbers)
@@ -243,6 +258,27 @@ impl Resolver<'_> {
             samples.add(&names::ROWS_OVERFLOW, &[table], count);
         }
         Snapshot { operations, outcomes, call_sites, samples }
+    }
+
+    fn applications(
+        &mut self,
+        applications: Sums<ApplicationKey>,
+        usages: Sums<UsageKey, UsageNumbers>,
+        samples: &mut Samples,
+    ) {
+        for (key, count) in applications {
+            let labels = self.at(key.place, &[key.application, key.operation], &[key.result]);
+            samples.put(&names::APPLICATION_OPERATIONS, labels, Value::Whole(count));
+        }
+        for (key, numbers) in usages {
+            let labels = self.at(key.place, &[key.application], &[]);
+            if let Some(duration) = numbers.duration {
+                samples.put(&names::APPLICATION_DURATION, labels.clone(), duration.coarse().into());
+            }
+            let (request, reply) = (Value::Whole(numbers.request_bytes), Value::Whole(numbers.reply_bytes));
+            samples.put(&names::APPLICATION_REQUEST_BYTES, labels.clone(), request);
+            samples.put(&names::APPLICATION_REPLY_BYTES, labels, reply);
+        }
     }
 
     /// The labels of a place, then names, then fixed words.

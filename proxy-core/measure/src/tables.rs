@@ -114,6 +114,49 @@ pub(crate) struct ApplicationKey {
     pub(crate) result: &'static str,
 }
 
+/// How often, and the row of [`UsageRow`]s that the same operations are added to: who has found this row need not look for that.
+#[derive(Debug)]
+pub(crate) struct ApplicationRow {
+    pub(crate) key: ApplicationKey,
+    pub(crate) count: Cell,
+    pub(crate) usage: u32,
+}
+
+impl ApplicationRow {
+    pub(crate) fn new(key: ApplicationKey, usage: u32) -> ApplicationRow {
+        ApplicationRow { key, count: Cell::default(), usage }
+    }
+}
+
+/// An application, whatever it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct UsageKey {
+    pub(crate) place: Place,
+    pub(crate) application: NameId,
+}
+
+/// Sizes and durations of all operations of one application. There are no more of these than rows by application, whose cap is
+/// theirs too.
+#[derive(Debug)]
+pub(crate) struct UsageRow {
+    pub(crate) key: UsageKey,
+    pub(crate) request_bytes: Cell,
+    pub(crate) reply_bytes: Cell,
+    /// Made when the first duration comes.
+    pub(crate) duration: OnceLock<Box<Histogram>>,
+}
+
+impl UsageRow {
+    pub(crate) fn new(key: UsageKey) -> UsageRow {
+        UsageRow {
+            key,
+            request_bytes: Cell::default(),
+            reply_bytes: Cell::default(),
+            duration: OnceLock::new(),
+        }
+    }
+}
+
 /// Operations by call site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct CallSiteKey {
@@ -189,7 +232,8 @@ pub(crate) struct Shard {
     pub(crate) operations: Arc<Published<OperationRow>>,
     pub(crate) batches: Arc<Published<BatchRow>>,
     pub(crate) outcomes: Arc<Published<Counted<OutcomeKey>>>,
-    pub(crate) applications: Arc<Published<Counted<ApplicationKey>>>,
+    pub(crate) applications: Arc<Published<ApplicationRow>>,
+    pub(crate) usages: Arc<Published<UsageRow>>,
     pub(crate) call_sites: Arc<Published<CallSiteCells>>,
     pub(crate) faults: Arc<Published<Counted<FaultKey>>>,
     pub(crate) places: Arc<Published<PlaceRow>>,

@@ -37,6 +37,7 @@ fn beyond_every_cap_the_totals_still_hold() {
                 result: if i % 2 == 0 { "ok" } else { "error" },
                 duration: Some(1),
                 request_bytes: 1,
+                reply_bytes: 1,
                 ..Record::new(place, operation, resource)
             });
             all += 1.0;
@@ -48,6 +49,9 @@ fn beyond_every_cap_the_totals_still_hold() {
         "weir_operation_duration_seconds_count",
         "weir_operation_request_bytes_total",
         "weir_application_operations_total",
+        "weir_application_duration_seconds_count",
+        "weir_application_request_bytes_total",
+        "weir_application_reply_bytes_total",
         "weir_call_site_operations_total",
     ] {
         assert_eq!(parsed.sum(name, &[]), all, "{name}");
@@ -60,6 +64,17 @@ fn beyond_every_cap_the_totals_still_hold() {
     assert!(outcomes <= 12 + rows * 2, "{outcomes}");
     let applications = parsed.each("weir_application_operations_total", &[]).count();
     assert!(applications <= 4 + 3 * 2, "{applications}");
+    // What is counted of an application by its name, and what as `_other`, is the same whichever number is looked at.
+    for application in ["n0", "n1", "_other"] {
+        let sum = |name| parsed.sum(name, &[("application", application)]);
+        let count = sum("weir_application_operations_total");
+        assert!(application == "n1" || count > 0.0, "{application}");
+        for name in ["weir_application_duration_seconds_count", "weir_application_reply_bytes_total"] {
+            assert_eq!(sum(name), count, "{name} of {application}");
+        }
+    }
+    let usages = parsed.each("weir_application_request_bytes_total", &[]).count();
+    assert!(usages <= 4 + 3, "{usages}");
     let call_sites = parsed.each("weir_call_site_operations_total", &[]).count();
     assert!(call_sites <= 4 + 3 * 2, "{call_sites}");
     for (metric, label) in [

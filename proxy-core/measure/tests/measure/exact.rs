@@ -35,6 +35,8 @@ fn totals_are_exact_and_never_fall_while_they_are_scraped() {
                         }
                         let operations = now.sum("weir_operations_total", &[]);
                         assert!(operations >= now.sum("weir_operation_duration_seconds_count", &[]));
+                        let of_applications = now.sum("weir_application_operations_total", &[]);
+                        assert!(of_applications >= now.sum("weir_application_duration_seconds_count", &[]));
                         let in_flight = now.sum("weir_operations_in_flight", &[]);
                         assert!(in_flight <= WRITERS as f64, "{in_flight}");
                         (scrapes, before) = (scrapes + 1, now);
@@ -80,12 +82,25 @@ fn totals_are_exact_and_never_fall_while_they_are_scraped() {
             assert!(scraper.join().unwrap() > 0);
         }
     });
-    let all = (WRITERS * EACH) as f64;
-    let parsed = Exposition::parse(&text(&measure));
+    assert_totals(&measure, WRITERS, EACH);
+}
+
+/// What so many workers have recorded of so many operations each.
+fn assert_totals(measure: &Measure, writers: usize, each: usize) {
+    let all = (writers * each) as f64;
+    let parsed = Exposition::parse(&text(measure));
     let place = [("listener", "l"), ("cluster", "c"), ("protocol", "http")];
     let sum = |name| parsed.sum(name, &place);
     assert_eq!(sum("weir_operations_total"), all);
     assert_eq!(sum("weir_application_operations_total"), all);
+    assert_eq!(sum("weir_application_duration_seconds_count"), all);
+    assert_eq!(sum("weir_application_request_bytes_total"), 3.0 * all);
+    assert_eq!(sum("weir_application_reply_bytes_total"), 5.0 * all);
+    for le in [("le", "0.001"), ("le", "0.0025"), ("le", "+Inf")] {
+        let [all, of_applications] = ["operation", "application"]
+            .map(|of| parsed.sum(&format!("weir_{of}_duration_seconds_bucket"), &[le]));
+        assert_eq!(of_applications, all, "{le:?}");
+    }
     assert_eq!(sum("weir_operation_duration_seconds_count"), all);
     assert_eq!(sum("weir_operation_first_byte_seconds_count"), all / 2.0);
     assert_eq!(sum("weir_operation_request_bytes_total"), 3.0 * all);
@@ -95,11 +110,13 @@ fn totals_are_exact_and_never_fall_while_they_are_scraped() {
     assert_eq!(sum("weir_refusals_total"), all / 20.0);
     assert_eq!(sum("weir_operations_in_flight"), 0.0);
     for (i, result) in RESULTS.iter().enumerate() {
-        let expected = (0..EACH).filter(|n| n % 3 == i).count() * WRITERS;
+        let expected = (0..each).filter(|n| n % 3 == i).count() * writers;
         assert_eq!(parsed.sum("weir_operations_total", &[("result", result)]), expected as f64);
     }
-    let seconds = (0..EACH).sum::<usize>() as f64 * 1e-6 * WRITERS as f64;
-    assert!((sum("weir_operation_duration_seconds_sum") - seconds).abs() < 1e-6 * seconds);
+    let seconds = (0..each).sum::<usize>() as f64 * 1e-6 * writers as f64;
+    for name in ["weir_operation_duration_seconds_sum", "weir_application_duration_seconds_sum"] {
+        assert!((sum(name) - seconds).abs() < 1e-6 * seconds, "{name}");
+    }
     assert_eq!(parsed.sum("weir_rows_overflow_total", &[]), 0.0);
     let rows = measure.operations();
     assert_eq!(rows.iter().map(OperationRow::total).sum::<u64>(), all as u64);
@@ -134,12 +151,19 @@ fn a_long_poll_counts_and_is_in_no_latency() {
     let local = measure.local();
     let place = measure.place("l", "c", "mongo");
     let hello = local.intern(NameKind::Operation, &[b"hello"]);
-    local.record(&Record { reply_bytes: 7, ..Record::new(place, hello, NameId::NONE) });
+    let application = local.intern(NameKind::Application, &[b"web"]);
+    local.record(&Record { reply_bytes: 7, application, ..Record::new(place, hello, NameId::NONE) });
     let text = text(&measure);
     assert!(!text.contains("_seconds"), "{text}");
     let parsed = Exposition::parse(&text);
     assert_eq!(parsed.sum("weir_operations_total", &[("operation", "hello"), ("resource", "")]), 1.0);
     assert_eq!(parsed.sum("weir_operation_reply_bytes_total", &[]), 7.0);
+    assert_eq!(parsed.sum("weir_application_reply_bytes_total", &[("application", "web")]), 7.0);
+    // Who does not say who he is has no numbers by application.
+    local.record(&Record { duration: Some(1), ..Record::new(place, hello, NameId::NONE) });
+    let text = crate::text::text(&measure);
+    assert!(!text.contains("weir_application_duration"), "{text}");
+    assert_eq!(Exposition::parse(&text).each("weir_application_reply_bytes_total", &[]).count(), 1);
 }
 
 #[test]

@@ -51,6 +51,15 @@ fn what_is_left_lying_is_abandoned() {
         numbers.sum("weir_mongo_cursors_open", &[]) + numbers.sum("weir_mongo_transactions_open", &[]),
         0
     );
+    // It says on which collection they were left.
+    let of = |end| {
+        let how = [("end", end)];
+        let ended = numbers.of("weir_mongo_collection_cursors_total", &how);
+        ended.filter(|sample| sample.label("resource").ends_with(".people")).map(|s| s.value).sum::<f64>()
+    };
+    assert_eq!(["abandoned", "killed", "failed", "exhausted"].map(of), [2.0, 1.0, 1.0, 0.0]);
+    assert_eq!(numbers.sum("weir_mongo_collection_cursors_open", &[]), 0);
+    assert!(numbers.sum("weir_mongo_collection_cursor_batches_total", &[]) >= 4);
 }
 
 /// An `OP_MSG` of this body.

@@ -6,13 +6,15 @@
 //! `abandoned`; that is looked for at each scrape. Races cost at most a count that is one off, never a wrong entry's end.
 
 use crate::Samples;
+use crate::collections::Collections;
 use crate::histogram::{COUNTS, SPANS, Shared};
 use crate::names::{self, Family};
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{AcqRel, Relaxed},
 };
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use weir_decide::exchange::{NameId, Now};
 
@@ -100,6 +102,8 @@ struct Open {
     slots: OnceLock<Box<[Slot]>>,
     begun: AtomicU64,
     ended: [Ended; 5],
+    /// Of cursors, by what they are on.
+    collections: Option<Collections>,
 }
 
 /// Forgotten and abandoned are the last two of both kinds.
@@ -138,7 +142,14 @@ impl Open {
             // Somebody else was faster.
             None => {
                 self.ended.get(FORGOTTEN).map(|ended| ended.count.fetch_add(1, Relaxed));
+                self.collection(what, FORGOTTEN, 1);
             }
+        }
+    }
+
+    fn collection(&self, what: u64, how: usize, batches: u32) {
+        if let Some(collections) = &self.collections {
+            collections.ended(NameId((what >> 32) as u32), how, batches);
         }
     }
 
@@ -149,6 +160,7 @@ impl Open {
 
     fn end(&self, slot: &Slot, key: u64, how: usize, now: u64) {
         let (steps, since) = (slot.steps.load(Relaxed), slot.since.load(Relaxed));
+        let what = slot.what.load(Relaxed);
         if key == 0 || slot.key.compare_exchange(key, 0, AcqRel, Relaxed).is_err() {
             return;
         }
@@ -157,6 +169,7 @@ impl Open {
             ended.steps.add(&COUNTS, steps.into());
             ended.times.add(&SPANS, now.saturating_sub(since));
         }
+        self.collection(what, how, steps);
     }
 
     /// Ends what has been idle for long; gives how many are open.
@@ -220,7 +233,7 @@ impl Default for Ledger {
             cursor_patience: seconds(CURSOR_ABANDONED),
             transaction_patience: seconds(TRANSACTION_ABANDONED),
             latest: AtomicU64::default(),
-            cursors: Open::default(),
+            cursors: Open { collections: Some(Collections::default()), ..Open::default() },
             transactions: Open::default(),
             writes: OnceLock::default(),
         }
@@ -376,8 +389,36 @@ impl Ledger {
         .collect()
     }
 
+    /// Times that a cursor ended on a collection for which there was no room.
+    pub(crate) fn collections_beyond(&self) -> u64 {
+        self.cursors.collections.as_ref().map_or(0, Collections::beyond)
+    }
+
+    /// Cursors by what they are on.
+    fn write_collections(&self, listener: &str, name: &dyn Fn(NameId) -> Arc<str>, out: &mut Samples) {
+        let mut open = BTreeMap::<NameId, u64>::new();
+        for cursor in self.open_cursors() {
+            *open.entry(cursor.resource).or_default() += 1;
+        }
+        for (resource, ended, batches) in self.cursors.collections.iter().flat_map(Collections::all) {
+            if ended.iter().sum::<u64>() == 0 {
+                continue;
+            }
+            // What had some says that it has none any more.
+            open.entry(resource).or_default();
+            let resource = name(resource);
+            for (label, count) in CursorEnd::LABELS.iter().zip(ended).filter(|(_, count)| *count > 0) {
+                out.add(&names::MONGO_COLLECTION_CURSORS, &[listener, &resource, label], count);
+            }
+            out.add(&names::MONGO_COLLECTION_CURSOR_BATCHES, &[listener, &resource], batches);
+        }
+        for (resource, count) in open {
+            out.add(&names::MONGO_COLLECTION_CURSORS_OPEN, &[listener, &name(resource)], count);
+        }
+    }
+
     /// Writes the numbers, where there are any.
-    pub(crate) fn write(&self, listener: &str, out: &mut Samples) {
+    pub(crate) fn write(&self, listener: &str, name: &dyn Fn(NameId) -> Arc<str>, out: &mut Samples) {
         let now = self.latest.load(Relaxed);
         if self.cursors.begun.load(Relaxed) > 0 {
             let open = self.cursors.sweep(now, &self.cursor_patience);
@@ -385,6 +426,7 @@ impl Ledger {
             let families =
                 [&names::MONGO_CURSORS, &names::MONGO_CURSOR_BATCHES, &names::MONGO_CURSOR_DURATION];
             write_ended(&self.cursors.ended, CursorEnd::LABELS, families, listener, out);
+            self.write_collections(listener, name, out);
         }
         let begun = self.transactions.begun.load(Relaxed);
         if begun > 0 {
@@ -425,7 +467,7 @@ mod tests {
 
     fn told(ledger: &Ledger, family: &'static Family) -> Vec<(String, f64)> {
         let mut samples = Samples::default();
-        ledger.write("db", &mut samples);
+        ledger.write("db", &|id| id.0.to_string().into(), &mut samples);
         let value = |value| match value {
             crate::Value::Whole(n) => n as f64,
             crate::Value::Real(n) => n,
@@ -457,6 +499,10 @@ mod tests {
         assert_eq!([7, -8, 9].map(|id| ledger.has_cursor(id)), [false, false, true]);
         assert_eq!(told(&ledger, &names::MONGO_CURSORS_OPEN), [("db".into(), 1.0)]);
         assert_eq!(told(&ledger, &names::MONGO_CURSORS), [("exhausted".into(), 1.0), ("killed".into(), 1.0)]);
+        let ends = told(&ledger, &names::MONGO_COLLECTION_CURSORS);
+        assert_eq!(ends, [("exhausted".into(), 1.0), ("killed".into(), 1.0)]);
+        assert_eq!(told(&ledger, &names::MONGO_COLLECTION_CURSORS_OPEN), [("5".into(), 1.0)]);
+        assert_eq!(told(&ledger, &names::MONGO_COLLECTION_CURSOR_BATCHES), [("5".into(), 4.0)]);
         assert_eq!(
             told(&ledger, &names::MONGO_CURSOR_BATCHES),
             [("exhausted".into(), 3.0), ("killed".into(), 1.0)]

@@ -11,6 +11,7 @@
 
 mod capped;
 mod clusters;
+mod collections;
 pub mod connections;
 pub mod histogram;
 mod intern;

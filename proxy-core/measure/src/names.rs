@@ -283,6 +283,12 @@ families! {
         "Cursors that are open on the server, as far as is known.";
     MONGO_CURSORS = Counter "weir_mongo_cursors_total" ["listener", "end"]:
         "Cursors of more than one batch that have ended, by how: exhausted, killed (also with the transaction in which they were opened), failed, abandoned (idle for too long), forgotten (no room).";
+    MONGO_COLLECTION_CURSORS_OPEN = Gauge "weir_mongo_collection_cursors_open" ["listener", "resource"]:
+        "Cursors that are open on the server, as far as is known, by collection.";
+    MONGO_COLLECTION_CURSORS = Counter "weir_mongo_collection_cursors_total" ["listener", "resource", "end"]:
+        "Cursors that have ended, by collection: as many as weir_mongo_cursors_total says. 256 collections of a listener, the others are _other.";
+    MONGO_COLLECTION_CURSOR_BATCHES = Counter "weir_mongo_collection_cursor_batches_total" ["listener", "resource"]:
+        "Batches of the cursors that have ended, by collection.";
     MONGO_CURSOR_BATCHES = Counts "weir_mongo_cursor_batches" ["listener", "end"]:
         "Batches of each cursor that has ended.";
     MONGO_CURSOR_DURATION = Spans "weir_mongo_cursor_duration_seconds" ["listener", "end"]:
@@ -334,7 +340,7 @@ families! {
 
     // The caps of the numbers themselves.
     CAPS_MET = Counter "weir_caps_met_total" ["cap"]:
-        "Times that a cap of Weir's own was met which no setting moves: handed_over (a connection stayed with the worker that accepted it), idle_connections (of one pool and endpoint; the oldest was closed), dns_addresses (of one answer; the others were left out), held_reply (it went on before it was known whether to try again), name_length (a name was cut).";
+        "Times that a cap of Weir's own was met which no setting moves: handed_over (a connection stayed with the worker that accepted it), idle_connections (of one pool and endpoint; the oldest was closed), dns_addresses (of one answer; the others were left out), held_reply (it went on before it was known whether to try again), name_length (a name was cut), cursor_collections (a cursor ended on a collection for which there was no room among those of its listener).";
     INTERNER_OVERFLOW = Counter "weir_interner_overflow_total" ["kind"]:
         "Names that were counted as `_other` because the cap of their kind is met.";
     ROWS_OVERFLOW = Counter "weir_rows_overflow_total" ["table"]:

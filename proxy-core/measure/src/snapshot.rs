@@ -161,9 +161,12 @@ impl Snapshot {
         samples.add(&names::WORKERS, &[], shards.len() as u64);
         samples.add(&names::ROWS_OVERFLOW, &["places"], measure.places_beyond.value());
         samples.add(&names::CAPS_MET, &["name_length"], measure.interner.cut());
-        for (listener, ledger) in measure.ledgers() {
-            ledger.write(&listener, &mut samples);
+        let ledgers = measure.ledgers();
+        for (listener, ledger) in &ledgers {
+            ledger.write(listener, &|id| measure.name(id), &mut samples);
         }
+        let beyond = ledgers.iter().map(|(_, ledger)| ledger.collections_beyond()).sum::<u64>();
+        samples.add(&names::CAPS_MET, &["cursor_collections"], beyond);
         for (listener, topology) in measure.topologies() {
             topology.write(&listener, &mut samples);
         }

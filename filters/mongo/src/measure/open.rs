@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weir_codecs::mongo::{Command, RequestHead};
 use weir_config::{Field, Fields, Kind, Table, Walk};
-use weir_decide::exchange::{Operation, Trait};
+use weir_decide::exchange::{Class, Operation, Trait};
 use weir_decide::protocol::Ending;
 use weir_measure::ledger::{CursorEnd, Ledger, TransactionEnd};
 
@@ -188,7 +188,8 @@ impl Belongs {
         if let Some(transaction) = self.transaction {
             self.goes_on(ledger, command, transaction, ending);
         }
-        if outcome.fault.is_some() {
+        // Nobody knows what became of it, or nobody waited: a long poll that its client left has no reply either.
+        if outcome.fault.is_some() || outcome.class == Class::Cancelled {
             return;
         }
         let Cursors { asked, left, .. } = cursors;

@@ -3,7 +3,7 @@
 use crate::harness::Connection;
 use bson::spec::BinarySubtype;
 use bson::{Binary, Document, doc};
-use weir_decide::exchange::{Fault, Now, Phase, Reason, Side, Trait};
+use weir_decide::exchange::{Class, Fault, Now, Phase, Reason, Side, Trait};
 
 /// Runs a command to its end and says whether it had been sent before.
 pub fn run(connection: &mut Connection, mut command: Document, reply: Document) -> bool {
@@ -52,6 +52,14 @@ fn cursors_have_batches_and_an_end() {
     let fault = Fault::new(Side::Network, Phase::Waiting, Reason::Reset);
     let (mut outcome, _) = connection.fail(&mut op, fault);
     outcome.fault = Some(fault);
+    connection.ended(&mut op, &outcome, Now(0), Now(1));
+    // So may one whose client has left it while it waited for news, which is no failure.
+    let waits = doc! { "getMore": 10_i64, "collection": "c", "maxTimeMS": 1000, "$db": "d" };
+    let mut op = connection.command(waits);
+    let fault = Fault::new(Side::Client, Phase::Waiting, Reason::Closed);
+    let (mut outcome, _) = connection.fail(&mut op, fault);
+    assert_eq!(outcome.result, "ok");
+    (outcome.fault, outcome.class) = (None, Class::Cancelled);
     connection.ended(&mut op, &outcome, Now(0), Now(1));
     assert_eq!(told(&connection, "weir_mongo_cursors_open"), [" 1"]);
     let ends = told(&connection, "weir_mongo_cursors_total");

@@ -49,7 +49,9 @@ mod tls;
 mod top;
 
 use libtest_mimic::{Arguments, Trial};
+use std::panic::{catch_unwind, resume_unwind};
 use std::process::ExitCode;
+use std::time::Instant;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -90,7 +92,10 @@ fn main() -> ExitCode {
     ] {
         for (name, test) in tests() {
             trials.push(Trial::test(name, move || {
-                test();
+                let begun = Instant::now();
+                let result = catch_unwind(test);
+                support::note_time(name, begun.elapsed());
+                result.unwrap_or_else(|panicked| resume_unwind(panicked));
                 Ok(())
             }));
         }

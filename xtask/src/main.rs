@@ -7,6 +7,7 @@
 mod fuzz;
 mod parts;
 mod run;
+mod suite;
 
 use anyhow::{Result, bail};
 use run::{Step, cargo};
@@ -15,7 +16,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   setup            install what the tests need, under target/parts
   test [--full]    set up, then run every check; --full adds the long matrices, long fuzzing and the counts of benches/
-  fuzz [SECONDS]   run every fuzz target that long (default 60)
+  fuzz [SECONDS [--keep] [TARGET ..]]
+                   run every fuzz target, or those, that long (default 60); --keep writes what was found to fixtures/corpus
   loom             check the model of what workers share
 ";
 
@@ -26,8 +28,9 @@ fn main() -> Result<()> {
         ["setup"] => parts::set_up().map(drop),
         ["test"] => test(false),
         ["test", "--full"] => test(true),
-        ["fuzz"] => fuzz::run(60),
-        ["fuzz", seconds] => fuzz::run(seconds.parse()?),
+        ["fuzz"] => fuzz::run(60, &[], false),
+        ["fuzz", seconds, "--keep", targets @ ..] => fuzz::run(seconds.parse()?, targets, true),
+        ["fuzz", seconds, targets @ ..] => fuzz::run(seconds.parse()?, targets, false),
         ["loom"] => loom(),
         _ => bail!("{USAGE}"),
     }
@@ -47,18 +50,16 @@ fn test(full: bool) -> Result<()> {
         "-D",
         "warnings",
     ]))?;
-    Step::new("tests").run(
-        parts
-            .lend(cargo(["test", "--workspace", "--locked", "--no-fail-fast"]))
-            .env("WEIR_TEST_FULL", if full { "1" } else { "" }),
-    )?;
+    Step::new("tests").call(|| {
+        suite::run(|command| parts.lend(command).env("WEIR_TEST_FULL", if full { "1" } else { "" }))
+    })?;
     Step::new("documentation").run(
         cargo(["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )?;
     Step::new("each protocol alone").call(each_protocol_alone)?;
     Step::new("loom").call(loom)?;
-    Step::new("fuzzing").call(|| fuzz::run(if full { 300 } else { 5 }))?;
+    Step::new("fuzzing").call(|| fuzz::run(if full { 300 } else { 5 }, &[], false))?;
     if full {
         Step::new("instructions").run(cargo([
             "bench",

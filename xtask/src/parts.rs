@@ -118,10 +118,23 @@ fn current(parts: &Path, name: &str, files: &[PathBuf], install: impl FnOnce() -
     if fs::read_to_string(&stamp).is_ok_and(|was| was == wanted) {
         return Ok(());
     }
-    println!("installing {name}");
+    println!("fetching {name}: {}", named(&wanted).join(", "));
     install().with_context(|| format!("the part {name} cannot be installed"))?;
     fs::write(stamp, wanted)?;
     Ok(())
+}
+
+/// What these files ask for: `NAME==VERSION` of a list for pip, `"NAME": "VERSION"` of npm's `dependencies`.
+fn named(files: &str) -> Vec<String> {
+    let npm = files.split_once("\"dependencies\": {").and_then(|(_, rest)| rest.split_once('}'));
+    if let Some((list, _)) = npm {
+        return list
+            .lines()
+            .map(|line| line.trim().trim_end_matches(',').replace(['"', ' '], ""))
+            .filter(|l| !l.is_empty())
+            .collect();
+    }
+    files.lines().filter(|line| line.contains("==")).map(str::to_owned).collect()
 }
 
 fn executable(path: &Path) -> Result<()> {

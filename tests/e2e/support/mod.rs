@@ -24,3 +24,12 @@ macro_rules! tests {
         }
     };
 }
+
+/// Writes down how long a test took where `cargo xtask test` asks for it (`WEIR_TEST_TIMES`, a file): `NAME<TAB>MILLISECONDS`.
+pub fn note_time(test: &str, took: std::time::Duration) {
+    use std::io::Write as _;
+    let Some(path) = std::env::var_os("WEIR_TEST_TIMES") else { return };
+    let line = format!("{test}\t{}\n", took.as_millis());
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file of times can be written");
+}

@@ -51,6 +51,8 @@ pub fn of_error(name: ErrorName, status: u16, code: NameId) -> Outcome {
         ErrorKind::Conflict => (Class::Rejected, result::CONFLICT, none),
         ErrorKind::Cancelled => (Class::Rejected, result::TRANSACTION_CANCELLED, none),
         ErrorKind::Client => (Class::Rejected, result::CLIENT_ERROR, none),
+        // It does not know what it was asked for: the client's choice, not the server's failure.
+        ErrorKind::Server if status == 501 => (Class::Rejected, result::SERVER_ERROR, RetryOn::SERVER_ERROR),
         ErrorKind::Server => {
             let gateway = if matches!(status, 502..=504) { RetryOn::GATEWAY_ERROR } else { none };
             (Class::Failed, result::SERVER_ERROR, RetryOn::SERVER_ERROR.and(gateway))
@@ -126,6 +128,7 @@ mod tests {
             (ErrorName::TransactionCanceled, 400, Class::Rejected, "transaction_cancelled", none),
             (ErrorName::LimitExceeded, 400, Class::Rejected, "client_error", none),
             (ErrorName::InternalServerError, 500, Class::Failed, "server_error", server),
+            (ErrorName::Other, 501, Class::Rejected, "server_error", server),
             (ErrorName::Other, 503, Class::Failed, "server_error", server.and(RetryOn::GATEWAY_ERROR)),
             (ErrorName::Other, 404, Class::Rejected, "client_error", none),
             (ErrorName::Other, 403, Class::Rejected, "denied", none),

@@ -64,6 +64,8 @@ pub fn retryable(code: Code) -> RetryOn {
 pub fn of_status(code: Code, http_status: u16, id: NameId) -> Outcome {
     let class = match code {
         Code::Ok => Class::Success,
+        // What speaks HTTP and no gRPC there: the client chose the path.
+        Code::Unknown if matches!(http_status, 400..=499 | 501) => Class::Rejected,
         Code::Unavailable | Code::Unknown => Class::Failed,
         _ => Class::Rejected,
     };
@@ -179,6 +181,11 @@ mod tests {
                 "{code:?}"
             );
             assert_eq!(outcome.result == "ok", code == Code::Ok);
+        }
+        for (http, class) in
+            [(405, Class::Rejected), (415, Class::Rejected), (501, Class::Rejected), (500, Class::Failed)]
+        {
+            assert_eq!(of_status(Code::from_http(http), http, NameId::OTHER).class, class, "{http}");
         }
         let gateway = of_status(Code::from_http(503), 503, NameId::OTHER);
         assert!(

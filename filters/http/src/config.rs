@@ -1,15 +1,19 @@
 //! The `http:` section of a listener: routes, what they match and what they do.
 
+mod matching;
+mod switches;
+
+pub use switches::Switches;
+
 use crate::exchange::REPLAY_LIMIT;
-use crate::h1::head::PATHS;
 use crate::seam::Request;
+use matching::{label, spec, target};
 use std::sync::Arc;
 use std::time::Duration;
-use weir_codecs::http1::path::normalize;
 use weir_config::{Field, Fields, Kind, Node, Rule, Settings, Table, Walk, words};
 use weir_decide::exchange::RetryOn;
 use weir_decide::policy::RetryPolicy;
-use weir_decide::route::{HeaderMatch, HostMatch, PathMatch, RouteSpec, ValueMatch};
+use weir_decide::route::RouteSpec;
 
 const DAY: u64 = 24 * 3_600_000;
 const LIMIT: Kind = Kind::Duration { min: 1, max: DAY };
@@ -91,6 +95,18 @@ static ROUTE: Table = Table {
             "dialect",
             Kind::Text { max: 64 },
             "What its requests are beyond HTTP: `grpc`, `dynamodb`.",
+        ),
+        Field::with_default(
+            "connect",
+            Kind::Bool,
+            "false",
+            "CONNECT is forwarded, and what follows a 2xx passes unread, past every route and rule. Otherwise it is answered with 405.",
+        ),
+        Field::optional(
+            "upgrades",
+            Kind::List { item: &Kind::Text { max: 64 }, min: 0, max: 16 },
+            "The protocols that a client may switch to, in any case. Left out: `[websocket]`. Any other `Upgrade` is taken off, and the \
+             request goes on without it; an extended CONNECT of HTTP/2 for one is answered with 405.",
         ),
     ],
     rules: &[
@@ -261,6 +277,8 @@ pub struct Route {
     pub retry: Option<Retry>,
     /// Its dialect.
     pub dialect: Option<Arc<str>>,
+    /// What ends routing for a connection.
+    pub switches: Switches,
 }
 
 /// What a route does.
@@ -351,6 +369,7 @@ pub fn read(
             timeout: None,
             retry: None,
             dialect: default.clone(),
+            switches: Switches::default(),
         });
     }
     let items = fields.items(walk, "routes").unwrap_or_default();
@@ -381,6 +400,7 @@ fn route(walk: &mut Walk<'_>, node: &Node, dialects: &[&str], default: &Option<A
     let timeout = fields.duration(walk, "timeout");
     let retry = fields.table(walk, "retry").map(|table| retry(walk, &table));
     let dialect = fields.text(walk, "dialect");
+    let switches = switches::read(walk, &fields);
     if let (Some(dialect), Some(node)) = (&dialect, fields.child("dialect"))
         && !dialects.contains(&&**dialect)
     {
@@ -389,7 +409,7 @@ fn route(walk: &mut Walk<'_>, node: &Node, dialects: &[&str], default: &Option<A
         return None;
     }
     let spec = spec?;
-    Some(Route {
+    let route = Route {
         name: name.map_or_else(|| label(&spec), |name| name.to_string()),
         spec,
         action: action?,
@@ -399,7 +419,10 @@ fn route(walk: &mut Walk<'_>, node: &Node, dialects: &[&str], default: &Option<A
             Some(retry) => Some(retry?),
         },
         dialect: dialect.or_else(|| default.clone()),
-    })
+        switches: switches?,
+    };
+    switches::check(walk, &fields, &route);
+    Some(route)
 }
 
 fn action(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Action> {
@@ -433,88 +456,6 @@ fn action(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Action> {
     fields.cluster(walk, "cluster").map(Action::Cluster)
 }
 
-/// A path as routes see it: without the query, and in its normal form. Another one would match nothing.
-fn path(walk: &mut Walk<'_>, fields: &Fields<'_>, key: &str) -> Option<Arc<str>> {
-    let (text, node) = (target(walk, fields, key)?, fields.child(key)?);
-    if text.contains('?') {
-        walk.expected(node, "a path without a query: routes see none");
-        return None;
-    }
-    let mut scratch = Vec::new();
-    match normalize(text.as_bytes(), PATHS, &mut scratch) {
-        Ok(normal) if normal == text.as_bytes() => Some(text),
-        Ok(_) => {
-            let wanted = "a path in its normal form, as routes see it: no `.` and `..`, escapes only where they are \
-                          needed, in upper case";
-            walk.expected(node, wanted);
-            None
-        }
-        Err(_) => {
-            walk.expected(node, "a path without backslashes, `%00` and broken escapes, which are refused");
-            None
-        }
-    }
-}
-
-/// A path that can stand in a request line.
-fn target(walk: &mut Walk<'_>, fields: &Fields<'_>, key: &str) -> Option<Arc<str>> {
-    let text = fields.text(walk, key)?;
-    let fits = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
-    if !fits && let Some(node) = fields.child(key) {
-        walk.expected(node, "a path that begins with `/`, without spaces");
-        return None;
-    }
-    Some(text)
-}
-
-fn spec(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<RouteSpec> {
-    let before = fields.items(walk, "host").unwrap_or_default();
-    let mut hosts = Vec::new();
-    let mut any = false;
-    for node in before {
-        let Some(text) = walk.text(node, &Kind::Text { max: 260 }) else { continue };
-        match HostMatch::parse(&text) {
-            Ok(Some(host)) => hosts.push(host),
-            Ok(None) => any = true,
-            Err(error) => walk.error(node, error.to_string()),
-        }
-    }
-    if any {
-        hosts.clear();
-    }
-    let path = match (path(walk, fields, "path"), path(walk, fields, "path_prefix")) {
-        (Some(path), _) => PathMatch::Exact((*path).into()),
-        (None, Some(prefix)) => PathMatch::Prefix((*prefix).into()),
-        (None, None) => PathMatch::Any,
-    };
-    let methods = fields.items(walk, "method").unwrap_or_default();
-    let methods = methods.iter().filter_map(|node| walk.method(node)).map(|m| (*m).into()).collect();
-    let headers = fields.items(walk, "headers").unwrap_or_default();
-    let headers = headers.iter().filter_map(|node| header(walk, node)).collect();
-    Some(RouteSpec { hosts, path, methods, headers })
-}
-
-fn header(walk: &mut Walk<'_>, node: &Node) -> Option<HeaderMatch> {
-    let fields = walk.fields(node, &HEADER)?;
-    let name = fields.text(walk, "name")?;
-    if let Some(node) = fields.child("name")
-        && !weir_codecs::http1::token::is_token(name.as_bytes())
-    {
-        walk.expected(node, "the name of a header");
-        return None;
-    }
-    let mut text = |key| fields.text(walk, key).map(|text| Box::<str>::from(&*text));
-    let value = match (text("exact"), text("prefix"), text("suffix"), text("contains")) {
-        (Some(exact), ..) => ValueMatch::Exact(exact),
-        (_, Some(prefix), ..) => ValueMatch::Prefix(prefix),
-        (_, _, Some(suffix), _) => ValueMatch::Suffix(suffix),
-        (_, _, _, Some(part)) => ValueMatch::Contains(part),
-        _ => ValueMatch::Present,
-    };
-    let invert = fields.flag(walk, "invert")?;
-    Some(HeaderMatch { name: name.to_ascii_lowercase().into(), value, invert })
-}
-
 fn retry(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Retry> {
     let mut on = RetryOn::NONE;
     for node in fields.items(walk, "retry_on").unwrap_or_default() {
@@ -545,25 +486,4 @@ fn bit(condition: Condition) -> RetryOn {
         Condition::ResourceExhausted => RetryOn::GRPC_RESOURCE_EXHAUSTED,
         Condition::Unavailable => RetryOn::GRPC_UNAVAILABLE,
     }
-}
-
-/// What a route is called that has no name: what it matches.
-fn label(spec: &RouteSpec) -> String {
-    let mut label = String::new();
-    match spec.methods.first() {
-        Some(method) if spec.methods.len() == 1 => label = format!("{method} "),
-        _ => {}
-    }
-    match spec.hosts.first() {
-        Some(HostMatch::Exact(host)) => label.push_str(host),
-        Some(HostMatch::Suffix(suffix)) => label.push_str(&format!("*{suffix}")),
-        None => {}
-    }
-    match &spec.path {
-        PathMatch::Exact(path) => label.push_str(path),
-        PathMatch::Prefix(prefix) => label.push_str(&format!("{}/*", prefix.trim_end_matches('/'))),
-        PathMatch::Any if label.is_empty() => label.push_str("default"),
-        PathMatch::Any => {}
-    }
-    label.trim_end().into()
 }

@@ -89,6 +89,8 @@ pub fn is_idempotent(method: Method) -> bool {
 /// How a reply with this status went.
 pub fn judge_status(status: u16, code: NameId) -> Outcome {
     let (class, result, retryable) = match status {
+        // The server does not know the method: that is the client's choice, not the server's failure.
+        501 => (Class::Rejected, result::SERVER_ERROR, RetryOn::SERVER_ERROR),
         500.. => {
             let gateway = if matches!(status, 502..=504) { RetryOn::GATEWAY_ERROR } else { RetryOn::NONE };
             (Class::Failed, result::SERVER_ERROR, RetryOn::SERVER_ERROR.and(gateway))
@@ -150,6 +152,7 @@ pub fn answer(fault: &Fault) -> (u16, &'static str) {
         (Side::Client, _) if is_late(fault) => (408, "the request did not come in time"),
         (Side::Client, _) => (400, "the request could not be understood"),
         (_, Reason::NoRoute) => (404, "no route matches the request"),
+        (_, Reason::MethodNotAllowed) => (405, "the method is not allowed"),
         (_, Reason::NoEndpoint) => (503, "there is no server for the request"),
         (_, Reason::MaxRequests | Reason::MaxPending | Reason::MaxConnections) => (503, "too many requests"),
         (_, Reason::Draining) => (503, "going away"),
@@ -180,6 +183,7 @@ mod tests {
             (404, Class::Rejected, "client_error", RetryOn::NONE),
             (429, Class::Rejected, "client_error", RetryOn::THROTTLED),
             (500, Class::Failed, "server_error", RetryOn::SERVER_ERROR),
+            (501, Class::Rejected, "server_error", RetryOn::SERVER_ERROR),
             (503, Class::Failed, "server_error", RetryOn::SERVER_ERROR.and(RetryOn::GATEWAY_ERROR)),
             (599, Class::Failed, "server_error", RetryOn::SERVER_ERROR),
         ];

@@ -238,6 +238,8 @@ impl Parts {
             place: place("http"),
             dialect_place: dialect.as_ref().map_or_else(|| place("http"), |dialect| place(dialect.name())),
             dialect,
+            switches: route.switches.clone(),
+            methods: route.spec.methods.clone(),
         })
     }
 }

@@ -48,6 +48,10 @@ pub struct Route {
     pub policy: Option<RetryPolicy>,
     pub replay_limit: usize,
     pub dialect: Option<Rc<dyn Dialect>>,
+    /// What a connection may become here.
+    pub switches: crate::config::Switches,
+    /// The methods that it names; none: all.
+    pub methods: Vec<Box<str>>,
     /// Where its plain requests are counted, and those of its dialect.
     pub place: Place,
     pub dialect_place: Place,

@@ -317,6 +317,8 @@ reasons! {
     GoAway = "goaway",
     /// No route matches.
     NoRoute = "no_route",
+    /// The method is not one that the route lets through.
+    MethodNotAllowed = "method_not_allowed",
     /// The cluster has no endpoint.
     NoEndpoint = "no_endpoint",
     /// The cluster's `max_requests` is met.

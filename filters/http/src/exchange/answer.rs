@@ -192,7 +192,7 @@ impl<D: Downstream> Exchange<'_, D> {
         account.close(&outcome);
     }
 
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         account: &mut Account,
         local: LocalReply,

@@ -1,7 +1,7 @@
 //! One try: the request goes up, the reply comes down, and what has to be decided is decided on the way.
 
 use super::account::Account;
-use super::blame::{has_all, side_of};
+use super::blame::{self, has_all, side_of};
 use super::flow::{Event, Flow};
 use super::pump::{Hold, Upward, release_now};
 use super::replay::Replay;
@@ -25,6 +25,9 @@ use weir_drive::time;
 /// The most of a reply that is held back, whatever a dialect asks for; beyond it the reply goes on, and
 /// `weir_caps_met_total{cap="held_reply"}` moves.
 const MAX_HOLD: usize = 64 * 1024;
+
+/// The rule that is broken for a client which has to switch by a server which need not.
+const UPGRADE_IGNORED: &str = "upgrade_ignored";
 
 /// What comes after a try.
 pub enum Step {
@@ -50,6 +53,8 @@ pub struct Attempt<'a> {
     pub began: Now,
     /// It took too long for its client's sake, or would have: that is not the endpoint's failure, whatever the protocol calls it.
     pub clients: bool,
+    /// It is a CONNECT.
+    pub connect: bool,
 }
 
 impl Attempt<'_> {
@@ -57,6 +62,9 @@ impl Attempt<'_> {
         let names = &mut self.site.worker.measure().names();
         let mut outcome = self.watcher.judge(names, &self.site.words, end);
         outcome.latency = now.since(self.began);
+        if outcome.class == Class::Failed && blame::is_of_the_client(&outcome, self.connect) {
+            outcome.class = Class::Cancelled;
+        }
         outcome
     }
 
@@ -102,6 +110,10 @@ impl<D: Downstream> Exchange<'_, D> {
             let up = match opened {
                 Ok(up) => up,
                 Err(Opening::Failed(fault)) => return self.failed(attempt, &mut ticket, fault, None).await,
+                Err(Opening::Unfit(fault)) => {
+                    attempt.clients = true;
+                    return self.failed(attempt, &mut ticket, fault, None).await;
+                }
                 Err(Opening::Broken(broken)) => {
                     if broken.unprocessed && !fresh {
                         fresh = true;
@@ -169,6 +181,8 @@ impl<D: Downstream> Exchange<'_, D> {
             attempt.clients = match &broken {
                 Event::Time(reason) => flow.waits.blame(*reason, attempt.began, time::now()),
                 Event::Client(_) => flow.waits.blame(Reason::Timeout, attempt.began, time::now()),
+                // Nobody has to switch (RFC 9110 section 7.8): it was the client who cannot go on without.
+                Event::Server(broken) => broken.rule == Some(UPGRADE_IGNORED),
                 _ => false,
             };
             flow.up.stop(self.down);
@@ -218,8 +232,10 @@ impl<D: Downstream> Exchange<'_, D> {
         let (asked, status) = (&self.request.upgrade, self.reply.status);
         let tunnel = self.request.version == Version::Http2 && !asked.is_empty();
         match status {
-            101 if !self.reply.upgrade.eq_ignore_ascii_case(asked) => Some(Rule::UpgradeUnasked.name()),
-            200..300 if tunnel => Some("upgrade_ignored"),
+            101 if asked.is_empty() || !self.reply.upgrade.eq_ignore_ascii_case(asked) => {
+                Some(Rule::UpgradeUnasked.name())
+            }
+            200..300 if tunnel => Some(UPGRADE_IGNORED),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@
 use super::pump::Downward;
 use crate::seam::{Broken, Length, Reply};
 use crate::watcher::Watcher;
-use weir_decide::exchange::{Now, Reason, Side};
+use weir_decide::exchange::{Now, Outcome, Phase, Reason, Side};
 use weir_drive::time;
 
 /// How long a try has waited for its client. The clock is read only when the waiting begins or ends, so an exchange whose client
@@ -42,6 +42,25 @@ impl Waits {
 pub fn has_all(down: &Downward, reply: &Reply, watcher: &Watcher) -> bool {
     let announced = matches!(reply.length, Length::Exact(n) if n == down.bytes);
     announced && !down.waits_for_client() && matches!(watcher, Watcher::Plain { .. })
+}
+
+/// A client that gives its request less time than this has not waited for the server.
+const NO_TIME: u64 = 100_000_000;
+
+/// Whether a try failed by what only the client chose, so that it says nothing of the endpoint: the host that a CONNECT named,
+/// or a time in which nobody answers. (That no connection could be made is nobody's choice.)
+pub fn is_of_the_client(outcome: &Outcome, connect: bool) -> bool {
+    match &outcome.fault {
+        Some(fault) if fault.phase == Phase::Connecting && fault.side != Side::Client => {
+            fault.reason == Reason::Deadline && outcome.latency < NO_TIME
+        }
+        _ if connect => true,
+        Some(fault) => {
+            let theirs = fault.side == Side::Client || fault.reason == Reason::Deadline;
+            theirs && outcome.latency < NO_TIME
+        }
+        None => false,
+    }
 }
 
 /// Whose fault it is that the server's side cannot go on.

@@ -22,6 +22,7 @@ mod blame;
 mod flow;
 mod pump;
 mod replay;
+mod switch;
 
 pub use account::Account;
 pub use replay::REPLAY_LIMIT;
@@ -40,6 +41,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use weir_codecs::http1::Method;
 use weir_config::Upstream as Protocol;
 use weir_decide::cluster::{Pick, Tries, Verdict};
 use weir_decide::exchange::{Fault, NameId, Now, Operation, Outcome, Phase, Reason, RetryOn, Side};
@@ -75,6 +77,15 @@ pub enum Opening {
     Failed(Fault),
     /// It broke before the request was on it.
     Broken(Broken),
+    /// It is there, and what the client asks for cannot go on it: nothing that the endpoint did.
+    Unfit(Fault),
+}
+
+impl Opening {
+    /// The request cannot be put into the version that the server speaks.
+    pub fn unfit(_: Broken) -> Opening {
+        Opening::Unfit(Fault::new(Side::Client, Phase::Connecting, Reason::Malformed))
+    }
 }
 
 /// What a connection's loop lends to each exchange.
@@ -110,9 +121,11 @@ impl<D: Downstream> Exchange<'_, D> {
             method: &self.request.method_text,
             headers: &self.request.fields,
         };
-        let Some(route) = site.table.find(&asked).and_then(|index| site.routes.get(index)) else {
-            return self.refuse_unrouted(&site).await;
-        };
+        let route = site.table.find(&asked).and_then(|index| site.routes.get(index));
+        if let Some(text) = self.closed(route) {
+            return self.refuse_switch(&site, route, text).await;
+        }
+        let Some(route) = route else { return self.refuse_unrouted(&site).await };
         match &route.action {
             Action::Forward(target) => self.forward(&site, route, target).await,
             Action::Redirect(redirect) => self.redirect(&site, route, redirect).await,
@@ -228,6 +241,7 @@ impl<D: Downstream> Exchange<'_, D> {
                 until,
                 began: now,
                 clients: false,
+                connect: self.request.method == Method::Connect,
             };
             match self.attempt(&mut attempt, open, ticket).await {
                 Step::Over(outcome) => break outcome,

@@ -172,7 +172,7 @@ impl Open for Rc<Pool<Pooled>> {
                 Box::new(Conn::new(wire, site.limits, slot))
             }
         };
-        conn.begin(request).map_err(Opening::Broken)?;
+        conn.begin(request).map_err(Opening::unfit)?;
         Ok(Up { conn, pool: Rc::clone(self), endpoint: pick.id() })
     }
 }

@@ -65,9 +65,9 @@ impl Open for Rc<Pool> {
         });
         if extended.is_some() && !shared.send.borrow().is_extended_connect_protocol_enabled() {
             let fault = Fault::new(Side::Upstream, Phase::Connecting, Reason::RefusedStream);
-            return Err(Opening::Failed(fault));
+            return Err(Opening::Unfit(fault));
         }
-        let head = head::write_request(request, shared.secure).map_err(Opening::Broken)?;
+        let head = head::write_request(request, shared.secure).map_err(Opening::unfit)?;
         let end = request.end && extended.is_none() && request.method != Method::Connect;
         let sent = shared.send.borrow_mut().send_request(head, end);
         let (response, stream) = sent.map_err(|e| {

@@ -1,0 +1,79 @@
+//! What would end routing for a connection: CONNECT, and upgrades. What follows either passes no route and no rule any more, so
+//! nobody gets there but by the word of the route that the request itself matches.
+
+use super::{Account, Exchange};
+use crate::dialect::{End, LocalReply, Refusal};
+use crate::seam::{Downstream, Version};
+use crate::site::{Action, Route, Site};
+use weir_codecs::http1::Method;
+use weir_decide::exchange::{Fault, NameId, Phase, Reason, Side};
+use weir_drive::time;
+
+/// The methods that an `Allow` names where a route takes all of them.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
+
+impl<D: Downstream> Exchange<'_, D> {
+    /// Whether the request asks for what `route` does not let a connection become; gives what would have to be set. An upgrade
+    /// that a request can go without is taken off it instead.
+    pub(super) fn closed(&mut self, route: Option<&Route>) -> Option<&'static str> {
+        if self.request.method == Method::Connect {
+            let open = route.is_some_and(|route| match &route.action {
+                Action::Forward(_) => route.switches.connect,
+                // Says by itself that there is no such thing.
+                Action::Redirect(_) => true,
+                Action::Direct(_) => route.methods.iter().any(|method| &**method == "CONNECT"),
+            });
+            return (!open).then_some("CONNECT is not allowed here: it takes `connect: true` on the route");
+        }
+        if self.request.upgrade.is_empty() {
+            return None;
+        }
+        let open = match route.map(|route| (&route.action, route)) {
+            Some((Action::Forward(_), route)) => route.switches.takes(&self.request.upgrade),
+            // To a client of HTTP/2 any 2xx says that the tunnel is open (RFC 8441 section 5).
+            Some((Action::Direct(direct), _)) => !(200..300).contains(&direct.status),
+            Some((Action::Redirect(_), _)) | None => true,
+        };
+        if open {
+            return None;
+        }
+        if self.request.version == Version::Http2 {
+            return Some("this protocol is not allowed here: it takes an entry in `upgrades` of the route");
+        }
+        // Whoever is asked to switch may go on as before (RFC 9110 section 7.8).
+        self.request.upgrade.clear();
+        None
+    }
+
+    /// Answer 405 with what is allowed, and with `text`.
+    pub(super) async fn refuse_switch(&mut self, site: &Site, route: Option<&Route>, text: &'static str) {
+        let fault = Fault::new(Side::Proxy, Phase::Admitted, Reason::MethodNotAllowed);
+        let mut reply = LocalReply::plain(&Refusal { fault: &fault, status: 405, text });
+        reply.fields.push(b"allow", allowed(route).as_bytes());
+        self.refuse_in_words(site, route, &fault, reply).await;
+    }
+
+    /// Answer `reply` for `fault`, and count it.
+    pub(super) async fn refuse_in_words(
+        &mut self,
+        site: &Site,
+        route: Option<&Route>,
+        fault: &Fault,
+        reply: LocalReply,
+    ) {
+        let mut watcher = self.plain(site, route.map_or(NameId::NONE, |route| route.label));
+        let place = route.map_or(site.plain_nowhere, |route| route.place);
+        let mut account = Account::new(site, place, &watcher, self.began, self.request.head_bytes);
+        let end = End::Failed { fault, code: None, now: time::now() };
+        let outcome = watcher.judge(&mut site.worker.measure().names(), &site.words, end);
+        self.send(&mut account, reply, Some(fault.reason.label())).await.ok();
+        account.close(&outcome);
+    }
+}
+
+/// What may be asked for instead.
+fn allowed(route: Option<&Route>) -> String {
+    let named = route.map(|route| route.methods.iter().filter(|method| &***method != "CONNECT"));
+    let named: Vec<&str> = named.into_iter().flatten().map(|method| &**method).collect();
+    if named.is_empty() { METHODS.into() } else { named.join(", ") }
+}

@@ -374,18 +374,77 @@ impl Io {
             written => Poll::Ready(written),
         }
     }
+}
 
-    /// Whether an idle connection has ended, failed or got bytes that nobody asked for: it is of no further use.
-    /// No system call unless the socket has become readable.
-    pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if ready!(self.poll_readable(cx)).is_err() {
-            return Poll::Ready(());
+/// What a look into an idle connection finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing: it stands, and whatever comes from now on is about what is sent from now on.
+    Quiet,
+    /// The peer has ended it, or it has failed.
+    Ended,
+    /// Bytes that nobody asked for.
+    Unasked,
+}
+
+impl Io {
+    /// Looks into an idle connection by a system call. What the runtime last said of a socket is as old as its last turn, and bytes
+    /// that have come since would be taken for the reply to whatever is sent next.
+    pub fn look(&mut self) -> Look {
+        match self {
+            Io::Tcp(tcp) => peeked(recv(&**tcp, &mut [0u8; 1], PEEK).map(|got| got.1)),
+            Io::Unix(unix) => peeked(recv(&*unix, &mut [0u8; 1], PEEK).map(|got| got.1)),
+            Io::Server(tls) => {
+                let (socket, session) = tls.get_mut();
+                look_through(socket, session)
+            }
+            Io::Client(tls) => {
+                let (socket, session) = tls.get_mut();
+                look_through(socket, session)
+            }
         }
-        // A TLS session ticket makes the socket readable and the stream not; a stale readiness is cleared by this read.
-        let mut byte = [0u8; 1];
-        let mut byte = ReadBuf::new(&mut byte);
-        ready!(Pin::new(self).poll_read(cx, &mut byte)).ok();
-        Poll::Ready(())
+    }
+}
+
+const PEEK: RecvFlags = RecvFlags::PEEK.union(RecvFlags::DONTWAIT);
+
+/// What a peek of one byte says.
+fn peeked(received: rustix::io::Result<usize>) -> Look {
+    match received {
+        Ok(1..) => Look::Unasked,
+        Err(Errno::AGAIN | Errno::INTR) => Look::Quiet,
+        Ok(0) | Err(_) => Look::Ended,
+    }
+}
+
+/// The same through TLS: what has come may be a ticket or an alert, which only the session can tell, so it is given all of it.
+fn look_through<D>(socket: &Socket, session: &mut rustls::ConnectionCommon<D>) -> Look {
+    let mut room = [0u8; 4096];
+    loop {
+        match session.process_new_packets() {
+            Ok(state) if state.plaintext_bytes_to_read() > 0 => return Look::Unasked,
+            Ok(state) if state.peer_has_closed() => return Look::Ended,
+            Ok(_) => {}
+            Err(_) => return Look::Ended,
+        }
+        let received = match socket {
+            Socket::Tcp(socket) => recv(socket, &mut room, RecvFlags::DONTWAIT),
+            Socket::Unix(socket) => recv(socket, &mut room, RecvFlags::DONTWAIT),
+        };
+        let came = match received {
+            Ok((_, 0)) => return Look::Ended,
+            Ok((_, received)) => received,
+            Err(Errno::AGAIN | Errno::INTR) => return Look::Quiet,
+            Err(_) => return Look::Ended,
+        };
+        let mut rest = room.get(..came).unwrap_or_default();
+        while !rest.is_empty() {
+            // It takes no more once it holds plaintext that nobody has read.
+            match session.read_tls(&mut rest) {
+                Ok(1..) if session.process_new_packets().is_ok() => {}
+                _ => return Look::Unasked,
+            }
+        }
     }
 }
 

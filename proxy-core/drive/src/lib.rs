@@ -69,7 +69,7 @@ pub use cluster::{Cluster, Connected, Offer, Reached, Slot};
 pub use context::Context;
 pub use drain::Drain;
 pub use filter::{Accepted, Advice, Alpn, BuildError, Filter, Service};
-pub use io::{Io, Watch};
+pub use io::{Io, Look, Watch};
 pub use listener::Held;
 pub use pool::{Pool, Reusable, Sweep};
 pub use relay::Tcp;

@@ -15,18 +15,29 @@ use weir_decide::exchange::{EndpointId, Fault, Now};
 /// The most idle connections per endpoint that one pool keeps; beyond it the oldest is closed.
 pub const MAX_IDLE: usize = 1024;
 
+/// How long a connection rests whose last reply had no body: some turns of the worker, so that what its peer says
+/// behind that reply comes before anybody else's request.
+pub const REST: Duration = Duration::from_millis(2);
+
 /// A connection that can be used again.
 pub trait Reusable {
     /// Whether the peer has closed it, or sent what nobody asked for, or the endpoint's name has moved
     /// ([`Slot::is_outdated`]): it must not be used again. Called with a waker that
-    /// does nothing, before it is handed out and on every coarse tick; [`Io::poll_broken`](crate::Io::poll_broken) answers
-    /// it without a system call for as long as nothing has come.
+    /// does nothing, on every coarse tick; [`Io::poll_readable`](crate::Io::poll_readable) answers it without a system call for as
+    /// long as nothing has come.
     fn is_broken(&mut self, cx: &mut Context<'_>) -> bool;
+
+    /// The same of the very moment, asked before it is handed out: [`Io::look`](crate::Io::look) answers it.
+    fn is_spoilt(&mut self) -> bool;
 }
 
 impl Reusable for crate::Connected {
     fn is_broken(&mut self, cx: &mut Context<'_>) -> bool {
-        self.slot.is_outdated() || self.io.poll_broken(cx).is_ready()
+        self.slot.is_outdated() || (self.io.poll_readable(cx).is_ready() && self.is_spoilt())
+    }
+
+    fn is_spoilt(&mut self) -> bool {
+        self.slot.is_outdated() || self.io.look() != crate::Look::Quiet
     }
 }
 
@@ -78,15 +89,26 @@ impl<C: Reusable + 'static> Pool<C> {
 
     /// The idle connection to `endpoint` that was used last, if there is one that still stands.
     pub fn take(&self, endpoint: EndpointId) -> Option<C> {
-        let mut cx = Context::from_waker(Waker::noop());
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(&endpoint)?;
         while let Some((_, mut connection)) = list.pop_back() {
-            if !connection.is_broken(&mut cx) {
+            if !connection.is_spoilt() {
                 return Some(connection);
             }
         }
         None
+    }
+
+    /// Keeps a connection that has nothing under way, after a while in which nothing may come on it: a peer that says more than it
+    /// was asked for says it late.
+    pub fn put_later(self: &Rc<Self>, endpoint: EndpointId, connection: C) {
+        let pool = Rc::downgrade(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(REST).await;
+            if let Some(pool) = pool.upgrade() {
+                pool.put(endpoint, connection);
+            }
+        });
     }
 
     /// Keeps a connection that has nothing under way.

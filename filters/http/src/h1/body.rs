@@ -112,6 +112,8 @@ pub enum Outgoing {
     Close,
     /// Not HTTP any more; its end is the end of our direction.
     Tunnel,
+    /// It has less or more than was announced: nothing that follows on this connection would be read for what it is. For ever.
+    Broken,
 }
 
 impl Outgoing {
@@ -133,44 +135,89 @@ impl Outgoing {
 
     /// Send a run of the body.
     pub fn send(&mut self, wire: &mut Wire, data: Bytes) -> Result<()> {
+        *self = self.after(data.len() as u64);
         match self {
-            Outgoing::Length(due) => match due.checked_sub(data.len() as u64) {
-                Some(rest) => {
-                    *due = rest;
-                    wire.push(data);
-                }
-                None => return Err(Broken::new(Reason::Malformed)),
-            },
+            Outgoing::Broken => return Err(Broken::new(Reason::Malformed)),
+            _ if data.is_empty() => {}
             Outgoing::Chunked => {
-                if !data.is_empty() {
-                    encode::chunk_head(wire.out(), data.len() as u64);
-                    wire.push(data);
-                    encode::chunk_end(wire.out());
-                }
+                encode::chunk_head(wire.out(), data.len() as u64);
+                wire.push(data);
+                encode::chunk_end(wire.out());
             }
-            Outgoing::Close | Outgoing::Tunnel => wire.push(data),
-            Outgoing::Done if data.is_empty() => {}
-            Outgoing::Done => return Err(Broken::new(Reason::Malformed)),
+            Outgoing::Length(_) | Outgoing::Close | Outgoing::Tunnel | Outgoing::Done => wire.push(data),
         }
         Ok(())
+    }
+
+    /// What it is once so many more bytes have been sent.
+    fn after(self, bytes: u64) -> Outgoing {
+        match self {
+            Outgoing::Length(due) => due.checked_sub(bytes).map_or(Outgoing::Broken, Outgoing::Length),
+            Outgoing::Done if bytes > 0 => Outgoing::Broken,
+            same => same,
+        }
+    }
+
+    /// What it is once the body has ended.
+    fn ended(self) -> Outgoing {
+        match self {
+            Outgoing::Length(1..) | Outgoing::Broken => Outgoing::Broken,
+            _ => Outgoing::Done,
+        }
     }
 
     /// The body ends. Trailers go on where the framing has room for them, and are dropped where it has not
     /// (RFC 9110 section 6.5.1).
     pub fn end(&mut self, wire: &mut Wire, trailers: Option<&Fields>) -> Result<()> {
-        match std::mem::replace(self, Outgoing::Done) {
-            Outgoing::Length(1..) => return Err(Broken::new(Reason::Closed)),
-            Outgoing::Chunked => match trailers {
-                Some(fields) => {
-                    encode::chunk_head(wire.out(), 0);
-                    fields.write_lines(wire.out());
-                    encode::end(wire.out());
-                }
-                None => encode::last_chunk(wire.out()),
-            },
-            Outgoing::Tunnel => wire.shutdown(),
-            Outgoing::Length(0) | Outgoing::Close | Outgoing::Done => {}
+        let was = *self;
+        *self = was.ended();
+        match (was, trailers) {
+            _ if *self == Outgoing::Broken => return Err(Broken::new(Reason::Closed)),
+            (Outgoing::Chunked, Some(fields)) => {
+                encode::chunk_head(wire.out(), 0);
+                fields.write_lines(wire.out());
+                encode::end(wire.out());
+            }
+            (Outgoing::Chunked, None) => encode::last_chunk(wire.out()),
+            (Outgoing::Tunnel, _) => wire.shutdown(),
+            _ => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever is sent in whatever order: done is only what had all that it announced, and what was broken once stays so.
+    #[test]
+    fn a_body_that_lacks_what_it_announced_is_broken_for_ever() {
+        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut random = |below: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed % below
+        };
+        for case in 0..20_000 {
+            let announced = random(6);
+            let mut body = Outgoing::of(Length::Exact(announced), false, true);
+            let (mut sent, mut ended, mut broken) = (0, announced == 0, false);
+            for _ in 0..random(8) {
+                if random(3) == 0 {
+                    broken |= !ended && sent < announced;
+                    ended = true;
+                    body = body.ended();
+                } else {
+                    let bytes = random(4);
+                    broken |= sent + bytes > announced || (ended && bytes > 0);
+                    sent += bytes;
+                    body = body.after(bytes);
+                }
+                assert_eq!(body == Outgoing::Broken, broken, "case {case}: {body:?}");
+                assert!(!body.is_done() || (ended && sent == announced), "case {case}: {body:?}");
+            }
+        }
     }
 }

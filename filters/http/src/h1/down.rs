@@ -168,6 +168,6 @@ impl Downstream for Down {
     fn abort(&mut self, _: Option<u32>) {
         // Whatever the framing, an end of the connection in the middle of it is seen for what it is.
         self.keep_alive = false;
-        self.outgoing = Outgoing::Length(u64::MAX);
+        self.outgoing = Outgoing::Broken;
     }
 }

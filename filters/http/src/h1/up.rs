@@ -6,7 +6,7 @@ use super::wire::Wire;
 use crate::exchange::{Open, Opening};
 use crate::fields::Fields;
 use crate::seam::{Broken, Length, Part, Recv, Reply, Request, Result, Sink, Upstream};
-use crate::site::Site;
+use crate::site::{Numbers, Site};
 use bytes::Bytes;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -14,7 +14,10 @@ use weir_codecs::http1::{self, Asked, Limits, Method, Parsed};
 use weir_decide::cluster::Pick;
 use weir_decide::exchange::{EndpointId, Now, Reason};
 use weir_drive::pool::Found;
-use weir_drive::{Connected, Offer, Pool, Reusable, Slot};
+use weir_drive::{Connected, Look, Offer, Pool, Reusable, Slot};
+
+/// The rule that a server breaks by what it says when nothing is asked of it.
+const UNASKED: &str = "unasked_bytes";
 
 /// An HTTP/1 connection to a server, idle or serving one exchange.
 pub struct Conn {
@@ -32,12 +35,15 @@ pub struct Conn {
     tunnelled: bool,
     /// A part of the next head has been looked at.
     partial: bool,
+    /// The reply had no body, though its kind may mislead a server into sending one.
+    bodiless: bool,
+    numbers: Rc<Numbers>,
     /// Its place in the cluster's limit.
     slot: Slot,
 }
 
 impl Conn {
-    pub fn new(wire: Wire, limits: Limits, slot: Slot) -> Conn {
+    pub fn new(wire: Wire, limits: Limits, numbers: Rc<Numbers>, slot: Slot) -> Conn {
         Conn {
             wire,
             limits,
@@ -50,6 +56,8 @@ impl Conn {
             keep_alive: false,
             tunnelled: false,
             partial: false,
+            bodiless: false,
+            numbers,
             slot,
         }
     }
@@ -70,6 +78,9 @@ impl Conn {
     /// The exchange is over; whether the connection can serve another.
     pub fn finish(&mut self) -> bool {
         self.served = self.served.saturating_add(1);
+        if self.head_seen && self.incoming.is_done() && !self.tunnelled && !self.wire.buf.is_empty() {
+            self.numbers.rejected(UNASKED);
+        }
         let clean = self.keep_alive
             && self.head_seen
             && !self.tunnelled
@@ -117,6 +128,7 @@ impl Conn {
             return;
         }
         self.head_seen = true;
+        self.bodiless = self.asked.method == Method::Head || matches!(reply.status, 204 | 304);
         self.keep_alive = reply.parsed.keep_alive();
         self.incoming = Incoming::new(reply.parsed.framing(), &self.limits);
         if reply.length == Length::None && self.asked.method == Method::Head {
@@ -137,7 +149,19 @@ pub type Pooled = Box<Conn>;
 
 impl Reusable for Pooled {
     fn is_broken(&mut self, cx: &mut Context<'_>) -> bool {
-        self.slot.is_outdated() || self.wire.io.poll_broken(cx).is_ready()
+        // Whatever has come, or a readiness of old: the look tells.
+        self.wire.io.poll_readable(cx).is_ready() && self.is_spoilt() || self.slot.is_outdated()
+    }
+
+    fn is_spoilt(&mut self) -> bool {
+        match self.wire.io.look() {
+            Look::Quiet => self.slot.is_outdated(),
+            Look::Ended => true,
+            Look::Unasked => {
+                self.numbers.rejected(UNASKED);
+                true
+            }
+        }
     }
 }
 
@@ -169,7 +193,7 @@ impl Open for Rc<Pool<Pooled>> {
                 let dialled = self.cluster().dial(pick, slot, Offer::Http1, deadline).await;
                 let Connected { io, slot, .. } = dialled.map_err(Opening::Failed)?;
                 let wire = Wire::new(io, Rc::clone(&site.worker));
-                Box::new(Conn::new(wire, site.limits, slot))
+                Box::new(Conn::new(wire, site.limits, Rc::clone(&site.numbers), slot))
             }
         };
         conn.begin(request).map_err(Opening::unfit)?;
@@ -220,8 +244,12 @@ impl Upstream for Up {
     }
 
     fn release(mut self, clean: bool) {
-        if self.conn.finish() && clean {
-            self.pool.put(self.endpoint, self.conn);
+        if !self.conn.finish() || !clean {
+            return;
+        }
+        match self.conn.bodiless {
+            true => self.pool.put_later(self.endpoint, self.conn),
+            false => self.pool.put(self.endpoint, self.conn),
         }
     }
 }

@@ -36,8 +36,8 @@ struct Inner {
     read: BytesMut,
     /// Waits to be written.
     out: BytesMut,
-    /// What came of writing when nobody was there to be told.
-    failed: Option<io::Error>,
+    /// Bytes were lost on their way: whatever came after them would be read for something else, so nothing does, for ever.
+    broken: Option<io::ErrorKind>,
     /// TLS has something that it has not written yet.
     unflushed: bool,
     /// What comes, if it is watched.
@@ -48,7 +48,7 @@ struct Inner {
 /// `io` with writes gathered; `read` are bytes that were read from it already; `frames` is to watch what comes.
 pub fn corked(io: Io, read: BytesMut, worker: Rc<Worker>, frames: Option<Frames>) -> (Cork, Corked) {
     let out = BytesMut::new();
-    let inner = Inner { io, read, out, failed: None, unflushed: false, frames, worker };
+    let inner = Inner { io, read, out, broken: None, unflushed: false, frames, worker };
     let inner = Rc::new(RefCell::new(inner));
     (Cork(Rc::clone(&inner)), Corked(inner))
 }
@@ -57,9 +57,10 @@ impl Cork {
     /// Writes what h2 said while it was polled just now.
     pub fn pass(&self, cx: &mut Context<'_>) {
         let mut inner = self.0.borrow_mut();
-        if let Poll::Ready(Err(e)) = inner.poll_write(cx) {
-            inner.failed = Some(e);
-            inner.release();
+        let was = inner.broken;
+        if let Poll::Ready(Err(_)) = inner.poll_write(cx)
+            && was.is_none()
+        {
             // h2 learns of it when it flushes the next time.
             cx.waker().wake_by_ref();
         }
@@ -126,6 +127,17 @@ impl Inner {
 
     /// Writes what waits.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
+        let written = ready!(self.write_all(cx));
+        if let Err(e) = &written {
+            self.broken = Some(e.kind());
+            self.out.clear();
+            self.release();
+        }
+        Poll::Ready(written)
+    }
+
+    fn write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
             let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.out))?;
             if n == 0 {
@@ -148,13 +160,14 @@ impl Inner {
         }
     }
 
-    fn take_failure(&mut self) -> io::Result<()> {
-        self.failed.take().map_or(Ok(()), Err)
+    /// Whether all that was ever taken has been written or still waits.
+    fn check(&self) -> io::Result<()> {
+        self.broken.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
     /// Room for more to wait.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.take_failure()?;
+        self.check()?;
         if self.out.len() >= HIGH_WATER
             && let Poll::Ready(Err(e)) = self.poll_write(cx)
         {
@@ -230,12 +243,11 @@ impl AsyncWrite for Corked {
 
     // See the module.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.borrow_mut().take_failure())
+        Poll::Ready(self.0.borrow().check())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut this = self.0.borrow_mut();
-        this.take_failure()?;
         ready!(this.poll_write(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)
     }

@@ -1,8 +1,8 @@
 //! The client's side of an exchange on an HTTP/2 stream.
 
-use super::{In, Out, broken, head};
+use super::{Due, In, Out, broken, head};
 use crate::fields::Fields;
-use crate::seam::{Broken, Downstream, Length, Part, Recv, Reply, Result, Sink};
+use crate::seam::{Broken, Downstream, Part, Recv, Reply, Result, Sink};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream};
@@ -16,8 +16,7 @@ pub struct Down {
     outgoing: Out,
     /// The reply has ended.
     ended: bool,
-    /// How much of a body with an announced length is still due.
-    due: Option<u64>,
+    due: Due,
     /// The client reset it.
     pub reset: bool,
     /// To be reset, once the connection's task has had its turn: a reset discards what has not been written.
@@ -31,7 +30,7 @@ impl Down {
             incoming: In::new(body),
             outgoing: Out(None),
             ended: false,
-            due: None,
+            due: Due::Unknown,
             reset: false,
             aborting: None,
         }
@@ -78,9 +77,7 @@ impl Sink for Down {
     }
 
     fn send(&mut self, data: Bytes) -> Result<()> {
-        if let Some(due) = &mut self.due {
-            *due = due.checked_sub(data.len() as u64).ok_or(Broken::new(Reason::Malformed))?;
-        }
+        self.due.send(data.len() as u64)?;
         self.outgoing.send(data)
     }
 
@@ -88,9 +85,7 @@ impl Sink for Down {
         if self.ended {
             return Ok(());
         }
-        if self.due.is_some_and(|due| due > 0) {
-            return Err(Broken::new(Reason::Closed));
-        }
+        self.due.end()?;
         self.ended = true;
         self.outgoing.end(trailers)
     }
@@ -120,10 +115,7 @@ impl Downstream for Down {
     fn respond(&mut self, reply: &Reply) -> Result<usize> {
         let (response, bytes) = head::write_reply(reply)?;
         self.ended = reply.end;
-        self.due = match reply.length {
-            Length::Exact(n) if !reply.end => Some(n),
-            _ => None,
-        };
+        self.due = if reply.end { Due::Unknown } else { Due::of(reply.length) };
         let stream = self.respond.send_response(response, reply.end).map_err(|e| broken(&e))?;
         self.outgoing = Out(Some(stream));
         Ok(bytes)

@@ -19,7 +19,7 @@ pub use down::Down;
 pub use pool::Pool;
 
 use crate::fields::Fields;
-use crate::seam::{Broken, Part, Result};
+use crate::seam::{Broken, Length, Part, Result};
 use bytes::Bytes;
 use h2::{Reason as Code, RecvStream, SendStream};
 use std::task::{Context, Poll, ready};
@@ -96,6 +96,52 @@ impl In {
     }
 }
 
+/// How much of a body is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Nobody has announced it.
+    Unknown,
+    /// So many bytes of those that were announced.
+    Bytes(u64),
+    /// It has ended, with all that was announced.
+    Ended,
+    /// It had less or more than was announced: for ever.
+    Broken,
+}
+
+impl Due {
+    /// What the head announces.
+    pub fn of(length: Length) -> Due {
+        match length {
+            Length::Exact(n) => Due::Bytes(n),
+            Length::None | Length::Unknown => Due::Unknown,
+        }
+    }
+
+    /// So many more bytes go.
+    pub fn send(&mut self, bytes: u64) -> Result<()> {
+        *self = match *self {
+            Due::Bytes(due) => due.checked_sub(bytes).map_or(Due::Broken, Due::Bytes),
+            Due::Ended if bytes > 0 => Due::Broken,
+            same => same,
+        };
+        self.check(Reason::Malformed)
+    }
+
+    /// The body ends.
+    pub fn end(&mut self) -> Result<()> {
+        *self = match *self {
+            Due::Bytes(1..) | Due::Broken => Due::Broken,
+            _ => Due::Ended,
+        };
+        self.check(Reason::Closed)
+    }
+
+    fn check(self, reason: Reason) -> Result<()> {
+        if self == Due::Broken { Err(Broken::new(reason)) } else { Ok(()) }
+    }
+}
+
 /// What goes out on a stream.
 pub struct Out(pub Option<SendStream<Bytes>>);
 
@@ -144,4 +190,40 @@ pub fn broken(e: &h2::Error) -> Broken {
         _ => (Reason::Reset, false),
     };
     Broken { reason, code: code.map(u32::from), unprocessed, rule: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever is sent in whatever order: ended is only what had all that it announced, and what was broken once stays so.
+    #[test]
+    fn a_body_that_lacks_what_it_announced_is_broken_for_ever() {
+        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut random = |below: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed % below
+        };
+        for case in 0..20_000 {
+            let announced = random(6);
+            let mut due = Due::of(Length::Exact(announced));
+            let (mut sent, mut ended, mut broken) = (0, false, false);
+            for _ in 0..random(8) {
+                let went = if random(3) == 0 {
+                    broken |= sent < announced;
+                    ended = true;
+                    due.end()
+                } else {
+                    let bytes = random(4);
+                    broken |= sent + bytes > announced;
+                    sent += bytes;
+                    due.send(bytes)
+                };
+                assert_eq!((due == Due::Broken, went.is_err()), (broken, broken), "case {case}: {due:?}");
+                assert!(due != Due::Ended || (ended && sent == announced), "case {case}: {due:?}");
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! One try on an HTTP/2 server: a stream of a shared connection.
 
 use super::pool::{Pool, Shared};
-use super::{In, Out, broken, head};
+use super::{Due, In, Out, broken, head};
 use crate::exchange::{Open, Opening, WEBSOCKET_ACCEPT, WEBSOCKET_KEY};
 use crate::fields::Fields;
 use crate::seam::{Broken, Length, Part, Recv, Reply, Request, Result, Sink, Upstream};
@@ -24,6 +24,7 @@ pub struct Up {
     outgoing: Out,
     /// Our direction has ended.
     ended: bool,
+    due: Due,
     /// The request was an extended CONNECT for this protocol: 200 means what 101 does in HTTP/1.
     extended: Option<Box<Extended>>,
     head_only: bool,
@@ -80,6 +81,7 @@ impl Open for Rc<Pool> {
             incoming: In::none(),
             outgoing: Out(Some(stream)),
             ended: end,
+            due: if end || extended.is_some() { Due::Unknown } else { Due::of(request.length) },
             extended,
             head_only: request.method == Method::Head,
             _shared: held,
@@ -103,13 +105,17 @@ impl Sink for Up {
     }
 
     fn send(&mut self, data: Bytes) -> Result<()> {
+        self.due.send(data.len() as u64)?;
         self.outgoing.send(data)
     }
 
     fn end(&mut self, trailers: Option<&Fields>) -> Result<()> {
-        if std::mem::replace(&mut self.ended, true) {
+        if self.ended {
             return Ok(());
         }
+        // What is not whole is never ended: dropped, the stream is reset.
+        self.due.end()?;
+        self.ended = true;
         self.outgoing.end(trailers)
     }
 

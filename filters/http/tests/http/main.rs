@@ -9,6 +9,7 @@ mod house;
 mod limits;
 mod matrix;
 mod peer;
+mod pooled;
 mod retries;
 mod secure;
 mod settings;

@@ -63,3 +63,26 @@ clusters:
         }
     }
 }
+
+/// A server's TLS with a certificate for `weir.test`, and the folder where its root is as `root.pem`.
+pub fn server_identity() -> (tempfile::TempDir, std::sync::Arc<rustls::ServerConfig>) {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["weir.test".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &root).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("root.pem"), root.pem()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    (folder, std::sync::Arc::new(config))
+}

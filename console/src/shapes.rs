@@ -363,7 +363,11 @@ impl Upstreams<'_> {
         Upstreams {
             address: &endpoint.address,
             weight: endpoint.weight,
-            state: if left.is_some() { "ejected" } else { "available" },
+            state: match (left.is_some(), endpoint.on_probation) {
+                (true, _) => "ejected",
+                (false, true) => "probation",
+                (false, false) => "available",
+            },
             ejected_for_seconds: left,
             consecutive_errors: endpoint.consecutive_errors,
             ejections: endpoint.totals.ejections,

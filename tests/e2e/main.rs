@@ -17,6 +17,7 @@
 mod cli;
 mod config;
 mod connections;
+mod dead;
 mod docs;
 mod dynamodb;
 mod grpc;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         cli::tests,
         config::tests,
         connections::tests,
+        dead::tests,
         docs::tests,
         mongo::tests,
         mongo_bounds::tests,

@@ -336,14 +336,18 @@ static RETRY_BUDGET: Table = Table {
 
 static OUTLIER_EJECTION: Table = Table {
     name: "outlier_ejection",
-    doc: "When an endpoint is taken out of rotation, and for how long. The last endpoint never is.",
+    doc: "When an endpoint is taken out of rotation, and for how long. What counts: connections that cannot be made, lost ones, \
+          timeouts, the server's own failures; and five operations in a row (or `consecutive_errors`, if that is more) that their \
+          clients left after 100 ms or more without a byte of a reply. When its time is over one operation decides whether it is \
+          back. Where no more may be out and everything else fails as well, all come back at once, and none is ejected until one \
+          has answered well.",
     fields: &[
         Field::with_default("consecutive_errors", SOME, "5", "So many failures in a row eject it."),
         Field::with_default(
             "interval",
             Kind::Duration { min: 10, max: HOUR },
             "10s",
-            "An endpoint that stays in rotation for so long is one ejection further from a long one.",
+            "An endpoint that stays in rotation for so long, and answers, is one ejection further from a long one.",
         ),
         Field::with_default(
             "base_ejection_time",
@@ -361,7 +365,7 @@ static OUTLIER_EJECTION: Table = Table {
             "max_ejection_percent",
             Kind::Integer { min: 1, max: 100 },
             "50",
-            "The most endpoints that are out at a time, per hundred; at least one, never the last one.",
+            "The most endpoints that are out at a time, per hundred, rounded down; at least one, never the last one.",
         ),
     ],
     rules: &[],

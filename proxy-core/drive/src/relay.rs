@@ -244,8 +244,9 @@ impl<'a> Relay<'a> {
             self.idle.moved(now);
             self.shown.moved(now);
             self.shown.passed(self.up.bytes, self.down.bytes);
-            if self.down.bytes > 0 {
-                self.first_byte = self.first_byte.or(NonZeroU64::new(now.0));
+            if self.down.bytes > 0 && self.first_byte.is_none() {
+                self.first_byte = NonZeroU64::new(now.0);
+                self.ticket.answered();
             }
         }
         let phase = if self.down.bytes > 0 { Phase::Replying } else { Phase::Waiting };

@@ -154,6 +154,9 @@ impl<D: Downstream> Exchange<'_, D> {
                 Event::Head => {
                     attempt.account.first_byte(time::now());
                     attempt.account.reach(Phase::Replying);
+                    if let Some(ticket) = ticket.as_ref().filter(|_| self.reply.status < 500) {
+                        ticket.answered();
+                    }
                     match self.head(attempt, ticket, &mut flow, &mut up) {
                         Ok(None) => continue,
                         Ok(Some(step)) => {

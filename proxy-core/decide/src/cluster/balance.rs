@@ -117,6 +117,24 @@ impl Picker {
         self.picks.get(member? as usize)
     }
 
+    /// The members on probation that this try may be the probe of.
+    pub(crate) fn on_probation(&self, affinity: Affinity, tries: &Tries) -> impl Iterator<Item = &Pick> {
+        let probed = self.list.on_probation.iter().copied();
+        let may = move |member: &u32| match affinity {
+            Affinity::Endpoint(_) => false,
+            Affinity::Hash(key) => self.home(key) == Some(*member as usize),
+            Affinity::Any | Affinity::Connection => true,
+        };
+        let untried = probed.filter(may).filter(|member| !self.tried(*member, tries));
+        untried.filter_map(|member| self.picks.get(member as usize))
+    }
+
+    /// Where the key leads when nobody is out.
+    fn home(&self, key: u64) -> Option<usize> {
+        let bucket = jump(mix(key), *self.list.bounds.last()?);
+        Some(self.list.bounds.partition_point(|bound| *bound <= bucket))
+    }
+
     fn endpoint(&self, member: u32) -> Option<&Endpoint> {
         self.list.members.get(member as usize).map(|m| &*m.endpoint)
     }

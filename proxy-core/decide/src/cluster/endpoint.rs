@@ -17,15 +17,25 @@ pub(crate) struct Endpoint {
     pub(crate) parked: AtomicU32,
     /// Failures since the last success.
     pub(crate) consecutive: AtomicU32,
+    /// Operations that clients left unanswered since the last success.
+    pub(crate) left: AtomicU32,
+    /// Not 0 while it is on probation (`ejection`). Begins and ends under the cluster's lock.
+    pub(crate) probe: AtomicU64,
+    /// Not 0 when the reply to the probe has begun.
+    pub(crate) heard: AtomicU32,
     /// Attempts that have ended, by [`Class`].
     ended: [AtomicU64; CLASSES],
     pub(crate) connections: AtomicU32,
     pub(crate) connections_total: AtomicU64,
     pub(crate) connect_failures: AtomicU64,
-    /// When its ejection ends; 0 when it is not ejected. Written under the cluster's lock only, as are the three below.
+    /// When its ejection ends; 0 when it is not ejected. Written under the cluster's lock only, as are the five below.
     pub(crate) ejected_until: AtomicU64,
-    /// Since when it is back in rotation, moved on by an interval whenever one ejection is forgotten.
+    /// When it began.
+    pub(crate) ejected_at: AtomicU64,
+    /// Since when it is back in rotation, moved on by the intervals over which ejections were forgotten.
     pub(crate) back_since: AtomicU64,
+    /// How often it had answered by then.
+    pub(crate) answers_before: AtomicU64,
     /// How many ejections in a row, which is what their length goes by.
     pub(crate) multiplier: AtomicU32,
     pub(crate) ejections: AtomicU64,
@@ -53,12 +63,17 @@ impl Endpoint {
             active: AtomicU32::new(0),
             parked: AtomicU32::new(0),
             consecutive: AtomicU32::new(0),
+            left: AtomicU32::new(0),
+            probe: AtomicU64::new(0),
+            heard: AtomicU32::new(0),
             ended: std::array::from_fn(|_| AtomicU64::new(0)),
             connections: AtomicU32::new(0),
             connections_total: AtomicU64::new(0),
             connect_failures: AtomicU64::new(0),
             ejected_until: AtomicU64::new(0),
+            ejected_at: AtomicU64::new(0),
             back_since: AtomicU64::new(0),
+            answers_before: AtomicU64::new(0),
             multiplier: AtomicU32::new(0),
             ejections: AtomicU64::new(0),
         }

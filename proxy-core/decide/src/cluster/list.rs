@@ -18,8 +18,10 @@ pub(crate) struct List {
     pub(crate) generation: u64,
     pub(crate) balance: Balance,
     pub(crate) members: Arc<[Member]>,
-    /// Which members may be chosen: those that were not ejected when this was published.
+    /// Which members may be chosen: those that were in rotation when this was published.
     pub(crate) open: Vec<u32>,
+    /// Those that get one operation, and no other until it has ended.
+    pub(crate) on_probation: Vec<u32>,
     pub(crate) is_open: Vec<bool>,
     /// Running sums of the weights of all members.
     pub(crate) bounds: Vec<u64>,
@@ -29,13 +31,15 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) fn new(generation: u64, balance: Balance, members: Arc<[Member]>) -> List {
-        let is_open: Vec<bool> = members.iter().map(|m| !m.endpoint.is_ejected()).collect();
+        let is_open: Vec<bool> = members.iter().map(|m| !m.endpoint.is_out()).collect();
         let open: Vec<u32> = (0u32..).zip(&is_open).filter(|(_, open)| **open).map(|(i, _)| i).collect();
+        let probed = (0u32..).zip(members.iter()).filter(|(_, m)| m.endpoint.is_on_probation());
+        let on_probation = probed.map(|(i, _)| i).collect();
         let weights = |i: &u32| members.get(*i as usize).map_or(1, |m| m.weight);
         let equal = open.windows(2).all(|pair| pair.first().map(weights) == pair.last().map(weights));
         let open_bounds = if equal { Vec::new() } else { running_sum(open.iter().map(weights)) };
         let bounds = running_sum(members.iter().map(|m| m.weight));
-        List { generation, balance, members, open, is_open, bounds, open_bounds }
+        List { generation, balance, members, open, on_probation, is_open, bounds, open_bounds }
     }
 }
 

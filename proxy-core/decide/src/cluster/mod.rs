@@ -7,7 +7,7 @@
 //! 1. [`View::admit`] takes a slot (`gate`: the circuit breaker, exact, one compare-and-swap) and picks an endpoint
 //!    (`balance`). The [`Ticket`] holds both until the attempt has ended.
 //! 2. The shell asks for room for a connection where it has none ([`Cluster::connection`], [`Cluster::pend`]).
-//! 3. [`Ticket::finish`] counts the outcome, ejects the endpoint if it has failed too often (`state`, under the lock), and
+//! 3. [`Ticket::finish`] counts the outcome, ejects the endpoint if it has failed too often (`ejection`, under the lock), and
 //!    decides whether the operation is tried again ([`policy`](crate::policy)); if so, the slot stays reserved in the
 //!    operation's [`Tries`] until it is admitted again.
 //!
@@ -16,6 +16,7 @@
 //! Everything taken is given back by dropping it: a ticket, a permit, the tries.
 
 mod balance;
+mod ejection;
 mod endpoint;
 mod gate;
 mod list;
@@ -66,6 +67,8 @@ struct Watch {
     generation: AtomicU64,
     /// When a tick has something to do.
     due: AtomicU64,
+    /// Not 0 while a common failure lasts: the next answer ends it.
+    common: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -89,7 +92,11 @@ impl Cluster {
             requests: Line(Gate::new()),
             connections: Line(Gate::new()),
             parked: Line(Gate::new()),
-            watch: Line(Watch { generation: zero(), due: AtomicU64::new(u64::MAX) }),
+            watch: Line(Watch {
+                generation: zero(),
+                due: AtomicU64::new(u64::MAX),
+                common: AtomicU32::new(0),
+            }),
             limits: Line(LiveLimits::new(&settings)),
             overflow: Overflow {
                 requests: zero(),
@@ -110,8 +117,8 @@ impl Cluster {
         &self.name
     }
 
-    /// Takes over other settings. What is under way stays; endpoints keep their state; if fewer may be ejected than are,
-    /// those come back whose ejection ends first.
+    /// Takes over other settings. What is under way stays; endpoints keep their state; no ejection lasts longer than it would
+    /// by now; if fewer may be ejected than are, those come back whose ejection ends first.
     pub fn configure(&self, settings: Settings, now: Now) {
         let mut state = self.lock();
         self.limits.0.set(&settings);
@@ -131,7 +138,7 @@ impl Cluster {
         }
     }
 
-    /// Puts back endpoints whose ejection is over. One load when nothing is due.
+    /// Puts endpoints whose ejection is over on probation. One load when nothing is due.
     pub fn tick(&self, now: Now) {
         if now.0 < self.watch.0.due.load(Ordering::Relaxed) {
             return;
@@ -198,29 +205,13 @@ impl Cluster {
     fn publish(&self, state: &mut State) {
         let generation = state.publish();
         self.watch.0.due.store(state.due(), Ordering::Relaxed);
+        self.watch.0.common.store(u32::from(state.common), Ordering::Relaxed);
         self.watch.0.generation.store(generation, Ordering::Release);
     }
 
     /// The present list.
     fn published(&self) -> Arc<List> {
         self.lock().published.clone()
-    }
-
-    /// An attempt at `endpoint` failed. Ejects it at once if that was one too many in a row.
-    fn failed(&self, endpoint: &Arc<Endpoint>, now: Now) {
-        let threshold = Cluster::limit(&self.limits.0.consecutive_errors);
-        let row = endpoint.consecutive.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if threshold == 0 || row < threshold || endpoint.is_ejected() {
-            return;
-        }
-        // Whoever takes the row decides on it; if it may not be ejected now, it takes another row of failures to ask again.
-        if endpoint.consecutive.swap(0, Ordering::Relaxed) < threshold {
-            return;
-        }
-        let mut state = self.lock();
-        if state.eject(endpoint, now) {
-            self.publish(&mut state);
-        }
     }
 
     fn limit(cell: &AtomicU32) -> u32 {
@@ -238,6 +229,7 @@ fn endpoint_stats(endpoint: &Endpoint, weight: u32) -> EndpointStats {
         parked: load(&endpoint.parked),
         connections: load(&endpoint.connections),
         consecutive_errors: load(&endpoint.consecutive),
+        on_probation: endpoint.is_on_probation(),
         ejected_until: Some(Now(endpoint.ejected_until.load(Ordering::Relaxed))).filter(|until| until.0 != 0),
         totals: endpoint.totals(),
     }

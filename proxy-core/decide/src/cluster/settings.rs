@@ -79,10 +79,11 @@ impl Limits {
     pub const MAX_PARKED: u32 = 65_536;
 }
 
-/// How many of `members` endpoints may be ejected at once: the percentage rounded up, never all of them.
+/// How many of `members` endpoints may be out at once: the percentage rounded down, at least one, never all of them.
 pub(crate) fn ejectable(ejection: &OutlierEjection, members: usize) -> usize {
     let percent = usize::try_from(ejection.max_ejection_percent).unwrap_or(100);
-    members.saturating_mul(percent).div_ceil(100).min(members.saturating_sub(1))
+    let least = usize::from(percent > 0);
+    (members.saturating_mul(percent) / 100).max(least).min(members.saturating_sub(1))
 }
 
 /// How long the `nth` ejection in a row lasts: n times the base, at most `max_ejection_time`, at least the base.

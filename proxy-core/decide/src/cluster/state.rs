@@ -1,12 +1,11 @@
-//! What is behind the cluster's lock: who its members are, and their ejection. Entered when endpoints change, when an
+//! What is behind the cluster's lock: who its members are, and (in [`ejection`](super::ejection)) who of them is out. Entered when endpoints change, when an
 //! endpoint has failed often enough, when an ejection is over, and for statistics; never on an operation's way.
 
 use super::{
     endpoint::{Endpoint, Totals},
     list::{List, Member},
-    settings::{Settings, ejectable, ejection_length},
+    settings::Settings,
     stats::{Event, EventKind},
-    sync::Ordering,
 };
 use crate::exchange::Now;
 use hashbrown::HashMap;
@@ -28,6 +27,8 @@ pub(crate) struct State {
     pub(crate) events: VecDeque<Event>,
     pub(crate) events_dropped: u64,
     pub(crate) ejections_withheld: u64,
+    /// Everything failed, and nothing has answered well since.
+    pub(crate) common: bool,
 }
 
 impl State {
@@ -43,6 +44,7 @@ impl State {
             events: VecDeque::new(),
             events_dropped: 0,
             ejections_withheld: 0,
+            common: false,
         }
     }
 
@@ -103,92 +105,7 @@ impl State {
         totals
     }
 
-    /// Takes `endpoint` out of rotation, if the settings allow one more. Exact: all ejections are decided here, under the
-    /// lock, over the members as they are.
-    pub(crate) fn eject(&mut self, endpoint: &Arc<Endpoint>, now: Now) -> bool {
-        let Some(ejection) = self.settings.ejection else { return false };
-        if endpoint.is_ejected() || !self.members.iter().any(|m| Arc::ptr_eq(&m.endpoint, endpoint)) {
-            return false;
-        }
-        if self.ejected() >= ejectable(&ejection, self.members.len()) {
-            self.ejections_withheld += 1;
-            return false;
-        }
-        let nth = endpoint.multiplier.load(Ordering::Relaxed).saturating_add(1);
-        let until = now.after(ejection_length(&ejection, nth));
-        endpoint.multiplier.store(nth, Ordering::Relaxed);
-        endpoint.ejected_until.store(until.0.max(1), Ordering::Relaxed);
-        endpoint.ejections.fetch_add(1, Ordering::Relaxed);
-        self.event(endpoint, now, EventKind::Ejected { until, nth });
-        true
-    }
-
-    fn ejected(&self) -> usize {
-        self.members.iter().filter(|m| m.endpoint.is_ejected()).count()
-    }
-
-    /// Puts back whoever's ejection is over, and lets old ejections be forgotten. Whether anything changed that views
-    /// should see.
-    pub(crate) fn pass(&mut self, now: Now) -> bool {
-        let mut changed = false;
-        for at in 0..self.members.len() {
-            let Some(endpoint) = self.members.get(at).map(|m| m.endpoint.clone()) else { continue };
-            let until = endpoint.ejected_until.load(Ordering::Relaxed);
-            if until != 0 && until <= now.0 {
-                self.put_back(&endpoint, now);
-                changed = true;
-            }
-            self.forget(&endpoint, now);
-        }
-        changed
-    }
-
-    /// One ejection less in the row for each interval that the endpoint stayed in rotation.
-    fn forget(&self, endpoint: &Endpoint, now: Now) {
-        let Some(ejection) = self.settings.ejection else { return };
-        while !endpoint.is_ejected() && endpoint.multiplier.load(Ordering::Relaxed) > 0 {
-            let due = Now(endpoint.back_since.load(Ordering::Relaxed)).after(ejection.interval);
-            if due > now {
-                return;
-            }
-            endpoint.back_since.store(due.0, Ordering::Relaxed);
-            endpoint.multiplier.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    fn put_back(&mut self, endpoint: &Endpoint, now: Now) {
-        endpoint.ejected_until.store(0, Ordering::Relaxed);
-        endpoint.consecutive.store(0, Ordering::Relaxed);
-        endpoint.back_since.store(now.0, Ordering::Relaxed);
-        self.event(endpoint, now, EventKind::PutBack);
-    }
-
-    /// Puts back endpoints until no more are ejected than the settings allow: members or settings have changed. Those
-    /// first whose ejection ends first.
-    pub(crate) fn relax(&mut self, now: Now) {
-        let allowed = self.settings.ejection.map_or(0, |e| ejectable(&e, self.members.len()));
-        let mut excess = self.ejected().saturating_sub(allowed);
-        while excess > 0 {
-            let until = |e: &Arc<Endpoint>| e.ejected_until.load(Ordering::Relaxed);
-            let ejected = self.members.iter().map(|m| &m.endpoint).filter(|e| e.is_ejected());
-            let Some(first) = ejected.min_by_key(|e| until(e)).cloned() else { return };
-            self.put_back(&first, now);
-            excess -= 1;
-        }
-    }
-
-    /// When `pass` has something to do next; `u64::MAX`: never, as things are.
-    pub(crate) fn due(&self) -> u64 {
-        let Some(ejection) = self.settings.ejection else { return u64::MAX };
-        let due = |e: &Endpoint| match e.ejected_until.load(Ordering::Relaxed) {
-            0 if e.multiplier.load(Ordering::Relaxed) == 0 => u64::MAX,
-            0 => Now(e.back_since.load(Ordering::Relaxed)).after(ejection.interval).0,
-            until => until,
-        };
-        self.members.iter().map(|m| due(&m.endpoint)).min().unwrap_or(u64::MAX)
-    }
-
-    fn event(&mut self, endpoint: &Endpoint, at: Now, kind: EventKind) {
+    pub(crate) fn event(&mut self, endpoint: &Endpoint, at: Now, kind: EventKind) {
         if self.events.len() >= MAX_EVENTS {
             self.events.pop_front();
             self.events_dropped += 1;

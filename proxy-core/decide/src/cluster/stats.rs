@@ -77,6 +77,8 @@ pub struct EndpointStats {
     pub consecutive_errors: u32,
     /// Until when it is ejected, if it is.
     pub ejected_until: Option<Now>,
+    /// Its ejection is over, and it gets one operation, which decides whether it is back.
+    pub on_probation: bool,
     /// Everything that is cumulative.
     pub totals: Totals,
 }

@@ -1,6 +1,6 @@
 //! One attempt, and what an operation remembers between attempts.
 
-use super::{Cluster, endpoint::Pick, gate::RetryRefused, sync::Ordering, view::View};
+use super::{Cluster, ejection::is_long, endpoint::Pick, gate::RetryRefused, sync::Ordering, view::View};
 use crate::{
     exchange::{Class, EndpointId, Now, Outcome},
     policy::{Replay, RetryPolicy, Verdict},
@@ -169,6 +169,10 @@ pub struct Ticket {
     pick: Pick,
     idempotent: bool,
     repeatable: bool,
+    /// It decides about an endpoint that is on probation, and until then it alone.
+    probe: Option<u64>,
+    /// That its client has left is counted.
+    left: bool,
 }
 
 impl Ticket {
@@ -176,7 +180,12 @@ impl Ticket {
         let endpoint = pick.endpoint();
         let gauge = if slot.held == Held::Parked { &endpoint.parked } else { &endpoint.active };
         gauge.fetch_add(1, Ordering::Relaxed);
-        Ticket { slot: Some(slot), pick, idempotent, repeatable }
+        Ticket { slot: Some(slot), pick, idempotent, repeatable, probe: None, left: false }
+    }
+
+    pub(crate) fn probing(mut self, probe: Option<u64>) -> Ticket {
+        self.probe = probe;
+        self
     }
 
     /// The endpoint that the attempt goes to.
@@ -203,6 +212,22 @@ impl Ticket {
         true
     }
 
+    /// The reply has begun. Where the attempt decides about an endpoint and goes on for long, this does.
+    pub fn answered(&self) {
+        if self.probe.is_some() {
+            self.pick.endpoint().hear();
+        }
+    }
+
+    /// The client seems to have left (it has sent its last byte, which may mean no more than that), `waited` nanoseconds after the
+    /// server had the whole request and without a byte of a reply. Counts once; an answer that comes all the same makes up for it.
+    pub fn left(&mut self, waited: u64, now: Now) {
+        let Some(slot) = &self.slot else { return };
+        if slot.held != Held::Parked && is_long(waited) && !std::mem::replace(&mut self.left, true) {
+            slot.cluster().left(self.pick.endpoint(), now);
+        }
+    }
+
     /// The attempt has ended: counts its outcome for the endpoint, ejects that if it has failed too often in a row, and
     /// decides whether the operation is tried again. A [`Verdict::Retry`] has reserved the retry's place in `tries`.
     pub fn finish(
@@ -215,15 +240,8 @@ impl Ticket {
     ) -> Verdict {
         let Some(slot) = self.end(outcome.class) else { return Verdict::Done };
         let view = slot.view.clone();
-        match outcome.class {
-            Class::Failed => view.cluster().failed(self.pick.endpoint(), now),
-            Class::Success | Class::Rejected => {
-                if self.pick.endpoint().consecutive.load(Ordering::Relaxed) != 0 {
-                    self.pick.endpoint().consecutive.store(0, Ordering::Relaxed);
-                }
-            }
-            Class::Cancelled | Class::Refused => {}
-        }
+        let counted = self.left || slot.held == Held::Parked;
+        view.cluster().ended(self.pick.endpoint(), outcome, (self.probe.is_some(), counted), now);
         let again = self.repeatable
             && replay == Replay::Possible
             && tries.retries() < policy.max_retries
@@ -254,6 +272,9 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.end(Class::Cancelled);
+        if let Some(until) = self.probe {
+            self.pick.endpoint().release_probe(until);
+        }
     }
 }
 

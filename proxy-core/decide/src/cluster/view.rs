@@ -3,6 +3,7 @@
 use super::{
     Cluster,
     balance::{Picker, Rng},
+    ejection::Claim,
     endpoint::Pick,
     sync::Ordering,
     ticket::{Held, Slot, Ticket, Tries},
@@ -41,7 +42,7 @@ impl View {
     /// Admits one attempt of `op` and picks its endpoint; see [the module](super) for what follows.
     ///
     /// An operation with [`Affinity::Connection`] goes to the endpoint that `tries` is pinned to, whatever its state; while
-    /// there is no pin yet it goes to any. Other tries go where the operation has not been yet, while there is such an
+    /// there is no pin yet it goes to any. An endpoint on probation gets one operation, before any other is chosen. Other tries go where the operation has not been yet, while there is such an
     /// endpoint.
     ///
     /// # Errors
@@ -50,16 +51,16 @@ impl View {
     pub fn admit(self: &Rc<Self>, op: &Operation, tries: &mut Tries, now: Now) -> Result<Ticket, Fault> {
         self.tick(now);
         let slot = self.enter(op, tries)?;
-        let Some(pick) = self.choose(op.affinity, tries) else {
+        let Some((pick, probe)) = self.choose(op, tries, now) else {
             self.cluster.overflow.no_endpoint.fetch_add(1, Ordering::Relaxed);
             return Err(Fault::new(Side::Network, Phase::Admitted, Reason::NoEndpoint));
         };
         tries.note(pick.id());
         let repeatable = op.affinity != Affinity::Connection && !op.parked;
-        Ok(Ticket::new(slot, pick, op.idempotent, repeatable))
+        Ok(Ticket::new(slot, pick, op.idempotent, repeatable).probing(probe))
     }
 
-    /// Takes up changes of the endpoint list, and puts back endpoints whose ejection is over. Two loads when nothing has
+    /// Takes up changes of the endpoint list, and puts endpoints whose ejection is over on probation. Two loads when nothing has
     /// changed. Admission does it too, so it need only be called now and then, for clusters without traffic.
     pub fn tick(&self, now: Now) {
         self.cluster.tick(now);
@@ -96,11 +97,34 @@ impl View {
         self.rng.next()
     }
 
-    fn choose(&self, affinity: Affinity, tries: &mut Tries) -> Option<Pick> {
-        match (affinity, tries.pin()) {
-            (Affinity::Connection, Some(pin)) => Some(pin.clone()),
-            _ => self.picker.borrow_mut().choose(affinity, tries, &self.rng).cloned(),
+    /// The endpoint, and where this is the operation that decides about it, until when it alone is.
+    fn choose(&self, op: &Operation, tries: &mut Tries, now: Now) -> Option<(Pick, Option<u64>)> {
+        if let (Affinity::Connection, Some(pin)) = (op.affinity, tries.pin()) {
+            return Some((pin.clone(), None));
         }
+        if let Some((pick, probe)) = self.probe(op, tries, now) {
+            return Some((pick, Some(probe)));
+        }
+        let pick = self.picker.borrow_mut().choose(op.affinity, tries, &self.rng).cloned()?;
+        // Who asks for it by name comes as well as anybody.
+        let claims = matches!(op.affinity, Affinity::Endpoint(_)) && !op.parked;
+        let probe = if claims { pick.endpoint().claim_probe(now) } else { Claim::Refused };
+        Some((pick, if let Claim::Granted(until) = probe { Some(until) } else { None }))
+    }
+
+    fn probe(&self, op: &Operation, tries: &Tries, now: Now) -> Option<(Pick, u64)> {
+        let picker = self.picker.borrow();
+        if picker.list.on_probation.is_empty() || op.parked {
+            return None;
+        }
+        for pick in picker.on_probation(op.affinity, tries) {
+            match pick.endpoint().claim_probe(now) {
+                Claim::Granted(until) => return Some((pick.clone(), until)),
+                Claim::Refused => {}
+                Claim::Answered => self.cluster.answered(pick.endpoint(), now),
+            }
+        }
+        None
     }
 
     fn enter(self: &Rc<Self>, op: &Operation, tries: &mut Tries) -> Result<Slot, Fault> {

@@ -9,7 +9,7 @@ use weir_decide::{
         Balance, Cluster, ClusterStats, Ejection, EndpointSpec, Limits, Pending, Permit, Replay, Settings,
         Ticket, Tries, Verdict, View,
     },
-    exchange::{Affinity, Class, Now, Operation, Reason, RetryOn},
+    exchange::{Affinity, Class, EndpointId, Now, Operation, Reason, RetryOn},
     policy::RetryPolicy,
 };
 
@@ -42,12 +42,16 @@ impl Drop for PrintSeed {
     }
 }
 
+/// An endpoint's, after so many ejections.
+type Probation = (EndpointId, u64);
+
 struct Simulation {
     random: Random,
     now: u64,
     cluster: Arc<Cluster>,
     views: Vec<Rc<View>>,
-    running: Vec<(Ticket, Tries, Operation)>,
+    /// With the probation (of whom, and after which ejection) that it decides about, and since when.
+    running: Vec<(Ticket, Tries, Operation, (Probation, u64))>,
     waiting: Vec<(Tries, Operation)>,
     permits: Vec<Permit>,
     pending: Vec<Pending>,
@@ -56,6 +60,7 @@ struct Simulation {
     ended: u64,
     granted: u64,
     refused: u64,
+    probes: u64,
 }
 
 impl Simulation {
@@ -77,6 +82,7 @@ impl Simulation {
             ended: 0,
             granted: 0,
             refused: 0,
+            probes: 0,
         };
         simulation.change_endpoints();
         simulation
@@ -120,13 +126,25 @@ impl Simulation {
         let view = self.views[self.random.below(self.views.len())].clone();
         let before = self.cluster.stats();
         let (reserved, last) = (tries.is_reserved(), tries.last());
+        let mut probe = Default::default();
         match view.admit(&op, &mut tries, Now(self.now)) {
             Ok(ticket) => {
                 self.admitted += 1;
                 let stats = self.cluster.stats();
                 let id = ticket.pick().id();
-                let open = || stats.endpoints.iter().filter(|e| e.ejected_until.is_none());
-                assert!(open().any(|e| e.id == id), "an endpoint in rotation was picked");
+                let open = || stats.endpoints.iter().filter(|e| e.ejected_until.is_none() && !e.on_probation);
+                let probed = stats.endpoints.iter().find(|e| e.id == id && e.on_probation);
+                assert!(probed.is_some() || open().any(|e| e.id == id), "an endpoint in rotation was picked");
+                if let Some(endpoint) = probed {
+                    let probation = (id, endpoint.totals.ejections);
+                    let others = self.running.iter().filter(|(.., probe)| probe.0 == probation);
+                    assert!(!op.parked, "a long poll decides about an endpoint");
+                    for (.., (_, since)) in others {
+                        assert!(since + 10 * SECOND <= self.now, "two probes at a time");
+                    }
+                    probe = (probation, self.now);
+                    self.probes += 1;
+                }
                 if last.is_some() && open().any(|e| Some(e.id) != last) {
                     assert_ne!(Some(id), last, "a retry went where it had failed");
                 }
@@ -135,7 +153,7 @@ impl Simulation {
                 } else if !reserved {
                     assert!(before.active < before.settings.limits.max_requests);
                 }
-                self.running.push((ticket, tries, op));
+                self.running.push((ticket, tries, op, probe));
             }
             Err(fault) => {
                 let limits = &before.settings.limits;
@@ -151,7 +169,7 @@ impl Simulation {
     }
 
     fn end(&mut self) {
-        let Some((mut ticket, mut tries, op)) = take(&mut self.random, &mut self.running) else { return };
+        let Some((mut ticket, mut tries, op, _)) = take(&mut self.random, &mut self.running) else { return };
         self.ended += 1;
         if self.random.below(10) == 0 {
             return; // dropped: cancelled
@@ -245,11 +263,12 @@ impl Simulation {
 
     fn check_ejection(&self, stats: &ClusterStats) {
         let n = stats.endpoints.len();
+        let out = stats.endpoints.iter().filter(|e| e.ejected_until.is_some() || e.on_probation).count();
         if n > 0 {
-            assert!(stats.ejected < n, "the last endpoint was ejected");
+            assert!(out < n, "the last endpoint was ejected");
         }
-        let percent = stats.settings.ejection.map_or(0, |e| e.max_ejection_percent as usize);
-        assert!(stats.ejected <= (n * percent).div_ceil(100), "too many ejected");
+        let share = stats.settings.ejection.map_or(0, |e| (n * e.max_ejection_percent as usize / 100).max(1));
+        assert!(out <= share, "too many ejected");
     }
 }
 
@@ -280,7 +299,7 @@ fn random_settings(random: &mut Random) -> Settings {
     }
 }
 
-fn run(seed: u64) -> u64 {
+fn run(seed: u64) -> (u64, u64) {
     let _seed = PrintSeed(seed);
     let mut simulation = Simulation::new(seed);
     let mut least = 0;
@@ -288,10 +307,10 @@ fn run(seed: u64) -> u64 {
         simulation.step();
         simulation.check(&mut least);
     }
-    let Simulation { cluster, running, waiting, permits, pending, granted, .. } = simulation;
+    let Simulation { cluster, running, waiting, permits, pending, granted, probes, .. } = simulation;
     drop((running, waiting, permits, pending));
     assert_idle(&cluster);
-    granted
+    (granted, probes)
 }
 
 #[test]
@@ -300,6 +319,7 @@ fn whatever_happens_the_counts_are_exact_and_somebody_is_left() {
         run(seed.parse().unwrap());
         return;
     }
-    let retries: u64 = (0..60).map(run).sum();
+    let (retries, probes) = (0..60).map(run).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     assert!(retries > 1000, "the simulation does retry: {retries}");
+    assert!(probes > 100, "and it does probe: {probes}");
 }

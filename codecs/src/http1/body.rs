@@ -12,6 +12,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::client::client_field;
 use super::fields::{Fields, Span};
 use super::framing::Framing;
 use super::known::Known;
@@ -329,7 +330,10 @@ fn shift(reject: Reject, by: usize) -> Reject {
 }
 
 fn forbidden(section: &[u8]) -> Result<(), Reject> {
-    let bad = |name: &Span| Known::of(name.of(section)).is_some_and(Known::is_forbidden_in_trailers);
+    let bad = |name: &Span| {
+        let name = name.of(section);
+        Known::of(name).is_some_and(Known::is_forbidden_in_trailers) || client_field(name).is_some()
+    };
     match scan::lines(section, 0).find(|(name, _)| bad(name)) {
         Some((name, _)) => Err(Reject::at(Rule::TrailerForbidden, name.start as usize)),
         None => Ok(()),

@@ -3,6 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::Limits;
+use super::client::client_field;
 use super::fields::{Class, Fields, Span};
 use super::head::Version;
 use super::known::Known;
@@ -142,7 +143,7 @@ pub(super) struct Connection {
 }
 
 /// Reads Connection and marks the fields it nominates. A nomination never removes a field the proxy knows
-/// ([`Known`]): it would take Host, Content-Length, Authorization or an address away from the recipient at the
+/// ([`Known`]), nor one that says who the client is ([`client_field`]): it would take Host, Content-Length, Authorization or an address away from the recipient at the
 /// sender's word.
 pub(super) fn connection(buf: &[u8], fields: &mut Fields, limits: &Limits) -> Result<Connection, Reject> {
     let mut found = Connection::default();
@@ -165,7 +166,7 @@ pub(super) fn connection(buf: &[u8], fields: &mut Fields, limits: &Limits) -> Re
                 found.keep_alive = true;
             } else if option.eq_ignore_ascii_case(b"upgrade") {
                 found.upgrade = true;
-            } else if Known::of(option).is_none() {
+            } else if Known::of(option).is_none() && client_field(option).is_none() {
                 nominated += 1;
                 if nominated > limits.nominated {
                     return Err(Reject::at(Rule::ConnectionTooMany, at));

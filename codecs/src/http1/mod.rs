@@ -28,6 +28,7 @@
 //! is left in the buffer.
 
 mod authority;
+mod client;
 mod fields;
 mod framing;
 mod head;
@@ -46,6 +47,7 @@ pub mod path;
 
 pub use authority::Authority;
 pub use body::{Body, Decoded, Relayed, Then};
+pub use client::{CLIENT_FIELDS, PREFIXES, SINGLE_FORWARDED, Shape, client_field};
 pub use fields::{Class, Field, Fields, FieldsView, Span};
 pub use framing::Framing;
 pub use head::{Parsed, Version};

@@ -58,6 +58,8 @@ pub struct Header {
     pub version: Version,
     /// What it says.
     pub origin: Origin,
+    /// Whether the client speaks TLS with the proxy, where the header says (`PP2_TYPE_SSL`, section 2.2.6).
+    pub tls: Option<bool>,
     /// How many bytes it has.
     pub length: usize,
 }

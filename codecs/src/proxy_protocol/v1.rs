@@ -24,7 +24,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, Problem> {
     } else {
         std::str::from_utf8(line).ok().and_then(client).ok_or(Problem::Malformed)?
     };
-    Ok(Some(Header { version: Version::V1, origin, length: end + 2 }))
+    Ok(Some(Header { version: Version::V1, origin, tls: None, length: end + 2 }))
 }
 
 /// `TCP4 192.0.2.1 192.0.2.2 50000 443`

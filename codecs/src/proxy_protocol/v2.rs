@@ -1,5 +1,5 @@
 //! Version 2: binary (section 2.2). Twelve bytes of signature, version and command, family and transport, the length of what
-//! follows: addresses, then extensions (type, length, value), of which only the checksum is looked at.
+//! follows: addresses, then extensions (type, length, value), of which the checksum and the client's TLS are looked at.
 
 use super::{Header, MAX_V2_REST, Origin, Problem, Version};
 use crate::crc32c::crc32c_of;
@@ -31,6 +31,13 @@ const UNIX_LENGTH: usize = 216;
 /// The extension that holds the CRC-32C of the whole header, itself taken as zero.
 const CRC32C: u8 = 0x03;
 
+/// The extension that says how the client spoke with the proxy: a byte of flags, four of the verification's result, then
+/// extensions of its own (section 2.2.6).
+const SSL: u8 = 0x20;
+const SSL_LENGTH: usize = 5;
+/// Of its flags: by TLS.
+const CLIENT_SSL: u8 = 0x01;
+
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, Problem> {
     let (Some(&[command, family]), Some(&length)) = (
         bytes.get(12..14).and_then(|two| two.first_chunk::<2>()),
@@ -49,22 +56,28 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, Problem> {
         return Err(Problem::TooLong);
     }
     let Some(whole) = bytes.get(..FIXED + rest) else { return Ok(None) };
-    let header = |origin| Ok(Some(Header { version: Version::V2, origin, length: whole.len() }));
+    let header = |origin, tls| Ok(Some(Header { version: Version::V2, origin, tls, length: whole.len() }));
     let rest = whole.get(FIXED..).unwrap_or_default();
     let addressed = addresses(family, rest);
     if command == LOCAL || family == UNSPEC {
         // Whatever addresses are there are to be skipped, so what looks like an extension may be none.
         let extensions = addressed.map_or(rest, |(extensions, _)| extensions);
-        if let Ok(Some(left)) = checksum(extensions) {
+        let said = said(extensions).unwrap_or_default();
+        if let Some(left) = said.checksum {
             verify(whole, left)?;
         }
-        return header(if command == LOCAL { Origin::Proxy } else { Origin::Unknown });
+        return if command == LOCAL {
+            header(Origin::Proxy, None)
+        } else {
+            header(Origin::Unknown, said.tls)
+        };
     }
     let (extensions, origin) = addressed.map_err(|_| Problem::Malformed)?;
-    if let Some(left) = checksum(extensions)? {
+    let said = said(extensions)?;
+    if let Some(left) = said.checksum {
         verify(whole, left)?;
     }
-    header(origin)
+    header(origin, said.tls)
 }
 
 fn check_command(byte: u8) -> Result<u8, Problem> {
@@ -90,20 +103,31 @@ fn addresses(family: u8, rest: &[u8]) -> IResult<&[u8], Origin> {
     }
 }
 
-/// How many bytes come after the checksum among the extensions; all of them have to be whole.
-fn checksum(mut extensions: &[u8]) -> Result<Option<usize>, Problem> {
-    let mut found = None;
+/// What the extensions say.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    /// How many bytes come after the checksum.
+    checksum: Option<usize>,
+    /// Whether the client speaks TLS.
+    tls: Option<bool>,
+}
+
+/// All of the extensions have to be whole.
+fn said(mut extensions: &[u8]) -> Result<Said, Problem> {
+    let mut said = Said::default();
     while !extensions.is_empty() {
         let (left, (kind, value)) = extension(extensions).map_err(|_| Problem::Malformed)?;
-        if kind == CRC32C {
-            if value.len() != 4 || found.is_some() {
-                return Err(Problem::Malformed);
+        match (kind, value) {
+            (CRC32C, [_, _, _, _]) if said.checksum.is_none() => said.checksum = Some(left.len()),
+            (SSL, [flags, ..]) if value.len() >= SSL_LENGTH && said.tls.is_none() => {
+                said.tls = Some(flags & CLIENT_SSL != 0);
             }
-            found = Some(left.len());
+            (CRC32C | SSL, _) => return Err(Problem::Malformed),
+            _ => {}
         }
         extensions = left;
     }
-    Ok(found)
+    Ok(said)
 }
 
 fn extension(bytes: &[u8]) -> IResult<&[u8], (u8, &[u8])> {

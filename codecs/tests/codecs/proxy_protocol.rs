@@ -49,7 +49,7 @@ fn lines_of_version_1() {
         (&full, Origin::Unknown),
     ];
     for (line, origin) in table {
-        let header = Header { version: Version::V1, origin, length: line.len() };
+        let header = Header { version: Version::V1, origin, tls: None, length: line.len() };
         assert_eq!(read(line.as_bytes()), Ok(Some(header)), "{line:?}");
     }
     assert!(parse(b"PROXY UNKNOWN \xff\x00\r\n").unwrap().is_some(), "what follows UNKNOWN is ignored");
@@ -155,8 +155,31 @@ fn headers_of_version_2() {
         (summed(0x21, 0x00, &[], &[4, 0, 0], 0), Origin::Unknown),
     ];
     for (bytes, origin) in table {
-        let header = Header { version: Version::V2, origin, length: bytes.len() };
+        let header = Header { version: Version::V2, origin, tls: None, length: bytes.len() };
         assert_eq!(read(&bytes), Ok(Some(header)), "{bytes:?}");
+    }
+}
+
+#[test]
+fn how_the_client_spoke_with_the_proxy() {
+    let with = |command, family, more: &[u8]| v2(command, family, &[V4, more].concat());
+    let ssl = |flags: u8| [&[0x20, 0, 5, flags][..], &[0; 4]].concat();
+    let rich = [&[0x20, 0, 15, 0x07][..], &[0; 4], &[0x21, 0, 7], b"TLSv1.3"].concat();
+    let table = [
+        (with(0x21, 0x11, &[]), Ok(None)),
+        (with(0x21, 0x11, &ssl(1)), Ok(Some(true))),
+        (with(0x21, 0x11, &rich), Ok(Some(true))),
+        (with(0x21, 0x11, &ssl(0)), Ok(Some(false))),
+        // A certificate, and no TLS: flags of their own.
+        (with(0x21, 0x11, &ssl(6)), Ok(Some(false))),
+        (with(0x21, 0x11, &[&[4, 0, 0][..], &ssl(1)].concat()), Ok(Some(true))),
+        (with(0x20, 0x11, &ssl(1)), Ok(None)),
+        (with(0x21, 0x11, &[0x20, 0, 4, 1, 0, 0, 0]), Err(Problem::Malformed)),
+        (with(0x21, 0x11, &[0x20, 0, 0]), Err(Problem::Malformed)),
+        (with(0x21, 0x11, &[ssl(1), ssl(0)].concat()), Err(Problem::Malformed)),
+    ];
+    for (bytes, tls) in table {
+        assert_eq!(read(&bytes).map(|header| header.unwrap().tls), tls, "{bytes:?}");
     }
 }
 

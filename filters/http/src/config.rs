@@ -9,6 +9,7 @@ use crate::exchange::REPLAY_LIMIT;
 use crate::seam::Request;
 use matching::{label, spec, target};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use weir_config::{Field, Fields, Kind, Node, Rule, Settings, Table, Walk, words};
 use weir_decide::exchange::RetryOn;
@@ -260,6 +261,8 @@ pub struct Http {
     pub keep_alive: Duration,
     /// How long a request's head may take.
     pub head_timeout: Duration,
+    /// Somebody who is not trusted has said who the client is, which is told once for each listener that is read.
+    pub first_sight: Arc<AtomicBool>,
 }
 
 /// A checked route.
@@ -377,7 +380,8 @@ pub fn read(
         routes.extend(route(walk, item, dialects, &default));
     }
     warn_of_unreachable(walk, items, &routes);
-    Some(Arc::new(Http { routes, keep_alive: keep_alive?, head_timeout: head_timeout? }))
+    let first_sight = Arc::default();
+    Some(Arc::new(Http { routes, keep_alive: keep_alive?, head_timeout: head_timeout?, first_sight }))
 }
 
 fn warn_of_unreachable(walk: &mut Walk<'_>, items: &[Node], routes: &[Route]) {

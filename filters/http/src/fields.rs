@@ -98,23 +98,44 @@ impl Fields {
         self.close(start, name_end);
     }
 
-    /// Add `value` to the list in the last field of this name (joined by `, `), or append a field if there is none. The
-    /// field goes to the end.
-    pub fn append(&mut self, name: &[u8], value: &[u8]) {
-        let Some(i) = self.spans.iter().rposition(|s| s.name(&self.buf).eq_ignore_ascii_case(name)) else {
-            return self.push(name, value);
-        };
-        let old = self.spans.remove(i);
+    /// Make one line of all fields of this name, their values in order (RFC 9110 section 5.3) and `more` behind them, at the end of
+    /// the fields. Without such a field and with nothing `more` nothing happens.
+    pub fn fold(&mut self, name: &[u8], more: &[u8]) {
         let start = self.buf.len();
-        self.copy_within(old.start, old.name_end);
-        let name_end = self.buf.len();
-        self.buf.put_slice(b": ");
-        if old.value_end > old.value {
-            self.copy_within(old.value, old.value_end);
+        let mut name_end = None;
+        for at in 0..self.spans.len() {
+            let its = self.spans.get(at).filter(|s| s.name(&self.buf).eq_ignore_ascii_case(name));
+            let Some(old) = its.copied() else { continue };
+            let begun = name_end.unwrap_or_else(|| {
+                self.copy_within(old.start, old.name_end);
+                let end = self.buf.len();
+                self.buf.put_slice(b": ");
+                end
+            });
+            name_end = Some(begun);
+            if old.value_end > old.value {
+                self.separate(begun);
+                self.copy_within(old.value, old.value_end);
+            }
+        }
+        let name_end = match name_end {
+            Some(end) => end,
+            None if more.is_empty() => return,
+            None => return self.push(name, more),
+        };
+        if !more.is_empty() {
+            self.separate(name_end);
+            self.buf.put_slice(more);
+        }
+        self.remove(name);
+        self.close(start, name_end);
+    }
+
+    /// Between two values of a line whose name ends there.
+    fn separate(&mut self, name_end: usize) {
+        if self.buf.len() > name_end + 2 {
             self.buf.put_slice(b", ");
         }
-        self.buf.put_slice(value);
-        self.close(start, name_end);
     }
 
     fn copy_within(&mut self, from: u32, to: u32) {
@@ -253,14 +274,23 @@ mod tests {
         f.push(b"A", b"1");
         f.push(b"X-Forwarded-For", b"10.0.0.1");
         f.push(b"b", b"2");
-        f.append(b"x-forwarded-for", b"10.0.0.2");
-        f.append(b"via", b"1.1 weir");
+        f.push(b"x-forwarded-FOR", b"");
+        f.push(b"x-forwarded-for", b"10.0.0.3");
+        f.fold(b"x-forwarded-for", b"10.0.0.2");
+        f.fold(b"via", b"1.1 weir");
+        f.fold(b"forwarded", b"");
         f.push_parts(b"c", &[b"3", b"/", b"4"]);
         let mut out = BytesMut::new();
         f.write_lines(&mut out);
-        assert_eq!(out, "A: 1\r\nb: 2\r\nX-Forwarded-For: 10.0.0.1, 10.0.0.2\r\nvia: 1.1 weir\r\nc: 3/4\r\n");
+        assert_eq!(
+            out,
+            "A: 1\r\nb: 2\r\nX-Forwarded-For: 10.0.0.1, 10.0.0.3, 10.0.0.2\r\nvia: 1.1 weir\r\nc: 3/4\r\n"
+        );
         let shared: Vec<_> = f.shared().map(|(n, v)| (n.to_vec(), v)).collect();
-        assert_eq!(shared[2], (b"X-Forwarded-For".to_vec(), Bytes::from_static(b"10.0.0.1, 10.0.0.2")));
+        assert_eq!(
+            shared[2],
+            (b"X-Forwarded-For".to_vec(), Bytes::from_static(b"10.0.0.1, 10.0.0.3, 10.0.0.2"))
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! | [`fields`] | header and trailer fields, in one reusable buffer |
 //! | `h1`, `h2` | the two versions, each on both sides |
 //! | `exchange` | the loop: route, tries, local answers, the record |
+//! | `client` | what is said of the client, by whom, and what the server is told |
 //! | `websocket` | what differs between the versions when one is opened |
 //! | [`dialect`], `watcher`, `plain` | who names and judges an exchange |
 //! | [`config`], `site`, [`service`] | the section, what a worker makes of it, the filter |
@@ -35,6 +36,7 @@
 //! | informational replies to one request | 32 | the server is broken: 502 |
 //! | streams on a connection to a server | what it allows, 128 at most | another connection |
 
+mod client;
 pub mod config;
 pub mod dialect;
 mod exchange;

@@ -7,6 +7,7 @@
 
 use crate::fields::Fields;
 use bytes::Bytes;
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 use weir_codecs::http1::{Method, ResponseHead};
 use weir_decide::exchange::Reason;
@@ -61,8 +62,12 @@ pub struct Request {
     pub method: Method,
     /// The method's bytes.
     pub method_text: Vec<u8>,
-    /// Whether the client spoke TLS with Weir.
+    /// Whether the client spoke TLS with Weir, or with a proxy in front that may say so.
     pub secure: bool,
+    /// Who the client is, as far as that is known: an address that is not trusted.
+    pub client: Option<IpAddr>,
+    /// There are fields that say who the client is.
+    pub tells_client: bool,
     /// Host and port as given; empty where there is none (1.0).
     pub authority: Vec<u8>,
     /// The path, normalised, and the query with its `?`.
@@ -90,6 +95,8 @@ impl Default for Request {
             method: Method::Other,
             method_text: Vec::new(),
             secure: false,
+            client: None,
+            tells_client: false,
             authority: Vec::new(),
             target: Vec::new(),
             path_len: 0,
@@ -106,6 +113,8 @@ impl Default for Request {
 impl Request {
     /// Forget everything, keep the buffers.
     pub fn clear(&mut self) {
+        self.client = None;
+        self.tells_client = false;
         self.method_text.clear();
         self.authority.clear();
         self.target.clear();

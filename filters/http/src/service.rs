@@ -19,6 +19,7 @@ use weir_codecs::http1::Limits;
 use weir_config::{Config, Listener, Node, Section, Settings, Table, Upstream, Walk};
 use weir_decide::exchange::NameKind;
 use weir_decide::route::RouteTable;
+use weir_decide::sources::Trusted;
 use weir_drive::{Accepted, Advice, Alpn, BuildError, Filter, Io, Pool, Service, Worker, time};
 
 /// Makes a dialect's instances.
@@ -60,6 +61,10 @@ impl Section for HttpSection {
 
     fn table(&self) -> &'static Table {
         self.table
+    }
+
+    fn has_fields(&self) -> bool {
+        true
     }
 
     fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings> {
@@ -180,6 +185,8 @@ impl Parts {
             table: RouteTable::new(settings.routes.iter().map(|route| route.spec.clone()).collect()),
             routes,
             targets,
+            trusted: Trusted::new(&listener.trusted),
+            first_sight: Arc::clone(&settings.first_sight),
             limits: Limits::default(),
             head_timeout: settings.head_timeout,
             // A connection without a request does not move either.
@@ -255,8 +262,8 @@ enum Speaks {
 }
 
 async fn serve(service: Rc<HttpService>, connection: Accepted) {
-    let Accepted { mut io, peer, alpn, drain, held, .. } = connection;
-    let peer = Peer::new(peer, io.is_tls());
+    let Accepted { mut io, peer, told, alpn, drain, held, .. } = connection;
+    let peer = Peer::new(peer, told, io.is_tls());
     let speaks = match alpn {
         Some(Alpn::H2) => Speaks::Http2(BytesMut::new()),
         Some(Alpn::Http1) => Speaks::Http1(BytesMut::new()),

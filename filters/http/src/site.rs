@@ -6,14 +6,17 @@ use crate::h1;
 use crate::h2;
 use crate::plain::Vocabulary;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use weir_codecs::http1::Limits;
 use weir_decide::exchange::NameId;
 use weir_decide::policy::RetryPolicy;
 use weir_decide::route::RouteTable;
-use weir_drive::{Address, Cluster, Pool, Worker};
+use weir_decide::sources::Trusted;
+use weir_drive::{Address, Cluster, Pool, Told, Worker};
 use weir_measure::{Counter, Measure, Place, names};
 
 /// A listener on one worker.
@@ -25,6 +28,10 @@ pub struct Site {
     pub routes: Vec<Route>,
     /// By the cluster's name.
     pub targets: HashMap<Arc<str>, Rc<Target>>,
+    /// Whose word about the client counts.
+    pub trusted: Trusted,
+    /// Somebody else's has been seen, by any worker.
+    pub first_sight: Arc<AtomicBool>,
     pub limits: Limits,
     pub head_timeout: Duration,
     pub keep_alive: Duration,
@@ -83,6 +90,8 @@ pub struct Numbers {
     pub floods: Counter,
     /// Tries that found the server's connection closed before it had seen the request, and went on another.
     pub stale: Counter,
+    /// Requests that said who the client is and came from nobody who is trusted.
+    pub client_fields: Counter,
 }
 
 impl Numbers {
@@ -94,6 +103,7 @@ impl Numbers {
             outgrown: measure.counter(&names::CAPS_MET, &["held_reply"]),
             floods: measure.counter(&names::HTTP_FLOODS, &[listener]),
             stale: measure.counter(&names::HTTP_STALE_CONNECTIONS, &[listener]),
+            client_fields: measure.counter(&names::HTTP_CLIENT_FIELDS, &[listener]),
         }
     }
 
@@ -103,21 +113,43 @@ impl Numbers {
     }
 }
 
-/// The client.
+impl Site {
+    /// Whether what this peer says about its clients counts, by the settings of now.
+    pub fn trusts(&self, peer: &Peer) -> bool {
+        !peer.is_unknown && self.trusted.trusts(peer.ip)
+    }
+
+    /// Somebody who is not trusted says who the client is. From a private address that is most likely a proxy whose operator
+    /// forgot to say so: told once.
+    pub fn first_sight(&self, peer: &Peer) {
+        let near = peer.ip.is_none_or(crate::client::is_private);
+        if near && !self.first_sight.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                listener = %self.numbers.listener, peer = %peer.address,
+                "what a request says about the client (x-forwarded-for and the like) is removed: if this is a proxy in front, \
+                 put its network into `trusted` of this listener",
+            );
+        }
+    }
+}
+
+/// Who speaks with us: the client, or a proxy in front.
 #[derive(Debug, Clone)]
 pub struct Peer {
+    /// Its address; `None`: it has none.
+    pub ip: Option<IpAddr>,
+    /// A PROXY protocol header said that it is nobody knows whose connection: the address is the proxy's.
+    pub is_unknown: bool,
     /// Its address in text, without the port; `unix:` where it has none.
     pub address: Box<str>,
-    /// Whether it speaks TLS with us.
+    /// Whether it speaks TLS with us, or with the proxy in front that says so in a PROXY protocol header.
     pub secure: bool,
 }
 
 impl Peer {
-    pub fn new(address: Address, secure: bool) -> Peer {
-        let address = match address {
-            Address::Ip(address) => address.ip().to_canonical().to_string(),
-            Address::Unix => address.to_string(),
-        };
-        Peer { address: address.into(), secure }
+    pub fn new(address: Address, told: Told, secure: bool) -> Peer {
+        let ip = address.ip().map(|address| address.ip().to_canonical());
+        let text = ip.map_or_else(|| address.to_string(), |ip| ip.to_string());
+        Peer { ip, is_unknown: told.unknown, address: text.into(), secure: secure || told.tls }
     }
 }

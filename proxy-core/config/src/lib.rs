@@ -65,7 +65,7 @@ pub use model::{
     OutlierEjection, RetryBudget, Settings, Source, Upstream,
 };
 pub use network::{
-    AcceptRate, Admission, Bind, Cidr, NotANetwork, ProxyProtocol, ProxyVersion, UNIX, unix_path,
+    AcceptRate, Admission, Bind, Cidr, NotANetwork, ProxyProtocol, ProxyVersion, Trusted, UNIX, unix_path,
 };
 pub use node::{Entry, Node, Scalar, Value};
 pub use reference::{reference, reference_of, replace_block};
@@ -92,6 +92,11 @@ pub trait Section: Sync {
     /// [`Fields`] or [`Node::child`], whenever it is there: builds with debug assertions panic at a key that a table knows
     /// and nobody asks for, since it would be an option without an effect.
     fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings>;
+
+    /// Whether what it carries are HTTP requests, whose fields say who the client is. Where they are not, `trusted` is an error.
+    fn has_fields(&self) -> bool {
+        false
+    }
 
     /// The ports of its address that a listener with these settings may open beside its own. What is wrong with the section,
     /// given that address, is recorded. By default none.

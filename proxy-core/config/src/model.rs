@@ -2,7 +2,7 @@
 //! knows (a port that is taken, a certificate that does not parse, a name that does not resolve).
 
 use crate::diagnostic::{Diagnostic, Position};
-use crate::network::{Admission, Bind, ProxyVersion};
+use crate::network::{Admission, Bind, ProxyVersion, Trusted};
 use crate::tls::{ClientTls, ServerTls};
 use std::any::Any;
 use std::fmt;
@@ -119,6 +119,8 @@ pub struct Listener {
     pub max_connections: u32,
     /// Which clients it takes, how many of each, and how fast.
     pub admission: Admission,
+    /// Whose word about the client of an HTTP request counts.
+    pub trusted: Trusted,
     /// A connection on which nothing moved for so long is closed; `None`: never.
     pub idle_timeout: Option<Duration>,
     /// The protocol: the key of its section.

@@ -173,6 +173,17 @@ pub struct ProxyProtocol {
     pub timeout: Duration,
 }
 
+/// The proxies in front of a listener, whose word about the client counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trusted {
+    /// Where they are; none: nobody is trusted.
+    pub networks: Vec<Cidr>,
+    /// The most addresses of x-forwarded-for that are gone back; `None`: as many as are trusted.
+    pub hops: Option<u32>,
+    /// Whether peers without an address are: those of a Unix socket that no PROXY protocol header comes from.
+    pub unix: bool,
+}
+
 crate::words! {
     /// The version of the PROXY protocol that is spoken to endpoints.
     pub enum ProxyVersion {
@@ -221,6 +232,35 @@ pub(crate) fn admission(walk: &mut Walk<'_>, fields: &Fields<'_>, bind: Option<&
         walk.warn(node, "whoever can connect is believed to be whoever he says: give `from`");
     }
     Admission { allow, deny, max_connections_per_address, accept_rate, proxy_protocol }
+}
+
+/// Reads whom a listener trusts. `has_fields`: it carries HTTP requests; `None`: nobody knows.
+pub(crate) fn trusted(
+    walk: &mut Walk<'_>,
+    fields: &Fields<'_>,
+    bind: Option<&Bind>,
+    protocol: Option<(&str, bool)>,
+) -> Trusted {
+    let networks = networks(walk, fields, "trusted");
+    let hops = fields.number(walk, "hops");
+    for key in ["trusted", "hops"] {
+        let Some(node) = fields.child(key) else { continue };
+        match protocol {
+            Some((protocol, false)) => {
+                walk.error(
+                    node,
+                    format!("`{key}` is of no use beside `{protocol}`, whose messages have no header fields"),
+                );
+            }
+            _ if key == "hops" && fields.child("trusted").is_none() => {
+                walk.error(node, "`hops` is of no use without `trusted`: nobody is believed");
+            }
+            _ => {}
+        }
+    }
+    let is_unix = bind.is_some_and(|bind| bind.path().is_some());
+    let unix = is_unix && !networks.is_empty() && fields.child("proxy_protocol").is_none();
+    Trusted { networks, hops, unix }
 }
 
 /// Whether headers are taken from everybody, and not only of this host.

@@ -162,6 +162,8 @@ fn listener<'a>(
     let unix_mode = unix_mode(walk, &fields, bind.as_ref());
     let max_connections = fields.number(walk, "max_connections").unwrap_or_default();
     let admission = network::admission(walk, &fields, bind.as_ref());
+    let protocol = section.as_ref().map(|(section, ..)| (section.key(), section.has_fields()));
+    let trusted = network::trusted(walk, &fields, bind.as_ref(), protocol);
     let idle_timeout = fields.duration(walk, "idle_timeout").filter(|timeout| *timeout > Duration::ZERO);
     let (section, _, settings) = section?;
     let (text, print) = canonical::of(entry.value());
@@ -179,6 +181,7 @@ fn listener<'a>(
         },
         max_connections,
         admission,
+        trusted,
         idle_timeout,
         protocol: section.key(),
         settings,

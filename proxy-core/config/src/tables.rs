@@ -166,6 +166,19 @@ pub static LISTENER: Table = Table {
             "Connections begin with a header of the PROXY protocol, version 1 or 2, before any TLS; the address in it is the \
              client's from then on. Left out: none is expected, nor believed.",
         ),
+        Field::optional(
+            "trusted",
+            NETWORKS,
+            "HTTP, gRPC and DynamoDB: the proxies in front. What their requests say about the client (x-forwarded-for and the \
+             like) is kept and extended; in requests of all others it is removed first. On a Unix socket, whose peers have no \
+             address, its peers are trusted where this key is there. Left out: nobody is.",
+        ),
+        Field::optional(
+            "hops",
+            Kind::Integer { min: 0, max: 100 },
+            "With `trusted`: the most addresses of x-forwarded-for, from its right end, that are looked past or taken as the \
+             client's. Left out: as many as are trusted.",
+        ),
         Field::with_default(
             "idle_timeout",
             Kind::Duration { min: 0, max: 24 * HOUR },

@@ -45,6 +45,56 @@ impl Networks {
     }
 }
 
+/// Whose word about the client of an HTTP request counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trusted {
+    networks: Networks,
+    hops: Option<u32>,
+    unix: bool,
+}
+
+impl Trusted {
+    /// As the configuration says.
+    pub fn new(config: &weir_config::Trusted) -> Trusted {
+        Trusted { networks: Networks::new(&config.networks), hops: config.hops, unix: config.unix }
+    }
+
+    /// Whether a peer with this address is; `None`: one without, of a Unix socket.
+    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        peer.map_or(self.unix, |address| self.networks.contains(address))
+    }
+
+    /// Who the client is: the first address that is not trusted, of `peer` and then of `told`, the list of x-forwarded-for (RFC 7239
+    /// section 7.4) from its right end. With `hops` it is the address after that many at the latest; where the list ends before, or
+    /// something else stands in it, it is `peer` then, as with Envoy's `xff_num_trusted_hops`. Without `hops` it is the last
+    /// one that could be read.
+    pub fn client<'a>(
+        &self,
+        peer: Option<IpAddr>,
+        told: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Option<IpAddr> {
+        let mut told = told.into_iter();
+        let (mut client, mut gone) = (peer, 0);
+        while self.trusts(client) && self.hops.is_none_or(|hops| gone < hops) {
+            match told.next().and_then(told_address) {
+                Some(address) => client = Some(address),
+                None => return if self.hops.is_some() { peer } else { client },
+            }
+            gone += 1;
+        }
+        client
+    }
+}
+
+/// An address as proxies write it: with or without a port, one of IPv6 in brackets or bare.
+fn told_address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim_matches([' ', '\t']);
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = bare.unwrap_or(text).parse::<IpAddr>().ok();
+    let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
+    address.or_else(with_port).map(|address| address.to_canonical())
+}
+
 /// Sorted, those that overlap made one. Networks either nest or are apart.
 fn merged<T: Ord + Copy>(mut ranges: Vec<(T, T)>) -> Vec<(T, T)> {
     ranges.sort_unstable();

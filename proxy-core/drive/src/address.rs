@@ -23,6 +23,15 @@ impl Address {
     }
 }
 
+/// What a PROXY protocol header says of the client beside addresses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The client speaks TLS with the proxy in front.
+    pub tls: bool,
+    /// The proxy does not say whose connection it is: the address is its own, and stands for nobody.
+    pub unknown: bool,
+}
+
 /// On whose behalf something is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client {

@@ -1,7 +1,7 @@
 //! What a protocol is to the core: it reads its section of a listener, and serves the connections that the listener
 //! accepts. `Filter` is one per process and protocol, `Service` one per worker and listener.
 
-use crate::address::{Address, Client};
+use crate::address::{Address, Client, Told};
 use crate::drain::Drain;
 use crate::io::Io;
 use crate::listener::Held;
@@ -115,6 +115,8 @@ pub struct Accepted {
     pub io: Io,
     /// The client's address: as the proxy before Weir says, if it is believed.
     pub peer: Address,
+    /// What else the proxy before Weir says.
+    pub told: Told,
     /// Weir's own address, to which the client, or the proxy before Weir, connected.
     pub local: Address,
     /// The address that the client connected to: [`Accepted::local`], unless a proxy says otherwise.

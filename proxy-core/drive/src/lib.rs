@@ -63,7 +63,7 @@ pub mod worker;
 #[cfg(test)]
 mod allocations;
 
-pub use address::{Address, Client};
+pub use address::{Address, Client, Told};
 pub use buffers::Buffers;
 pub use cluster::{Cluster, Connected, Offer, Reached, Slot};
 pub use context::Context;

@@ -231,6 +231,8 @@ families! {
         "HTTP/2 connections that were ended because the client reset too many streams, or sent too many frames that say nothing.";
     HTTP_STALE_CONNECTIONS = Counter "weir_http_stale_connections_total" ["listener"]:
         "Tries that found a kept connection closed, or their stream refused, and went on another at once.";
+    HTTP_CLIENT_FIELDS = Counter "weir_http_client_fields_total" ["listener"]:
+        "Requests of peers that are not `trusted` from which fields about the client (x-forwarded-for and the like) were removed.";
 
     // Dialects of HTTP.
     DYNAMODB_TABLE_OPERATIONS = Counter "weir_dynamodb_table_operations_total" ["listener", "table", "operation"] max 8192:

@@ -27,6 +27,7 @@ mod switch;
 pub use account::Account;
 pub use replay::REPLAY_LIMIT;
 
+use crate::client::{self, Seen};
 use crate::dialect::{Dialect, End, RequestHead};
 use crate::fields::Fields;
 use crate::plain;
@@ -115,17 +116,23 @@ impl<D: Downstream> Exchange<'_, D> {
     /// Serve it, and count it.
     pub async fn run(&mut self) {
         let site = Rc::clone(self.site);
+        let trusted = site.trusts(self.peer);
+        let seen = Seen { fields: &self.request.fields, trusted };
         let asked = route::Request {
             host: &self.request.authority,
             path: self.request.path(),
             method: &self.request.method_text,
-            headers: &self.request.fields,
+            headers: &seen,
         };
         let route = site.table.find(&asked).and_then(|index| site.routes.get(index));
         if let Some(text) = self.closed(route) {
             return self.refuse_switch(&site, route, text).await;
         }
         let Some(route) = route else { return self.refuse_unrouted(&site).await };
+        if let Err(rule) = client::read(self.request, self.peer, &site, trusted) {
+            site.numbers.rejected(rule);
+            return self.reject(&site, 400, rule, Reason::Malformed, route.place).await;
+        }
         match &route.action {
             Action::Forward(target) => self.forward(&site, route, target).await,
             Action::Redirect(redirect) => self.redirect(&site, route, redirect).await,
@@ -177,17 +184,13 @@ impl<D: Downstream> Exchange<'_, D> {
 
     /// What the server is told of the client, the same in every try.
     fn forwarded_fields(&mut self) {
+        client::tell(self.request, self.peer);
         let fields = &mut self.request.fields;
-        fields.append(b"x-forwarded-for", self.peer.address.as_bytes());
-        fields.set(b"x-forwarded-proto", if self.peer.secure { b"https" } else { b"http" });
-        if !self.request.authority.is_empty() {
-            fields.set(b"x-forwarded-host", &self.request.authority);
-        }
         if fields.value(b"x-request-id").is_none() {
             let id = request_id(self.site.worker.random(), self.site.worker.random());
             fields.push(b"x-request-id", &id);
         }
-        fields.append(b"via", self.request.version.via());
+        fields.fold(b"via", self.request.version.via());
     }
 
     /// A WebSocket that comes by HTTP/2 has no key, and a server that speaks HTTP/1 wants one.

@@ -5,7 +5,7 @@ use super::body::malformed;
 use crate::seam::{Broken, Length, Reply, Request, Result, Version};
 use bytes::{BufMut, BytesMut};
 use weir_codecs::http1::{
-    self, Class, Field, Form, Framing, Known, Method, RequestHead, ResponseHead, encode, path,
+    self, Class, Field, Form, Framing, Known, Method, RequestHead, ResponseHead, client_field, encode, path,
 };
 use weir_decide::exchange::Reason;
 
@@ -37,8 +37,12 @@ pub fn read_request(
         set_target(into, view.path(), view.query(), scratch)?;
     }
     let absolute = matches!(parsed.form(), Form::Absolute(_));
-    into.fields
-        .import(parsed.fields(), bytes, |f| end_to_end(f) && !(absolute && f.known == Some(Known::Host)));
+    let mut tells_client = false;
+    into.fields.import(parsed.fields(), bytes, |f| {
+        tells_client |= client_field(f.name.of(bytes)).is_some();
+        end_to_end(f) && !(absolute && f.known == Some(Known::Host))
+    });
+    into.tells_client = tells_client;
     if absolute {
         into.fields.push(b"host", view.authority());
     }

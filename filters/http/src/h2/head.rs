@@ -6,7 +6,7 @@ use crate::seam::{Broken, Length, Reply, Request, Result, Version};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method as HttpMethod, StatusCode, Uri, request, response};
 use weir_codecs::http1::token::is_protocol;
-use weir_codecs::http1::{Authority, Known, Method};
+use weir_codecs::http1::{Authority, Known, Method, client_field};
 use weir_decide::exchange::Reason;
 
 /// Why a request's head was refused: a stable label value.
@@ -19,9 +19,9 @@ pub fn take_fields(map: &HeaderMap, into: &mut Fields) {
     }
 }
 
-/// Whether a trailer section has a field that must not come in one (RFC 9110 section 6.5.1).
+/// Whether a request's trailer section has a field that must not come in one (RFC 9110 section 6.5.1), or one about the client.
 pub fn has_forbidden_trailer(fields: &Fields) -> bool {
-    fields.iter().any(|(name, _)| is_forbidden_trailer(name))
+    fields.iter().any(|(name, _)| is_forbidden_trailer(name) || client_field(name).is_some())
 }
 
 /// Whether the field must not come in a trailer section.
@@ -120,6 +120,7 @@ fn read_fields(map: &HeaderMap, into: &mut Request) -> std::result::Result<(), R
             Some(Known::TransferEncoding) => return Err("transfer_encoding_version"),
             _ => {}
         }
+        into.tells_client |= client_field(name.as_str().as_bytes()).is_some();
         for value in map.get_all(name) {
             check_value(value.as_bytes())?;
             into.fields.push(name.as_str().as_bytes(), value.as_bytes());

@@ -84,7 +84,7 @@ async fn an_upgrade_that_a_server_ignored_is_not_an_open_tunnel() {
 
 #[tokio::test]
 async fn trailers_that_frame_or_route_are_refused_in_requests() {
-    for name in ["content-length", "host", "authorization", "x-forwarded-for"] {
+    for name in ["content-length", "host", "authorization", "x-forwarded-for", "x-real-ip"] {
         for up in [Version::H1, Version::H2] {
             let house = House::simple(origin(up).await, up.protocol()).await;
             let mut send = client(&house).await;

@@ -147,7 +147,7 @@ async fn heads_are_forwarded_exactly_but_for_what_must_change() {
         .write_all(
             b"POST http://Shop.example:80/a/../b%7e?q=%2e HTTP/1.1\r\nHost: shop.example\r\nX-Odd-CASE:  v  \r\n\
               Connection: x-gone, keep-alive\r\nX-Gone: 1\r\nKeep-Alive: 5\r\nProxy-Authorization: secret\r\n\
-              TE: trailers, deflate\r\nX-Forwarded-For: 10.0.0.9\r\nX-Request-Id: mine\r\nVia: 1.0 x\r\n\
+              TE: trailers, deflate\r\nX-Forwarded-For: 10.0.0.9\r\nX-Real-IP: 10.0.0.9\r\nX-Request-Id: mine\r\nVia: 1.0 x\r\n\
               Content-Length: 003, 3\r\nupgrade: h2c\r\n\r\nabc",
         )
         .await
@@ -158,7 +158,7 @@ async fn heads_are_forwarded_exactly_but_for_what_must_change() {
     assert_eq!(
         std::str::from_utf8(&seen[..n]).unwrap(),
         "POST /b~?q=%2e HTTP/1.1\r\nX-Odd-CASE:  v  \r\nX-Request-Id: mine\r\nhost: Shop.example:80\r\n\
-         te: trailers\r\nX-Forwarded-For: 10.0.0.9, 127.0.0.1\r\nx-forwarded-proto: http\r\nx-forwarded-host: Shop.example:80\r\n\
+         te: trailers\r\nx-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\nx-forwarded-host: Shop.example:80\r\n\
          Via: 1.0 x, 1.1 weir\r\ncontent-length: 3\r\nconnection: te\r\n\r\nabc"
     );
     upstream

@@ -6,7 +6,7 @@ use std::time::Duration;
 use weir_config::Cidr;
 use weir_decide::exchange::Now;
 use weir_decide::rules::{Bucket, Rate};
-use weir_decide::sources::{Networks, Sources};
+use weir_decide::sources::{Networks, Sources, Trusted};
 use weir_decide::tally::Tally;
 
 fn ip(text: &str) -> IpAddr {
@@ -146,4 +146,51 @@ fn booked_turns_come_at_the_rate() {
     let turns: Vec<Now> = (0..4).map(|_| bucket.book(rate, ms(60_000))).collect();
     assert_eq!(turns, [ms(60_000), ms(60_000), ms(60_000), ms(60_100)]);
     assert!(!bucket.take(rate, ms(60_050)), "what is booked is gone for those who do not wait");
+}
+
+#[test]
+fn the_client_is_the_first_address_that_is_not_trusted() {
+    let trusted = |networks_of: &str, hops| {
+        Trusted::new(&weir_config::Trusted { networks: networks(networks_of), hops, unix: false })
+    };
+    let any = "0.0.0.0/0 ::/0";
+    // (trusted, hops, peer, x-forwarded-for, client)
+    let table: &[(&str, Option<u32>, &str, &str, &str)] = &[
+        ("", None, "10.0.0.1", "6.6.6.6", "10.0.0.1"),
+        ("10.0.0.0/8", None, "192.0.2.1", "6.6.6.6", "192.0.2.1"),
+        ("10.0.0.0/8", None, "10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.0/8", None, "10.0.0.1", "6.6.6.6", "6.6.6.6"),
+        ("10.0.0.0/8", None, "10.0.0.1", "6.6.6.6, 192.0.2.7", "192.0.2.7"),
+        ("10.0.0.0/8", None, "10.0.0.1", "6.6.6.6, 192.0.2.7, 10.0.0.2,10.0.0.3", "192.0.2.7"),
+        // All are trusted: the first that there is.
+        ("10.0.0.0/8", None, "10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        // What is no address ends the way back.
+        ("10.0.0.0/8", None, "10.0.0.1", "6.6.6.6, unknown, 10.0.0.2", "10.0.0.2"),
+        ("10.0.0.0/8", None, "10.0.0.1", "6.6.6.6, unix:", "10.0.0.1"),
+        // Ports, brackets, IPv4 written as IPv6.
+        ("10.0.0.0/8", None, "10.0.0.1", "192.0.2.7:5000", "192.0.2.7"),
+        ("10.0.0.0/8", None, "10.0.0.1", "[2001:db8::7]:5000, ::ffff:10.0.0.9", "2001:db8::7"),
+        ("10.0.0.0/8", None, "::ffff:10.0.0.1", "[2001:db8::7]", "2001:db8::7"),
+        ("10.0.0.0/8", None, "10.0.0.1", "2001:db8::7", "2001:db8::7"),
+        // As xff_num_trusted_hops, where everybody is trusted: the n-th from the right end, or the peer.
+        (any, Some(0), "192.0.2.1", "1.1.1.1, 2.2.2.2, 3.3.3.3", "192.0.2.1"),
+        (any, Some(1), "192.0.2.1", "1.1.1.1, 2.2.2.2, 3.3.3.3", "3.3.3.3"),
+        (any, Some(2), "192.0.2.1", "1.1.1.1, 2.2.2.2, 3.3.3.3", "2.2.2.2"),
+        (any, Some(3), "192.0.2.1", "1.1.1.1, 2.2.2.2, 3.3.3.3", "1.1.1.1"),
+        (any, Some(4), "192.0.2.1", "1.1.1.1, 2.2.2.2, 3.3.3.3", "192.0.2.1"),
+        (any, Some(2), "192.0.2.1", "1.1.1.1, what, 3.3.3.3", "192.0.2.1"),
+        // Both: never past one that is not trusted.
+        ("10.0.0.0/8", Some(2), "10.0.0.1", "1.1.1.1, 2.2.2.2", "2.2.2.2"),
+        ("10.0.0.0/8", Some(1), "10.0.0.1", "1.1.1.1, 10.0.0.2", "10.0.0.2"),
+    ];
+    for (of, hops, peer, list, client) in table {
+        let told = list.split(',').filter(|text| !text.is_empty()).rev().map(str::as_bytes);
+        let found = trusted(of, *hops).client(Some(ip(peer).to_canonical()), told);
+        assert_eq!(found, Some(ip(client)), "{of:?} {hops:?} {peer} {list:?}");
+    }
+    // A Unix socket's peers have no address.
+    let unix =
+        |unix| Trusted::new(&weir_config::Trusted { networks: networks("10.0.0.0/8"), hops: None, unix });
+    assert_eq!(unix(true).client(None, [&b"10.0.0.1"[..], &b"6.6.6.6"[..]]), Some(ip("6.6.6.6")));
+    assert_eq!(unix(false).client(None, [&b"6.6.6.6"[..]]), None);
 }

@@ -4,7 +4,7 @@
 //! What has come is looked at before it is taken. As long as the header is not whole all of that belongs to it.
 
 use super::limits::Shared;
-use crate::address::Address;
+use crate::address::{Address, Told};
 use crate::socket::Socket;
 use std::io;
 use std::time::Duration;
@@ -35,15 +35,15 @@ impl Failure {
     }
 }
 
-/// Reads the header within `timeout`: who the client is and where it connected to, which are `ends` if the header does not say.
-/// `None`: the connection is of no use; counted.
+/// Reads the header within `timeout`: who the client is and where it connected to, which are `ends` if the header does not say, and
+/// what else it says. `None`: the connection is of no use; counted.
 pub(super) async fn read(
     shared: &Shared,
     measure: &Measure,
     socket: &Socket,
     ends: (Address, Address),
     timeout: Duration,
-) -> Option<(Address, Address)> {
+) -> Option<((Address, Address), Told)> {
     let read = tokio::time::timeout(timeout, header(socket)).await;
     let read = read.unwrap_or(Err(Failure::Timeout));
     let (result, ends) = match &read {
@@ -60,7 +60,11 @@ pub(super) async fn read(
         }
     };
     measure.counter(&names::LISTENER_PROXY_HEADERS, &[&shared.name, result]).inc();
-    ends
+    let told = read.map_or_else(
+        |_| Told::default(),
+        |header| Told { tls: header.tls == Some(true), unknown: header.origin == Origin::Unknown },
+    );
+    Some((ends?, told))
 }
 
 async fn header(socket: &Socket) -> Result<Header, Failure> {

@@ -4,7 +4,7 @@ use super::admission::Admission;
 use super::limits::{Counted, Held, Shared, enter};
 use super::secure::{Passed, Secured, Tls, agreed, secure};
 use super::{Listening, header};
-use crate::address::Address;
+use crate::address::{Address, Told};
 use crate::drain::Drain;
 use crate::filter::Accepted;
 use crate::process::Control;
@@ -117,12 +117,13 @@ impl Listening {
                 return;
             }
         }
-        let served = move |io, (peer, destination), held| {
+        let served = move |io, Ends { peer, destination, told }: Ends, held| {
             let (alpn, sni) = agreed(&io);
-            Accepted { io, peer, local, destination, alpn, sni, drain, held }
+            Accepted { io, peer, told, local, destination, alpn, sni, drain, held }
         };
+        let ends = Ends { peer, destination: local, told: Told::default() };
         let task = if header.is_none() && current.tls.is_none() {
-            let serving = service.serve(served(socket.into(), (peer, local), held));
+            let serving = service.serve(served(socket.into(), ends, held));
             worker.spawn(async move {
                 serving.await;
                 drop(guard);
@@ -135,7 +136,7 @@ impl Listening {
             let outbox = Rc::clone(worker.outbox());
             worker.spawn(async move {
                 // Boxed, so that its size is only needed for as long as it lasts.
-                let passing = Box::pin(before.pass_unless(&leaving, socket, (peer, local), &held));
+                let passing = Box::pin(before.pass_unless(&leaving, socket, ends, &held));
                 match outbox.empty_before(passing).await {
                     Some((Secured::Terminated(io), ends)) => service.serve(served(io, ends, held)).await,
                     Some((Secured::Passed(passed), ends)) => {
@@ -150,6 +151,14 @@ impl Listening {
         };
         drained.enter(task.abort_handle());
     }
+}
+
+/// Who is at the client's end of a connection, where it connected to, and what else is said of it.
+#[derive(Clone, Copy)]
+struct Ends {
+    peer: Address,
+    destination: Address,
+    told: Told,
 }
 
 /// What comes before the service sees a connection.
@@ -168,9 +177,9 @@ impl Before {
         self,
         drain: &Drain,
         socket: Socket,
-        ends: (Address, Address),
+        ends: Ends,
         held: &Held,
-    ) -> Option<(Secured, (Address, Address))> {
+    ) -> Option<(Secured, Ends)> {
         let shared = Arc::clone(&self.shared);
         let mut passing = pin!(self.pass(socket, ends, held));
         tokio::select! {
@@ -186,28 +195,26 @@ impl Before {
     }
 
     /// Passes a connection on with who the client is and where it connected to. `None`: it has failed or is refused; counted.
-    async fn pass(
-        self,
-        socket: Socket,
-        ends: (Address, Address),
-        held: &Held,
-    ) -> Option<(Secured, (Address, Address))> {
+    async fn pass(self, socket: Socket, ends: Ends, held: &Held) -> Option<(Secured, Ends)> {
         let ends = match self.header {
             None => ends,
             Some(timeout) => {
-                let ends = header::read(&self.shared, &self.measure, &socket, ends, timeout).await?;
-                if !self.admission.admits(ends.0) {
+                let ends = (ends.peer, ends.destination);
+                let read = header::read(&self.shared, &self.measure, &socket, ends, timeout).await?;
+                let ((peer, destination), told) = read;
+                if !self.admission.admits(peer) {
                     self.shared.numbers.refused_source.inc();
                     return None;
                 }
-                held.connection().comes_from(ends.0.ip());
-                held.counted().belongs_to(ends.0, self.admission.per_address).then_some(ends)?
+                held.connection().comes_from(peer.ip());
+                let ends = Ends { peer, destination, told };
+                held.counted().belongs_to(peer, self.admission.per_address).then_some(ends)?
             }
         };
         let secured = match &self.tls {
             None => Secured::Terminated(socket.into()),
             Some(tls) => {
-                let secured = secure(&self.shared, tls, socket, ends.0).await?;
+                let secured = secure(&self.shared, tls, socket, ends.peer).await?;
                 held.connection().is_encrypted();
                 secured
             }

@@ -152,6 +152,7 @@ pub fn answer(fault: &Fault) -> (u16, &'static str) {
         (Side::Client, _) if is_late(fault) => (408, "the request did not come in time"),
         (Side::Client, _) => (400, "the request could not be understood"),
         (_, Reason::NoRoute) => (404, "no route matches the request"),
+        (_, Reason::Misdirected) => (421, "this connection is not for this host: another one is"),
         (_, Reason::MethodNotAllowed) => (405, "the method is not allowed"),
         (_, Reason::NoEndpoint) => (503, "there is no server for the request"),
         (_, Reason::MaxRequests | Reason::MaxPending | Reason::MaxConnections) => (503, "too many requests"),

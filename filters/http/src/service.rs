@@ -262,8 +262,9 @@ enum Speaks {
 }
 
 async fn serve(service: Rc<HttpService>, connection: Accepted) {
-    let Accepted { mut io, peer, told, alpn, drain, held, .. } = connection;
-    let peer = Peer::new(peer, told, io.is_tls());
+    let Accepted { mut io, peer, told, alpn, covered, drain, held, .. } = connection;
+    let mut peer = Peer::new(peer, told, io.is_tls());
+    peer.covered = covered;
     let speaks = match alpn {
         Some(Alpn::H2) => Speaks::Http2(BytesMut::new()),
         Some(Alpn::Http1) => Speaks::Http1(BytesMut::new()),

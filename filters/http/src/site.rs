@@ -16,6 +16,7 @@ use weir_decide::exchange::NameId;
 use weir_decide::policy::RetryPolicy;
 use weir_decide::route::RouteTable;
 use weir_decide::sources::Trusted;
+use weir_drive::tls::covered::Covered;
 use weir_drive::{Address, Cluster, Pool, Told, Worker};
 use weir_measure::{Counter, Measure, Place, names};
 
@@ -144,12 +145,15 @@ pub struct Peer {
     pub address: Box<str>,
     /// Whether it speaks TLS with us, or with the proxy in front that says so in a PROXY protocol header.
     pub secure: bool,
+    /// Which hosts may be asked for on its connection; `None`: any.
+    pub covered: Option<Rc<Covered>>,
 }
 
 impl Peer {
     pub fn new(address: Address, told: Told, secure: bool) -> Peer {
         let ip = address.ip().map(|address| address.ip().to_canonical());
         let text = ip.map_or_else(|| address.to_string(), |ip| ip.to_string());
-        Peer { ip, is_unknown: told.unknown, address: text.into(), secure: secure || told.tls }
+        let (is_unknown, secure) = (told.unknown, secure || told.tls);
+        Peer { ip, is_unknown, address: text.into(), secure, covered: None }
     }
 }

@@ -39,6 +39,8 @@ pub struct ServerTls {
     pub client_certificates: Option<ClientCertificates>,
     /// Whose connections are passed on as they are.
     pub passthrough: Vec<Passthrough>,
+    /// Every request's host has to be in the certificate that its client was shown.
+    pub match_host: bool,
 }
 
 /// A certificate and its key.
@@ -147,6 +149,13 @@ pub(crate) static SERVER_TLS: Table = Table {
             Kind::List { item: &Kind::Table(&PASSTHROUGH), min: 1, max: MOST },
             "Passes connections on as they are, still encrypted, by the name that the client asks for. Left out: none.",
         ),
+        Field::with_default(
+            "match_host",
+            Kind::Bool,
+            "false",
+            "A request for a host that is not in the certificate which its client was shown is answered with 421. Otherwise only \
+             one for a host of `passthrough`, or of another certificate of this listener.",
+        ),
     ],
     rules: &[Rule::AtLeastOne(&["certificate", "passthrough"]), Rule::Together(&["certificate", "key"])],
 };
@@ -241,7 +250,11 @@ pub(crate) fn server(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<ServerT
         None => None,
         Some(clients) => Some(clients?),
     };
-    Some(ServerTls { identities, client_certificates, passthrough })
+    let match_host = fields.flag(walk, "match_host")?;
+    if let (true, false, Some(node)) = (match_host, has_certificate, fields.child("match_host")) {
+        walk.error(node, "`match_host` needs `certificate` and `key` beside it");
+    }
+    Some(ServerTls { identities, client_certificates, passthrough, match_host })
 }
 
 fn identity(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Identity> {

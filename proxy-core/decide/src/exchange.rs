@@ -319,6 +319,8 @@ reasons! {
     NoRoute = "no_route",
     /// The method is not one that the route lets through.
     MethodNotAllowed = "method_not_allowed",
+    /// The host is none that may be asked for on the connection.
+    Misdirected = "misdirected",
     /// The cluster has no endpoint.
     NoEndpoint = "no_endpoint",
     /// The cluster's `max_requests` is met.

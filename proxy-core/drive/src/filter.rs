@@ -5,6 +5,7 @@ use crate::address::{Address, Client, Told};
 use crate::drain::Drain;
 use crate::io::Io;
 use crate::listener::Held;
+use crate::tls::covered::Covered;
 use crate::worker::Worker;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -125,6 +126,8 @@ pub struct Accepted {
     pub alpn: Option<Alpn>,
     /// The server name that the TLS client asked for.
     pub sni: Option<Arc<str>>,
+    /// Which hosts may be asked for on it; `None`: any.
+    pub covered: Option<Rc<Covered>>,
     /// Begins when the listener is removed or Weir goes away: finish what is under way, then close. After `drain_timeout` the
     /// future of [`Service::serve`] is dropped.
     pub drain: Rc<Drain>,

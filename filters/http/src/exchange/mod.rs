@@ -117,6 +117,9 @@ impl<D: Downstream> Exchange<'_, D> {
     pub async fn run(&mut self) {
         let site = Rc::clone(self.site);
         let trusted = site.trusts(self.peer);
+        if !trusted && self.is_misdirected() {
+            return self.refuse_misdirected(&site).await;
+        }
         let seen = Seen { fields: &self.request.fields, trusted };
         let asked = route::Request {
             host: &self.request.authority,

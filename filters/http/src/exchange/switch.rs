@@ -3,6 +3,7 @@
 
 use super::{Account, Exchange};
 use crate::dialect::{End, LocalReply, Refusal};
+use crate::plain;
 use crate::seam::{Downstream, Version};
 use crate::site::{Action, Route, Site};
 use weir_codecs::http1::Method;
@@ -51,6 +52,21 @@ impl<D: Downstream> Exchange<'_, D> {
         let mut reply = LocalReply::plain(&Refusal { fault: &fault, status: 405, text });
         reply.fields.push(b"allow", allowed(route).as_bytes());
         self.refuse_in_words(site, route, &fault, reply).await;
+    }
+
+    /// Whether the request is for a host that this connection is not for. (A CONNECT names another's host. A proxy in front that is
+    /// trusted sends what it got, whatever name it asked for itself: of that the caller takes care.)
+    pub(super) fn is_misdirected(&self) -> bool {
+        let covered = self.peer.covered.as_ref().filter(|_| self.request.method != Method::Connect);
+        covered.is_some_and(|covered| covered.is_misdirected(&self.request.authority))
+    }
+
+    /// Answer 421: the client may ask once more on another connection (RFC 9110 section 15.5.20).
+    pub(super) async fn refuse_misdirected(&mut self, site: &Site) {
+        let fault = Fault::new(Side::Proxy, Phase::Admitted, Reason::Misdirected);
+        let (status, text) = plain::answer(&fault);
+        let reply = LocalReply::plain(&Refusal { fault: &fault, status, text });
+        self.refuse_in_words(site, None, &fault, reply).await;
     }
 
     /// Answer `reply` for `fault`, and count it.

@@ -9,6 +9,7 @@ mod guards;
 mod house;
 mod limits;
 mod matrix;
+mod misdirected;
 mod peer;
 mod pooled;
 mod retries;

@@ -117,13 +117,13 @@ impl Listening {
                 return;
             }
         }
-        let served = move |io, Ends { peer, destination, told }: Ends, held| {
+        let served = move |io, Ends { peer, destination, told }: Ends, held, covered| {
             let (alpn, sni) = agreed(&io);
-            Accepted { io, peer, told, local, destination, alpn, sni, drain, held }
+            Accepted { io, peer, told, local, destination, alpn, sni, covered, drain, held }
         };
         let ends = Ends { peer, destination: local, told: Told::default() };
         let task = if header.is_none() && current.tls.is_none() {
-            let serving = service.serve(served(socket.into(), ends, held));
+            let serving = service.serve(served(socket.into(), ends, held, None));
             worker.spawn(async move {
                 serving.await;
                 drop(guard);
@@ -138,10 +138,12 @@ impl Listening {
                 // Boxed, so that its size is only needed for as long as it lasts.
                 let passing = Box::pin(before.pass_unless(&leaving, socket, ends, &held));
                 match outbox.empty_before(passing).await {
-                    Some((Secured::Terminated(io), ends)) => service.serve(served(io, ends, held)).await,
+                    Some((Secured::Terminated(io, covered), ends)) => {
+                        service.serve(served(io, ends, held, covered)).await
+                    }
                     Some((Secured::Passed(passed), ends)) => {
                         let Passed { context, socket, head } = *passed;
-                        let passed = served(socket.into(), ends, held);
+                        let passed = served(socket.into(), ends, held, None);
                         Box::pin(relay::serve_from(context, passed, Some(head))).await;
                     }
                     None => {}
@@ -212,7 +214,7 @@ impl Before {
             }
         };
         let secured = match &self.tls {
-            None => Secured::Terminated(socket.into()),
+            None => Secured::Terminated(socket.into(), None),
             Some(tls) => {
                 let secured = secure(&self.shared, tls, socket, ends.peer).await?;
                 held.connection().is_encrypted();

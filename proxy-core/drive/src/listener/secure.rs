@@ -7,6 +7,7 @@ use crate::filter::Alpn;
 use crate::io::Io;
 use crate::socket::Socket;
 use crate::time;
+use crate::tls::covered::Covered;
 use crate::tls::numbers::Failed;
 use crate::tls::passthrough::{Hello, NoHello, Routes, UNRECOGNIZED_NAME, hello};
 use crate::tls::server::{HANDSHAKE_TIMEOUT, ServerTls};
@@ -29,8 +30,8 @@ pub(crate) struct Tls {
 
 /// What became of a connection.
 pub(super) enum Secured {
-    /// Weir terminates it, or there is none.
-    Terminated(Io),
+    /// Weir terminates it, or there is none; and which hosts may be asked for on it.
+    Terminated(Io, Option<Rc<Covered>>),
     /// It is passed on. Boxed, so that it takes no room in the tasks of the others.
     Passed(Box<Passed>),
 }
@@ -55,7 +56,7 @@ pub(super) async fn secure(shared: &Shared, tls: &Tls, socket: Socket, peer: Add
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, done).await {
         Ok(Ok(secured)) => {
             match &secured {
-                Secured::Terminated(io) => shared.handshakes.done(kind(io)),
+                Secured::Terminated(io, _) => shared.handshakes.done(kind(io)),
                 Secured::Passed(_) => shared.handshakes.passed(),
             }
             Some(secured)
@@ -87,24 +88,29 @@ impl From<io::Error> for Failure {
 
 async fn terminate(server: &ServerTls, socket: Socket) -> Result<Secured, Failure> {
     // Without `passthrough` there is a certificate.
-    let config = server.config.as_ref().ok_or_else(|| io::Error::other("there is no certificate"))?;
-    let stream = TlsAcceptor::from(Arc::clone(config)).accept(socket).await?;
-    welcome(server, stream)
+    let (config, noting) = server.for_one().ok_or_else(|| io::Error::other("there is no certificate"))?;
+    let stream = TlsAcceptor::from(config).accept(socket).await?;
+    let shown = noting.map_or(0, |noting| noting.shown());
+    welcome(server, stream, Covered::new(server, None, shown))
 }
 
 /// A client whose session was resumed would still have to be let in.
-fn welcome(server: &ServerTls, stream: TlsStream<Socket>) -> Result<Secured, Failure> {
+fn welcome(
+    server: &ServerTls,
+    stream: TlsStream<Socket>,
+    covered: Option<Rc<Covered>>,
+) -> Result<Secured, Failure> {
     let session = stream.get_ref().1;
     if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
         let now = UnixTime::since_unix_epoch(time::wall());
         let again = server.verify_again(session.peer_certificates(), now);
         again.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     }
-    Ok(Secured::Terminated(Io::Server(Box::new(stream))))
+    Ok(Secured::Terminated(Io::Server(Box::new(stream)), covered))
 }
 
 /// Passes the connection on if it is for one of `routes`, else terminates it.
-async fn sort(server: &ServerTls, routes: &Routes, mut socket: Socket) -> Result<Secured, Failure> {
+async fn sort(server: &ServerTls, routes: &Rc<Routes>, mut socket: Socket) -> Result<Secured, Failure> {
     let Hello { accepted, bytes, seen } = match hello(&mut socket).await {
         Ok(hello) => hello,
         Err(NoHello::Io(error)) => return Err(error.into()),
@@ -125,7 +131,7 @@ async fn sort(server: &ServerTls, routes: &Routes, mut socket: Socket) -> Result
         let context = Rc::clone(context);
         return Ok(Secured::Passed(Box::new(Passed { context, socket, head: bytes })));
     }
-    let Some(config) = &server.config else {
+    let Some((config, noting)) = server.for_one() else {
         socket.write_all(&UNRECOGNIZED_NAME).await.ok();
         let error =
             format!("there is no certificate, and {} is not passed on", name.as_deref().unwrap_or("no name"));
@@ -133,15 +139,16 @@ async fn sort(server: &ServerTls, routes: &Routes, mut socket: Socket) -> Result
     };
     let rest = bytes.get(seen..).unwrap_or_default();
     let mut fed = Ok(0);
-    let accept =
-        StartHandshake::from_parts(accepted, socket).into_stream_with(Arc::clone(config), |session| {
-            let mut rest = rest;
-            while !rest.is_empty() && fed.is_ok() {
-                fed = session.read_tls(&mut rest);
-            }
-        });
+    let accept = StartHandshake::from_parts(accepted, socket).into_stream_with(config, |session| {
+        let mut rest = rest;
+        while !rest.is_empty() && fed.is_ok() {
+            fed = session.read_tls(&mut rest);
+        }
+    });
     fed?;
-    welcome(server, accept.await?)
+    let stream = accept.await?;
+    let shown = noting.map_or(0, |noting| noting.shown());
+    welcome(server, stream, Covered::new(server, Some(routes), shown))
 }
 
 fn kind(io: &Io) -> Option<rustls::HandshakeKind> {

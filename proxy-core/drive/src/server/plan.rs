@@ -92,7 +92,7 @@ pub(crate) fn plan(
     for listener in &config.listeners {
         // Only what is new is told: a reload does not repeat what was said of a listener that stays as it is.
         let stays = known.get(&*listener.name).is_some_and(|known| known.config.same(listener));
-        match filter_of(listener, filters)?.check(listener, config)? {
+        match sense_of(filter_of(listener, filters)?, listener, config)? {
             Some(Advice::Warning(warning)) if !stays => {
                 tracing::warn!(listener = %listener.name, "{warning}")
             }
@@ -167,13 +167,26 @@ pub(crate) fn check(
     let (mut advice, mut errors) = (Vec::new(), Vec::new());
     for listener in &config.listeners {
         let Ok(filter) = filter_of(listener, filters) else { continue };
-        match filter.check(listener, config) {
+        match sense_of(filter, listener, config) {
             Ok(found) => advice.extend(found.map(|found| (Arc::clone(&listener.name), found))),
             Err(error) => errors.push(error.into()),
         }
     }
     errors.extend(secure(config, None, filters).err().into_iter().flatten());
     if errors.is_empty() { Ok(advice) } else { Err(errors) }
+}
+
+/// Whether a listener makes sense, in the eyes of its filter and of what all have in common.
+fn sense_of(
+    filter: &'static dyn Filter,
+    listener: &weir_config::Listener,
+    config: &Config,
+) -> Result<Option<Advice>, crate::filter::BuildError> {
+    if listener.tls.as_ref().is_some_and(|tls| tls.match_host) && filter.alpn().is_empty() {
+        let message = "`tls.match_host` is of no use here: only requests of HTTP ask for a host";
+        return Err(crate::filter::BuildError::new(listener, message));
+    }
+    filter.check(listener, config)
 }
 
 /// The filter whose protocol a listener speaks.

@@ -5,9 +5,11 @@ use hashbrown::HashMap;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
-use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{PrivateKeyDer, ServerName};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use weir_config::Identity;
 
 /// The certificate and the key in these files, which belong together.
@@ -47,7 +49,7 @@ pub(super) fn ends(certified: &CertifiedKey) -> Option<u64> {
 /// Chooses by the name that the client asks for: a certificate for this very name, else one for `*.` and the rest of it, else
 /// the first. Of several for the same name the first that the client can verify.
 #[derive(Debug)]
-pub(super) struct ByName {
+pub(crate) struct ByName {
     all: Vec<Arc<CertifiedKey>>,
     exact: HashMap<String, Vec<usize>>,
     /// By what follows the `*`, from the dot on: it stands for one label (RFC 6125 section 6.4.3).
@@ -70,24 +72,75 @@ impl ByName {
         names
     }
 
-    fn choose(&self, name: Option<&str>, fits: impl Fn(&CertifiedKey) -> bool) -> Option<&Arc<CertifiedKey>> {
-        let name = name.unwrap_or_default();
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Those with the DNS name `name`, which is in lower case.
+    fn named(&self, name: &str) -> impl Iterator<Item = usize> {
         let parent = name.find('.').and_then(|dot| name.get(dot..)).unwrap_or_default();
-        let named = self.exact.get(name).into_iter().chain(self.wild.get(parent)).flatten();
-        let mut named = named.filter_map(|n| self.all.get(*n));
+        self.exact.get(name).into_iter().chain(self.wild.get(parent)).flatten().copied()
+    }
+
+    /// Whether one of them has `host`, which is in lower case, as a DNS name.
+    pub(super) fn knows(&self, host: &str) -> bool {
+        self.named(host).next().is_some()
+    }
+
+    /// Whether the one at `index` is for `host`: a DNS name in lower case, or an address.
+    pub(super) fn covers(&self, index: usize, host: &str) -> bool {
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let Ok(address) = bare.parse::<IpAddr>() else { return self.named(host).any(|n| n == index) };
+        let Some(der) = self.all.get(index).and_then(|certified| certified.end_entity_cert().ok()) else {
+            return false;
+        };
+        let Ok(certificate) = webpki::EndEntityCert::try_from(der) else { return false };
+        certificate.verify_is_valid_for_subject_name(&ServerName::IpAddress(address.into())).is_ok()
+    }
+
+    fn choose(&self, name: Option<&str>, fits: impl Fn(&CertifiedKey) -> bool) -> Option<usize> {
+        let fits = |n: &usize| self.all.get(*n).is_some_and(|certified| fits(certified));
         // What the client cannot verify it refuses in its own words.
-        named
-            .find(|certified| fits(certified))
-            .or_else(|| self.all.iter().find(|certified| fits(certified)))
-            .or(self.all.first())
+        self.named(name.unwrap_or_default())
+            .find(fits)
+            .or_else(|| (0..self.all.len()).find(fits))
+            .or((!self.all.is_empty()).then_some(0))
+    }
+
+    /// Which one a client that says this is shown.
+    fn shown(&self, hello: &ClientHello<'_>) -> Option<usize> {
+        let schemes = hello.signature_schemes();
+        // Rustls gives the name in lower case.
+        self.choose(hello.server_name(), |certified| certified.key.choose_scheme(schemes).is_some())
+    }
+}
+
+/// The same for one connection, of which is known afterwards which one its client was shown.
+#[derive(Debug)]
+pub(crate) struct Noting {
+    pub(super) names: Arc<ByName>,
+    pub(super) shown: AtomicUsize,
+}
+
+impl Noting {
+    /// Which one it was.
+    pub(crate) fn shown(&self) -> usize {
+        self.shown.load(Ordering::Relaxed)
+    }
+}
+
+impl ResolvesServerCert for Noting {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let index = self.names.shown(&hello)?;
+        self.shown.store(index, Ordering::Relaxed);
+        self.names.all.get(index).cloned()
     }
 }
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let schemes = hello.signature_schemes();
-        // Rustls gives the name in lower case.
-        self.choose(hello.server_name(), |certified| certified.key.choose_scheme(schemes).is_some()).cloned()
+        self.all.get(self.shown(&hello)?).cloned()
     }
 }
 

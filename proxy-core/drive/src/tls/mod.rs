@@ -5,6 +5,7 @@
 
 pub mod blocking;
 pub mod client;
+pub mod covered;
 mod identity;
 pub(crate) mod numbers;
 pub mod passthrough;

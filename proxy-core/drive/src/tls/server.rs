@@ -5,13 +5,14 @@
 //! keys of tickets, and what is kept of sessions without tickets, belong to one listener and one [`Trust`]. Nor must it go on when
 //! the client's certificate has ended, ticket after ticket: [`ServerTls::verify_again`].
 
-use super::identity::{ByName, certified, ends};
+use super::identity::{ByName, Noting, certified, ends};
 use super::{Contents, Ends, TlsError, TlsErrors, VERSIONS, provider};
 use crate::filter::Alpn;
 use rustls::ServerConfig;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// A client that has not finished its handshake by then is cut off.
@@ -24,6 +25,10 @@ pub const MAX_SESSIONS: usize = 256;
 pub(crate) struct ServerTls {
     /// How it terminates TLS; `None`: it has no certificate, and only passes connections on.
     pub(crate) config: Option<Arc<ServerConfig>>,
+    /// Its certificates by name, where it has any.
+    pub(crate) names: Option<Arc<ByName>>,
+    /// Every request's host has to be in the certificate that was shown.
+    pub(crate) match_host: bool,
     /// When its certificates end, by file.
     pub(crate) ends: Ends,
     /// Of what the files held.
@@ -95,8 +100,9 @@ pub(crate) fn load(
     let Some(builder) = builder.filter(|_| errors.is_empty()) else { return Err(errors) };
     let kept = before.filter(|before| before.trust == trust).map(|before| before.sessions.clone());
     let sessions = kept.map_or_else(Sessions::new, Ok).map_err(|error| vec![error])?;
-    let config = (!identities.is_empty()).then(|| {
-        let mut config = builder.with_cert_resolver(Arc::new(ByName::new(identities)));
+    let names = (!identities.is_empty()).then(|| Arc::new(ByName::new(identities)));
+    let config = names.as_ref().map(|names| {
+        let mut config = builder.with_cert_resolver(Arc::<ByName>::clone(names));
         config.alpn_protocols = alpn.iter().map(|alpn| alpn.wire().to_vec()).collect();
         config.ignore_client_order = true;
         config.ticketer = Arc::clone(&sessions.ticketer);
@@ -104,7 +110,8 @@ pub(crate) fn load(
         Arc::new(config)
     });
     let (from, print) = (tls.clone(), contents.print);
-    Ok(Arc::new(ServerTls { config, ends: expires, print, from, alpn, trust, verifier: again, sessions }))
+    let (match_host, ends, verifier) = (tls.match_host, expires, again);
+    Ok(Arc::new(ServerTls { config, names, match_host, ends, print, from, alpn, trust, verifier, sessions }))
 }
 
 type Verifier = Arc<dyn rustls::server::danger::ClientCertVerifier>;
@@ -124,6 +131,19 @@ fn verifier(
 }
 
 impl ServerTls {
+    /// How one connection is terminated, and by whom it is noted which certificate its client is shown, where there are several.
+    pub(crate) fn for_one(&self) -> Option<(Arc<ServerConfig>, Option<Arc<Noting>>)> {
+        let (config, names) = (self.config.as_ref()?, self.names.as_ref()?);
+        if names.len() < 2 {
+            return Some((Arc::clone(config), None));
+        }
+        let noting = Arc::new(Noting { names: Arc::clone(names), shown: AtomicUsize::new(0) });
+        // Sessions, tickets and all else are shared.
+        let mut own = ServerConfig::clone(config);
+        own.cert_resolver = Arc::<Noting>::clone(&noting);
+        Some((Arc::new(own), Some(noting)))
+    }
+
     /// Of a session that was resumed: whether its client, who showed `chain` when it began, would still be let in at `now`.
     pub(crate) fn verify_again(
         &self,
@@ -145,6 +165,7 @@ impl ServerTls {
         print.is_some()
             && self.print == print
             && self.alpn == alpn
+            && self.match_host == tls.match_host
             && paths(&self.from) == paths(tls)
             && self.from.identities.len() == tls.identities.len()
             && self.from.client_certificates.as_ref().map(|clients| clients.require)

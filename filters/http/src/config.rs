@@ -33,7 +33,7 @@ pub static HTTP: Table = table(
 
 const RULES: &[Rule] = &[Rule::ExactlyOne(&["cluster", "routes"])];
 
-static FIELDS: [Field; 4] = [
+static FIELDS: [Field; 5] = [
     Field::optional("cluster", Kind::Cluster, "Where all requests go."),
     Field::optional(
         "routes",
@@ -46,6 +46,11 @@ static FIELDS: [Field; 4] = [
         LIMIT,
         "10s",
         "How long a request's head may take to arrive, from its first byte on. In HTTP/2 also the preface and any frame but DATA.",
+    ),
+    Field::optional(
+        "http2",
+        Kind::Table(&weir_config::HTTP2),
+        "Its HTTP/2 connections. Left out: as with `{}`.",
     ),
 ];
 
@@ -263,6 +268,8 @@ pub struct Http {
     pub head_timeout: Duration,
     /// Somebody who is not trusted has said who the client is, which is told once for each listener that is read.
     pub first_sight: Arc<AtomicBool>,
+    /// Its HTTP/2 connections.
+    pub http2: weir_config::Http2,
 }
 
 /// A checked route.
@@ -362,6 +369,7 @@ pub fn read(
     let fields = walk.fields(node, table)?;
     let keep_alive = fields.duration(walk, "keep_alive");
     let head_timeout = fields.duration(walk, "head_timeout");
+    let http2 = weir_config::Http2::read(walk, &fields);
     let default: Option<Arc<str>> = default.map(Into::into);
     let mut routes = Vec::new();
     if fields.child("cluster").is_some() {
@@ -381,7 +389,7 @@ pub fn read(
     }
     warn_of_unreachable(walk, items, &routes);
     let first_sight = Arc::default();
-    Some(Arc::new(Http { routes, keep_alive: keep_alive?, head_timeout: head_timeout?, first_sight }))
+    Some(Arc::new(Http { routes, keep_alive: keep_alive?, head_timeout: head_timeout?, first_sight, http2 }))
 }
 
 fn warn_of_unreachable(walk: &mut Walk<'_>, items: &[Node], routes: &[Route]) {

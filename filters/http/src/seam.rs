@@ -291,6 +291,9 @@ pub trait Upstream: Recv + Sink {
     /// another before, and not a byte of a reply came.
     fn stale(&self) -> bool;
 
+    /// The try took too long: whoever keeps the connection may want to know whether the server is there at all.
+    fn suspect(&mut self) {}
+
     /// The exchange has ended, cleanly in both directions if `clean`: the connection may serve another if it can. Not
     /// called: the try is cancelled.
     fn release(self, clean: bool);

@@ -194,10 +194,19 @@ impl Parts {
                 .idle_timeout
                 .map_or(settings.keep_alive, |idle| idle.min(settings.keep_alive)),
             idle_timeout: listener.idle_timeout,
+            h2: self.http2(settings),
             plain_nowhere: nowhere("http"),
             nowhere: nowhere(dialect.as_ref().map_or("http", |dialect| dialect.name())),
             dialect,
         })
+    }
+
+    /// Calls of a dialect that lives on HTTP/2 may be open for long, and many at a time.
+    fn http2(&self, settings: &config::Http) -> crate::site::Http2 {
+        let calls = self.section.dialect.is_some_and(|dialect| dialect.needs_http2());
+        let usual = if calls { h2::MAX_CALLS } else { h2::MAX_STREAMS };
+        let weir_config::Http2 { max_streams, keepalive, max_age } = settings.http2;
+        crate::site::Http2 { streams: max_streams.unwrap_or(usual), keepalive, max_age }
     }
 
     fn route(

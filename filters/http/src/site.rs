@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use weir_codecs::http1::Limits;
-use weir_decide::exchange::NameId;
+use weir_decide::exchange::{NameId, Now};
 use weir_decide::policy::RetryPolicy;
 use weir_decide::route::RouteTable;
 use weir_decide::sources::Trusted;
@@ -37,12 +37,32 @@ pub struct Site {
     pub head_timeout: Duration,
     pub keep_alive: Duration,
     pub idle_timeout: Option<Duration>,
+    /// Its HTTP/2 connections.
+    pub h2: Http2,
     /// The dialect of routes that name none: it words what no route takes.
     pub dialect: Option<Rc<dyn Dialect>>,
     /// Where requests are counted that no route takes, and malformed ones.
     pub nowhere: Place,
     /// Where those are counted that no route takes, nor the dialect.
     pub plain_nowhere: Place,
+}
+
+/// What clients' HTTP/2 connections may do.
+#[derive(Debug, Clone, Copy)]
+pub struct Http2 {
+    /// The most streams at a time.
+    pub streams: u32,
+    /// After how long a silence the client is asked whether it is there, as configured.
+    pub keepalive: Option<Duration>,
+    /// How old one gets.
+    pub max_age: Option<Duration>,
+}
+
+impl Site {
+    /// When a client's HTTP/2 connection that began then is too old.
+    pub fn old(&self, began: Now) -> Now {
+        h2::pool::old(self.h2.max_age, began, self.worker.random())
+    }
 }
 
 /// A route.
@@ -93,6 +113,11 @@ pub struct Numbers {
     pub stale: Counter,
     /// Requests that said who the client is and came from nobody who is trusted.
     pub client_fields: Counter,
+    /// Clients' connections that came to as many streams as they may have.
+    pub streams_met: Counter,
+    /// Connections left because the peer did not answer a PING: clients', servers'.
+    pub dead_clients: Counter,
+    pub dead_servers: Counter,
 }
 
 impl Numbers {
@@ -105,6 +130,9 @@ impl Numbers {
             floods: measure.counter(&names::HTTP_FLOODS, &[listener]),
             stale: measure.counter(&names::HTTP_STALE_CONNECTIONS, &[listener]),
             client_fields: measure.counter(&names::HTTP_CLIENT_FIELDS, &[listener]),
+            streams_met: measure.counter(&names::HTTP_MAX_STREAMS_MET, &[listener]),
+            dead_clients: measure.counter(&names::HTTP_DEAD_CONNECTIONS, &[listener, "client"]),
+            dead_servers: measure.counter(&names::HTTP_DEAD_CONNECTIONS, &[listener, "upstream"]),
         }
     }
 

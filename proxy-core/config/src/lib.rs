@@ -41,6 +41,7 @@ mod canonical;
 mod diagnostic;
 mod diff;
 mod fields;
+mod http2;
 mod model;
 mod network;
 mod node;
@@ -60,6 +61,7 @@ mod yaml;
 pub use diagnostic::{Diagnostic, Errors, Position};
 pub use diff::{Changes, Diff};
 pub use fields::Fields;
+pub use http2::{HTTP2, Http2};
 pub use model::{
     Balance, CircuitBreaker, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat, LogLevel,
     OutlierEjection, RetryBudget, Settings, Source, Upstream,

@@ -160,6 +160,8 @@ pub struct Cluster {
     pub idle_timeout: Duration,
     /// How often names are resolved anew.
     pub dns_refresh: Duration,
+    /// Its HTTP/2 connections.
+    pub http2: crate::http2::Http2,
     /// Canonical JSON of its subtree, with `${..}` not replaced: what may be shown. Not enough to tell whether two are the
     /// same: [`Cluster::same`] is.
     pub text: Arc<str>,

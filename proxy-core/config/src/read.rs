@@ -256,6 +256,7 @@ fn cluster(walk: &mut Walk<'_>, entry: &Entry, standard: CircuitBreaker) -> Opti
     let connect_timeout = fields.duration(walk, "connect_timeout").unwrap_or_default();
     let idle_timeout = fields.duration(walk, "idle_timeout").unwrap_or_default();
     let dns_refresh = fields.duration(walk, "dns_refresh").unwrap_or_default();
+    let http2 = crate::http2::Http2::read(walk, &fields);
     if !named {
         return None;
     }
@@ -273,6 +274,7 @@ fn cluster(walk: &mut Walk<'_>, entry: &Entry, standard: CircuitBreaker) -> Opti
         connect_timeout,
         idle_timeout,
         dns_refresh,
+        http2,
         text: text.into(),
         print,
     }))

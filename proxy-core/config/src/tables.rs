@@ -286,6 +286,11 @@ pub static CLUSTER: Table = Table {
             "How long making a connection may take, TLS included.",
         ),
         Field::with_default("idle_timeout", WAIT, "60s", "How long an idle pooled connection is kept."),
+        Field::optional(
+            "http2",
+            Kind::Table(&crate::http2::HTTP2),
+            "Its HTTP/2 connections. Left out: as with `{}`.",
+        ),
         Field::with_default(
             "dns_refresh",
             Kind::Duration { min: SECOND, max: HOUR },

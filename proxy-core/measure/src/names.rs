@@ -234,6 +234,11 @@ families! {
     HTTP_CLIENT_FIELDS = Counter "weir_http_client_fields_total" ["listener"]:
         "Requests of peers that are not `trusted` from which fields about the client (x-forwarded-for and the like) were removed.";
 
+    HTTP_MAX_STREAMS_MET = Counter "weir_http_max_streams_met_total" ["listener"]:
+        "HTTP/2 connections of clients that came to as many streams at a time as they may have: the next ones wait for one to end.";
+    HTTP_DEAD_CONNECTIONS = Counter "weir_http_dead_connections_total" ["listener", "side"]:
+        "HTTP/2 connections that were left because their peer, a client or an upstream, did not answer a PING.";
+
     // Dialects of HTTP.
     DYNAMODB_TABLE_OPERATIONS = Counter "weir_dynamodb_table_operations_total" ["listener", "table", "operation"] max 8192:
         "Calls by each table that they touch: one on several tables counts for each of them.";

@@ -181,6 +181,9 @@ impl<D: Downstream> Exchange<'_, D> {
                 }
                 other => other,
             };
+            if matches!(broken, Event::Time(_)) {
+                up.suspect();
+            }
             attempt.clients = match &broken {
                 Event::Time(reason) => flow.waits.blame(*reason, attempt.began, time::now()),
                 Event::Client(_) => flow.waits.blame(Reason::Timeout, attempt.began, time::now()),

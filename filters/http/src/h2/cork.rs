@@ -42,13 +42,16 @@ struct Inner {
     unflushed: bool,
     /// What comes, if it is watched.
     frames: Option<Frames>,
+    /// When something came last, and how often something has.
+    heard: (Now, u64),
     worker: Rc<Worker>,
 }
 
 /// `io` with writes gathered; `read` are bytes that were read from it already; `frames` is to watch what comes.
 pub fn corked(io: Io, read: BytesMut, worker: Rc<Worker>, frames: Option<Frames>) -> (Cork, Corked) {
     let out = BytesMut::new();
-    let inner = Inner { io, read, out, broken: None, unflushed: false, frames, worker };
+    let inner =
+        Inner { io, read, out, broken: None, unflushed: false, frames, heard: (time::now(), 0), worker };
     let inner = Rc::new(RefCell::new(inner));
     (Cork(Rc::clone(&inner)), Corked(inner))
 }
@@ -102,6 +105,11 @@ impl Cork {
         .await;
     }
 
+    /// When something came last, and how often something has.
+    pub fn heard(&self) -> (Now, u64) {
+        self.0.borrow().heard
+    }
+
     /// Since when the rest of something that was begun has been waited for, where frames are watched.
     pub fn unfinished(&self) -> Option<Now> {
         self.0.borrow().frames.as_ref().and_then(Frames::unfinished)
@@ -116,6 +124,7 @@ impl Inner {
         match self.io.poll_read_buf(cx, &mut read) {
             Poll::Ready(Ok(1..)) => {
                 self.read = read;
+                self.heard = (time::now(), self.heard.1 + 1);
                 Poll::Ready(Ok(true))
             }
             other => {

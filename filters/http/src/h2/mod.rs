@@ -2,11 +2,12 @@
 //!
 //! [`serve`] accepts a client's streams and runs the exchange loop for each; [`down`] and [`up`] are the two sides as that loop
 //! sees them; [`head`] is the only place that knows `http`'s types; [`pool`] shares connections to servers; [`cork`] gathers what
-//! h2 writes; [`frames`] watches what a client leaves unfinished.
+//! h2 writes; [`frames`] watches what a client leaves unfinished; [`alive`] asks a silent peer whether it is there.
 //!
 //! An early reply is ended by dropping the stream's handles, never by a reset, which would discard it; flow control is given
 //! back when the other side has taken the bytes, never before.
 
+mod alive;
 mod cork;
 pub mod down;
 mod frames;
@@ -25,8 +26,10 @@ use h2::{Reason as Code, RecvStream, SendStream};
 use std::task::{Context, Poll, ready};
 use weir_decide::exchange::Reason;
 
-/// The most streams that a client may have open.
+/// The most streams that a client may have open, where nothing else is said.
 pub const MAX_STREAMS: u32 = 100;
+/// The same where clients of a dialect keep streams open for long: watches, subscriptions.
+pub const MAX_CALLS: u32 = 1000;
 /// The most bytes of a head, as RFC 9113 section 6.5.2 counts them.
 pub const MAX_HEADER_LIST: u32 = 64 * 1024;
 /// How much may come on one stream before it has been passed on. Small, because every stalled stream may hold so much.
@@ -34,7 +37,7 @@ pub const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same for all streams of a client's connection together: what all of them may hold, so that those which are stalled
 /// leave the others their share.
 pub const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
-/// The most streams that are opened on one connection to a server, whatever it would take.
+/// The most streams that are opened on one connection to a server where nothing else is said, whatever it would take.
 pub const UPSTREAM_STREAMS: u32 = 128;
 /// The same as `CONNECTION_WINDOW` for a server's connection, where the streams are those of many clients.
 pub const UPSTREAM_WINDOW: u32 = UPSTREAM_STREAMS * STREAM_WINDOW;

@@ -1,12 +1,13 @@
 //! Shared connections to the servers of one cluster, on one worker: streams go to one that has room; when none has, another
 //! is opened within the cluster's limit, once for all who wait.
 
+use super::alive::{Alive, Pace};
 use super::cork::{Cork, Corked, corked};
 use super::{
     MAX_HEADER_LIST, SEND_BUFFER, STREAM_WINDOW, UPSTREAM_FRAME_BUDGET, UPSTREAM_STREAMS, UPSTREAM_WINDOW,
 };
-use crate::site::Site;
-use crate::timer::Timer;
+use crate::site::{Numbers, Site};
+use crate::timer::{NEVER, Timer};
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use std::cell::{Cell, RefCell};
@@ -53,6 +54,10 @@ pub struct Shared {
     /// Whether it is TLS.
     pub secure: bool,
     active: Cell<usize>,
+    /// It has had a stream.
+    served: Cell<bool>,
+    /// A try on it took too long: is the server there at all?
+    suspected: Cell<bool>,
     /// No new streams: it is going away, or gone.
     closing: Cell<bool>,
     /// Where it leads.
@@ -100,6 +105,7 @@ impl Pool {
         // Both once, whoever has the connection made that it waits for.
         let mut has_met_the_limit = false;
         let mut place = None;
+        let mut held_off = None;
         let failed = endpoint.failures.get().0;
         loop {
             let mut changed = pin!(endpoint.changed.notified());
@@ -118,9 +124,18 @@ impl Pool {
             if (endpoint.full.get() || !is_first) && place.is_none() {
                 place = Some(limits.pend()?);
             }
+            if endpoint.is_held_off() {
+                let patience = self.cluster.config().connect_timeout;
+                let until = *held_off.get_or_insert_with(|| time::now().after(patience));
+                if tokio::time::timeout_at(time::deadline(until), changed).await.is_err() {
+                    return Err(Fault::new(Side::Upstream, Phase::Connecting, Reason::ConnectTimeout));
+                }
+                continue;
+            }
             if !endpoint.dialling.replace(true) {
-                let worker = Rc::clone(&site.worker);
-                site.worker.spawn(dial(Rc::clone(&self.cluster), worker, pick.clone(), Rc::clone(&endpoint)));
+                let (worker, numbers) = (Rc::clone(&site.worker), Rc::clone(&site.numbers));
+                let (cluster, endpoint) = (Rc::clone(&self.cluster), Rc::clone(&endpoint));
+                site.worker.spawn(dial(cluster, worker, numbers, pick.clone(), endpoint));
             }
             changed.await;
         }
@@ -172,6 +187,18 @@ impl Endpoint {
         let open = self.open.borrow();
         open.iter().find(|shared| shared.enter(&mut cx)).cloned()
     }
+
+    /// Whether there is a connection on which the server takes no streams for now: another would help no more than this one does.
+    fn is_held_off(&self) -> bool {
+        let takes_none = |shared: &Rc<Shared>| shared.send.borrow().current_max_send_streams() == 0;
+        self.open.borrow().iter().any(|shared| !shared.closing.get() && takes_none(shared))
+    }
+
+    /// The dial has come to nothing: whoever waits is told.
+    fn fail(&self, fault: Fault) {
+        self.failures.set((self.failures.get().0 + 1, Some(fault)));
+        self.changed.notify_waiters();
+    }
 }
 
 impl Shared {
@@ -186,13 +213,15 @@ impl Shared {
     fn enter(&self, cx: &mut Context<'_>) -> bool {
         self.close_if_outdated();
         let mut send = self.send.borrow_mut();
-        let room = send.current_max_send_streams().min(UPSTREAM_STREAMS as usize);
+        let most = self.cluster.config().http2.max_streams.unwrap_or(UPSTREAM_STREAMS);
+        let room = send.current_max_send_streams().min(most as usize);
         if self.closing.get() || self.active.get() >= room {
             return false;
         }
         match send.poll_ready(cx) {
             Poll::Ready(Ok(())) => {
                 self.active.set(self.active.get() + 1);
+                self.served.set(true);
                 true
             }
             Poll::Ready(Err(_)) => {
@@ -223,6 +252,12 @@ impl Shared {
         }
     }
 
+    /// A try took too long.
+    pub fn suspect(&self) {
+        self.suspected.set(true);
+        self.wake();
+    }
+
     /// It takes no new streams.
     pub fn close(&self) {
         self.closing.set(true);
@@ -237,23 +272,28 @@ impl Shared {
 }
 
 /// Open one more connection, and keep it going to its end.
-async fn dial(cluster: Rc<Cluster>, worker: Rc<Worker>, pick: Pick, endpoint: Rc<Endpoint>) {
+async fn dial(
+    cluster: Rc<Cluster>,
+    worker: Rc<Worker>,
+    numbers: Rc<Numbers>,
+    pick: Pick,
+    endpoint: Rc<Endpoint>,
+) {
+    let random = worker.random();
     let made = connect(&cluster, worker, &pick, &endpoint).await;
     endpoint.dialling.set(false);
     let (send, connection, slot, secure) = match made {
         Ok(Some(made)) => made,
         // Nobody waits any more.
         Ok(None) => return,
-        Err(fault) => {
-            endpoint.failures.set((endpoint.failures.get().0 + 1, Some(fault)));
-            endpoint.changed.notify_waiters();
-            return;
-        }
+        Err(fault) => return endpoint.fail(fault),
     };
     let shared = Rc::new(Shared {
         send: RefCell::new(send),
         secure,
         active: Cell::new(0),
+        served: Cell::new(false),
+        suspected: Cell::new(false),
         closing: Cell::new(false),
         reached: RefCell::new(slot.reached().clone()),
         cluster: Rc::clone(&cluster),
@@ -265,7 +305,9 @@ async fn dial(cluster: Rc<Cluster>, worker: Rc<Worker>, pick: Pick, endpoint: Rc
     endpoint.changed.notify_waiters();
     let weak = Rc::downgrade(&shared);
     drop(shared);
-    drive(cluster, weak, endpoint, connection).await;
+    if drive(cluster, weak, &endpoint, connection, random).await {
+        numbers.dead_servers.inc();
+    }
     drop(slot);
 }
 
@@ -338,36 +380,68 @@ async fn connect(
     Ok(Some((send, connection, slot, secure)))
 }
 
-/// Read and write until the connection ends. Lets go of it when it takes no new streams, or was idle for too long; it then
-/// ends with its last stream.
-async fn drive(cluster: Rc<Cluster>, shared: Weak<Shared>, endpoint: Rc<Endpoint>, connection: Connection) {
+/// Read and write until the connection ends. Lets go of it when it takes no new streams, was idle for too long or is too old; it
+/// then ends with its last stream. Says whether the server was dead.
+async fn drive(
+    cluster: Rc<Cluster>,
+    shared: Weak<Shared>,
+    endpoint: &Endpoint,
+    mut connection: Connection,
+    random: u64,
+) -> bool {
     let forget =
         || endpoint.open.borrow_mut().retain(|open| !std::ptr::eq(Rc::as_ptr(open), shared.as_ptr()));
-    let mut connection = pin!(connection);
-    let mut timer = Timer::default();
-    poll_fn(|cx| {
-        if connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+    let mut alive = Alive::new(connection.connection.ping_pong());
+    let old = old(cluster.config().http2.max_age, time::now(), random);
+    let (mut idle, mut age) = (Timer::default(), Timer::default());
+    let (mut takes, mut served) = (usize::MAX, false);
+    let dead = poll_fn(|cx| {
+        if Pin::new(&mut connection).poll(cx).is_ready() {
+            return Poll::Ready(false);
         }
-        let Some(open) = shared.upgrade() else { return Poll::Pending };
+        let open = shared.upgrade();
+        let streams = open.as_ref().is_some_and(|open| open.active.get() > 0);
+        if open.as_ref().is_some_and(|open| open.suspected.take()) {
+            alive.suspect();
+        }
+        let pace = Pace::server(cluster.config().http2.keepalive);
+        if alive.poll(cx, &connection.cork, streams, &pace).is_ready() {
+            return Poll::Ready(true);
+        }
+        let Some(open) = open else { return Poll::Pending };
         open.task.set(Some(cx.waker().clone()));
+        served = open.served.get();
         if open.closing.get() {
             forget();
             return Poll::Pending;
         }
-        if open.active.get() == 0 {
-            let until = open.idle_since.get().after(cluster.config().idle_timeout);
-            if timer.poll(cx, until).is_ready() {
-                open.closing.set(true);
-                forget();
-            }
+        let now_takes = open.send.borrow().current_max_send_streams();
+        if std::mem::replace(&mut takes, now_takes) < now_takes {
+            endpoint.changed.notify_waiters();
+        }
+        let until = if streams { NEVER } else { open.idle_since.get().after(cluster.config().idle_timeout) };
+        if idle.poll(cx, until).is_ready() || age.poll(cx, old).is_ready() {
+            open.closing.set(true);
+            forget();
         }
         Poll::Pending
     })
     .await;
     if let Some(open) = shared.upgrade() {
         open.closing.set(true);
+        served = open.served.get();
     }
     forget();
-    endpoint.changed.notify_waiters();
+    match served {
+        true => endpoint.changed.notify_waiters(),
+        // It was of no use, so the next would not be either.
+        false => endpoint.fail(Fault::new(Side::Network, Phase::Connecting, Reason::Closed)),
+    }
+    dead
+}
+
+/// When a connection of this age is too old: up to a tenth later, at random, so that those which began together do not end together.
+pub fn old(max_age: Option<Duration>, began: Now, random: u64) -> Now {
+    let Some(age) = max_age.filter(|age| !age.is_zero()) else { return NEVER };
+    began.after(age + age.mul_f64((random >> 40) as f64 / f64::from(1u32 << 24) / 10.0))
 }

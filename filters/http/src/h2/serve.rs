@@ -1,11 +1,10 @@
 //! A client's HTTP/2 connection: its streams are accepted here and served by one exchange loop each; budgets for what a client
 //! may do to us are kept here.
 
+use super::alive::{Alive, Pace};
 use super::cork::{Cork, Corked, corked};
 use super::frames::Frames;
-use super::{
-    CONNECTION_WINDOW, Down, FRAME_BUDGET, MAX_HEADER_LIST, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW, head,
-};
+use super::{CONNECTION_WINDOW, Down, FRAME_BUDGET, MAX_HEADER_LIST, SEND_BUFFER, STREAM_WINDOW, head};
 use crate::exchange::Exchange;
 use crate::seam::{Reply, Request};
 use crate::service::HttpService;
@@ -41,6 +40,8 @@ struct Conn {
     service: Rc<HttpService>,
     peer: Peer,
     active: Cell<u32>,
+    /// The most that it was told it may have.
+    most: u32,
     budget: Cell<Budget>,
     /// The client has used up its resets.
     spent: Cell<bool>,
@@ -85,7 +86,7 @@ pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer,
     let late = time::deadline(time::now().after(site.head_timeout));
     let mut builder = Builder::new();
     builder
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(site.h2.streams)
         .max_header_list_size(MAX_HEADER_LIST)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -108,6 +109,7 @@ pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer,
     let conn = Rc::new(Conn {
         peer,
         active: Cell::new(0),
+        most: site.h2.streams,
         budget: Cell::new(Budget { left: RESETS, filled: time::now() }),
         spent: Cell::new(false),
         task: Cell::new(None),
@@ -142,6 +144,8 @@ async fn accept(conn: &Rc<Conn>, connection: &mut Server, cork: &Cork, drain: &D
     let mut timer = Timer::default();
     let mut idle_since = time::now();
     let mut was_active = false;
+    let mut alive = Alive::new(connection.ping_pong());
+    let (mut age, old) = (Timer::default(), conn.service.site().old(idle_since));
     poll_fn(|cx| {
         conn.task.set(Some(cx.waker().clone()));
         loop {
@@ -178,7 +182,17 @@ async fn accept(conn: &Rc<Conn>, connection: &mut Server, cork: &Cork, drain: &D
                 return Poll::Ready(());
             }
         }
+        if going.is_none() && age.poll(cx, old).is_ready() {
+            going = Some(time::now());
+            connection.graceful_shutdown();
+            cx.waker().wake_by_ref();
+        }
         let active = conn.active.get() > 0;
+        let pace = Pace::client(conn.service.site().h2.keepalive);
+        if alive.poll(cx, cork, active, &pace).is_ready() {
+            conn.service.site().numbers.dead_clients.inc();
+            return Poll::Ready(());
+        }
         if std::mem::replace(&mut was_active, active) && !active {
             idle_since = time::now();
         }
@@ -208,6 +222,9 @@ async fn accept(conn: &Rc<Conn>, connection: &mut Server, cork: &Cork, drain: &D
 impl Conn {
     fn begin(self: &Rc<Self>, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
         self.active.set(self.active.get() + 1);
+        if self.active.get() == self.most {
+            self.service.site().numbers.streams_met.inc();
+        }
         let began = time::now();
         let worker = Rc::clone(&self.service.site().worker);
         worker.spawn(stream(Active(Rc::clone(self)), request, respond, began));

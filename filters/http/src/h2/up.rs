@@ -158,5 +158,9 @@ impl Upstream for Up {
         false
     }
 
+    fn suspect(&mut self) {
+        self._shared.0.suspect();
+    }
+
     fn release(self, _clean: bool) {}
 }

@@ -1,6 +1,7 @@
 //! The HTTP filter in a running server, between scripted peers and real stacks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod alive;
 mod blame;
 mod client;
 mod connect;

@@ -23,6 +23,12 @@ use weir_decide::exchange::{Fault, Now, Phase, Reason, Side};
 
 /// A quiet connection is probed after this long: the peer may have gone without a word.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// The same towards servers, where somebody waits: after so long a silence, and then as often.
+const SERVER_SILENT: Duration = Duration::from_secs(20);
+const SERVER_PROBES: Duration = Duration::from_secs(10);
+/// A server whose system acknowledges nothing for so long is gone. It is also how long one may read nothing while its window is
+/// shut, so it must not be short.
+const SERVER_GONE: Duration = Duration::from_secs(60);
 /// Failures to connect are logged once in this long per cluster and worker; those between are counted in the next line.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
@@ -343,11 +349,14 @@ async fn introduce(socket: &mut Socket, version: ProxyVersion, client: Option<&C
 async fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
     let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
-    socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive())?;
+    let socket = socket2::SockRef::from(&tcp);
+    let probes = socket2::TcpKeepalive::new().with_time(SERVER_SILENT).with_interval(SERVER_PROBES);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.set_tcp_user_timeout(Some(SERVER_GONE))?;
     Ok(tcp)
 }
 
-/// Probes for connections on both sides; how often they are repeated is the system's to say, which saves a system call.
+/// Probes for clients' connections; how often they are repeated is the system's to say, which saves a system call.
 pub(crate) fn keepalive() -> socket2::TcpKeepalive {
     socket2::TcpKeepalive::new().with_time(KEEPALIVE)
 }

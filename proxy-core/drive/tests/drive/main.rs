@@ -20,3 +20,4 @@ mod tls_renewed;
 mod tls_sessions;
 mod toy;
 mod unix;
+mod unix_files;

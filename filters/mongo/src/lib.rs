@@ -28,6 +28,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use applications::Seats;
 use measure::Showing;
@@ -66,6 +67,13 @@ static TABLE: Table = Table {
         members::settings::ADVERTISE,
         members::settings::MEMBER_PORTS,
         applications::FIELD,
+        Field::with_default(
+            "message_timeout",
+            Kind::Duration { min: 0, max: 86_400_000 },
+            "30s",
+            "How long a message that has begun may take to come: each KiB that comes gives it a second more, and what waits for the server \
+             does not count. Then the connection is closed. `0s`: for ever.",
+        ),
         Field::optional("slow", Kind::Table(&measure::slow::TABLE), "What counts as slow."),
         measure::open::FIELD,
         measure::rename::FIELD,
@@ -86,6 +94,8 @@ struct MongoSettings {
     call_sites: Option<CallSiteSettings>,
     /// The most connections of one application.
     per_application: Option<u32>,
+    /// How long a message may take to come; for ever, if that is nothing.
+    message_timeout: Duration,
     /// Of all workers; what was there before a reload goes on.
     seats: OnceLock<Arc<Seats>>,
     /// The operator has been told that drivers may go round this listener.
@@ -113,6 +123,7 @@ impl Section for Mongo {
         let renames = Renames::read(walk, &fields);
         let call_sites = CallSiteSettings::read(walk, &fields);
         let per_application = fields.number(walk, "max_connections_per_application");
+        let message_timeout = fields.duration(walk, "message_timeout");
         let said = members::settings::read(walk, &fields);
         let rules = rules::read(walk, &fields);
         Some(Arc::new(MongoSettings {
@@ -123,6 +134,7 @@ impl Section for Mongo {
             renames: renames?,
             call_sites: call_sites?,
             per_application,
+            message_timeout: message_timeout?,
             seats: OnceLock::new(),
             // Who says `transparent` knows.
             told: Arc::new(AtomicBool::new(said.as_ref()?.transparent)),
@@ -209,8 +221,9 @@ fn parts(
     let discovery = first.map(|members| Discovery::start(worker, listener, &cluster, members));
     let protocol = Rc::new(protocol.fronting(fronted));
     control.replace(&listener.name, &settings.rules, measure);
+    let timeout = Some(settings.message_timeout).filter(|timeout| !timeout.is_zero());
     Ok(Made {
-        parts: (protocol, Context::new(worker, listener, &cluster)),
+        parts: (protocol, Context::timed(worker, listener, &cluster, timeout)),
         showing,
         seats: Arc::clone(seats),
         members,

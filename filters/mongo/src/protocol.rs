@@ -15,7 +15,7 @@ use weir_decide::exchange::{
     Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Phase, Reason, Replies as Due,
     Side, Trait,
 };
-use weir_decide::protocol::{self, Answer, Ending, Stays, Step, Unwritten};
+use weir_decide::protocol::{self, Answer, Ending, Standing, Stays, Step, Unwritten};
 use weir_measure::ledger::Ledger;
 use weir_measure::topology::{Heard, Topology};
 use weir_measure::{Counter, Measure, names};
@@ -63,8 +63,34 @@ pub struct Protocol {
     /// The names of commands, by [`Command::id`], once they have been asked for.
     commands: Box<[Cell<NameId>]>,
     topology: Arc<Topology>,
+    /// Whether its clients authenticate, as far as that is known.
+    custom: Cell<Custom>,
     /// Members mode.
     members: Option<Fronted>,
+}
+
+/// What clients do before a server serves them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Custom {
+    Unknown,
+    /// They authenticate: one has, and none has been served without.
+    Authenticates,
+    /// One has been served that had not authenticated.
+    Open,
+}
+
+impl Custom {
+    /// A command was answered well on a connection that `known` says whether somebody has authenticated on.
+    fn after(self, command: Command, known: bool) -> Custom {
+        use Command::{Aggregate, Count, Delete, Distinct, Find, FindAndModify, Insert, Update};
+        let serves =
+            matches!(command, Find | Insert | Update | Delete | Aggregate | FindAndModify | Count | Distinct);
+        match self {
+            _ if serves && !known => Custom::Open,
+            Custom::Unknown if known => Custom::Authenticates,
+            before => before,
+        }
+    }
 }
 
 impl Protocol {
@@ -94,6 +120,7 @@ impl Protocol {
             applications: Applications::new(listener, measure),
             commands: Command::ALL.iter().map(|_| Cell::new(NameId::NONE)).collect(),
             topology: measure.topology(listener),
+            custom: Cell::new(Custom::Unknown),
             members: None,
         }
     }
@@ -407,6 +434,14 @@ impl protocol::Protocol for Protocol {
         self.control.govern(session, names, op, (head, &self.shared.inflate), at)
     }
 
+    fn standing(&self, session: &Session) -> Standing {
+        match self.custom.get() {
+            _ if session.measured.has_authenticated() => Standing::Known,
+            Custom::Authenticates => Standing::Stranger,
+            Custom::Unknown | Custom::Open => Standing::Unknown,
+        }
+    }
+
     fn survives(&self, session: &Session) -> bool {
         !session.authenticated
     }
@@ -505,6 +540,9 @@ impl protocol::Protocol for Protocol {
         let outcome = verdict::of_reply(names, op, tail);
         let ok = outcome.result == verdict::result::OK;
         self.connections.reply(&mut session.measured, op.command, ok, tail);
+        if ok && self.custom.get() != Custom::Open {
+            self.custom.set(self.custom.get().after(op.command, session.measured.has_authenticated()));
+        }
         op.heard = (ok && op.command.is_hello()).then(|| role::of_reply(tail));
         outcome
     }

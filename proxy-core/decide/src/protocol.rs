@@ -182,6 +182,17 @@ pub struct Software {
     pub version: Box<str>,
 }
 
+/// How well a client is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has not authenticated, where clients do. Memory that all share is not for it.
+    Stranger,
+    /// Nobody has to authenticate, as far as is known.
+    Unknown,
+    /// Somebody has authenticated on its connection.
+    Known,
+}
+
 /// A message protocol. `Session` is what it remembers of one pair of connections, bounded; `Op` is its own record of one
 /// operation, which carries the shared [`Operation`].
 pub trait Protocol {
@@ -229,6 +240,12 @@ pub trait Protocol {
         _at: At<'_>,
     ) -> Ruling {
         Ruling::default()
+    }
+
+    /// How well the client is known by now.
+    fn standing(&self, session: &Self::Session) -> Standing {
+        let _ = session;
+        Standing::Unknown
     }
 
     /// Whether the client's connection can go on over another upstream connection to the same endpoint: nothing that was said on

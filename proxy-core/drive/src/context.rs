@@ -26,6 +26,8 @@ pub struct Context {
     pub retry: RetryPolicy,
     /// A connection on which nothing moved for so long is closed.
     pub idle_timeout: Option<Duration>,
+    /// How long a message that has begun may take to come, with what its rate earns it (see [`crate::message`]).
+    pub message_timeout: Option<Duration>,
     pub(crate) listener: Arc<str>,
     messages: OnceCell<Numbers>,
     protocol: &'static str,
@@ -35,12 +37,22 @@ impl Context {
     /// The context of `listener`, whose operations go to `cluster`. A connection that cannot be made is tried twice more, at
     /// other endpoints where there are any.
     pub fn new(worker: &Rc<Worker>, listener: &Listener, cluster: &Rc<Cluster>) -> Rc<Context> {
-        Context::of(worker, listener, cluster, listener.protocol)
+        Context::of(worker, listener, cluster, listener.protocol, Some(crate::message::MESSAGE_TIMEOUT))
+    }
+
+    /// The same, where a message that has begun may take so long to come.
+    pub fn timed(
+        worker: &Rc<Worker>,
+        listener: &Listener,
+        cluster: &Rc<Cluster>,
+        message_timeout: Option<Duration>,
+    ) -> Rc<Context> {
+        Context::of(worker, listener, cluster, listener.protocol, message_timeout)
     }
 
     /// That of connections of `listener` that are passed on to `cluster` as they are: they count as the protocol `tcp`.
     pub(crate) fn passed(worker: &Rc<Worker>, listener: &Listener, cluster: &Rc<Cluster>) -> Rc<Context> {
-        Context::of(worker, listener, cluster, "tcp")
+        Context::of(worker, listener, cluster, "tcp", None)
     }
 
     fn of(
@@ -48,6 +60,7 @@ impl Context {
         listener: &Listener,
         cluster: &Rc<Cluster>,
         protocol: &'static str,
+        message_timeout: Option<Duration>,
     ) -> Rc<Context> {
         let measure = worker.measure().measure();
         Rc::new(Context {
@@ -56,6 +69,7 @@ impl Context {
             cluster: Rc::clone(cluster),
             retry: RetryPolicy { max_retries: 2, ..RetryPolicy::on(RetryOn::CONNECT_FAILURE) },
             idle_timeout: listener.idle_timeout,
+            message_timeout,
             listener: Arc::clone(&listener.name),
             messages: OnceCell::new(),
             protocol,

@@ -160,7 +160,7 @@ families! {
     MESSAGE_UNMATCHED = Counter "weir_replies_unmatched_total" ["listener", "protocol"]:
         "Replies that answer no operation under way; they were passed on.";
     MESSAGE_LIMITS = Counter "weir_message_limits_total" ["listener", "protocol", "limit"]:
-        "Times that a limit of a message connection was met: operations under way, a reply held back, what is held of requests until rules can be decided, a message to be rewritten, cursors and transactions that are open.";
+        "Times that a limit of a message connection was met: operations under way, a reply held back, what is held of requests until rules can be decided, a message to be rewritten, the time that a message has to come, cursors and transactions that are open.";
 
     // Clusters and their endpoints, read from the clusters at each scrape.
     CLUSTER_ATTEMPTS = Counter "weir_cluster_attempts_total" ["cluster", "outcome"]:

@@ -23,6 +23,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Whether a server has said that somebody authenticated on it.
+    pub(crate) fn has_authenticated(&self) -> bool {
+        self.about.mechanism.is_some()
+    }
+
     /// What the client says of itself, if that has changed since this was last asked.
     pub(crate) fn news(&mut self) -> Option<About> {
         std::mem::take(&mut self.is_news).then(|| self.about.clone())

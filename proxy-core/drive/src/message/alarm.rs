@@ -24,10 +24,10 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// Something is due then.
-    pub(super) fn set(&mut self, due: Now) {
+    /// Something is due then. Says whether the timer has been set for it, so that it has to be polled.
+    pub(super) fn set(&mut self, due: Now) -> bool {
         if self.at.is_some_and(|at| at <= due) {
-            return;
+            return false;
         }
         self.at = Some(due);
         // Timers tick in milliseconds: never sooner than due.
@@ -36,6 +36,7 @@ impl Alarm {
             Some(timer) => timer.as_mut().reset(at),
             None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
         }
+        true
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> bool {
@@ -59,12 +60,15 @@ impl<P: Protocol> Exchange<P> {
         let mut done = false;
         while self.alarm.poll(cx) {
             self.now = self.context.worker.now();
-            done |= self.resume_due() | self.end_overdue();
+            done |= self.resume_due() | self.end_overdue() | self.end_slow();
             if let Some(due) = self.pending.first_due() {
                 self.alarm.set(due);
             }
             if let Inbound::Delayed(delayed) = &self.inbound {
                 self.alarm.set(delayed.until);
+            }
+            if let Some(due) = self.pace_due() {
+                self.alarm.set(due);
             }
         }
         done

@@ -2,6 +2,7 @@
 
 use super::alarm::Alarm;
 use super::leaving::Leaving;
+use super::pace::Pace;
 use super::pending::Queue;
 use super::queue::{Incoming, Outgoing, Read};
 use super::replies::Outbound;
@@ -56,6 +57,8 @@ pub(crate) struct Exchange<P: Protocol> {
     pub(super) idle: Idle,
     /// Wakes for what is held back and for what is overdue.
     pub(super) alarm: Alarm,
+    /// How the request message comes in.
+    pub(super) pace: Pace,
     /// Where the upstream connection went that an overdue operation took with it.
     pub(super) pinned: Option<EndpointId>,
     /// When the bytes at hand had come.
@@ -149,6 +152,7 @@ impl<P: Protocol> Exchange<P> {
             outbound: Outbound::Boundary,
             opaque: None,
             alarm: Alarm::default(),
+            pace: Pace::default(),
             pinned: None,
             now,
             now_is_fresh: false,
@@ -196,7 +200,7 @@ impl<P: Protocol> Exchange<P> {
             if self.wants_upstream() {
                 return Poll::Ready(Event::Connect);
             }
-            if self.poll_alarm(cx) {
+            if self.poll_alarm(cx) || self.poll_taken_back(cx) {
                 (replies, requests) = (Looked::Moved, Looked::Moved);
                 continue;
             }
@@ -207,6 +211,11 @@ impl<P: Protocol> Exchange<P> {
                 (Looked::Blocked, Looked::Settled) => requests = Looked::Waits,
                 _ => break,
             }
+        }
+        let waits_for_client = matches!(requests, Looked::Waits | Looked::Settled);
+        if self.mind_pace(waits_for_client) && self.poll_alarm(cx) {
+            // Hardly: it was set just now.
+            cx.waker().wake_by_ref();
         }
         if let Some(drain) = draining(cx)
             && self.poll_leave(drain, cx).is_ready()

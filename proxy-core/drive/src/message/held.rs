@@ -1,47 +1,13 @@
 //! The beginning of a request that is held until it is known what to do with it, and how much of that there may be.
 //!
 //! Some of what a rule asks for stands at the end of a message: drivers send `$db` behind a filter, however large that is. So a
-//! message may be held whole. What all connections hold together is bounded for the process; a share of that goes back when the
-//! bytes have gone, to the upstream or away.
+//! message may be held whole. What all connections hold together is bounded for the process ([`super::room`]); a share of that goes
+//! back when the bytes have gone, to the upstream or away.
 
+use super::room::{Claim, Share};
 use bytes::Bytes;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Context;
 use weir_decide::exchange::Now;
-
-/// What one connection may hold of a request whatever others do: as much as one reading brings.
-pub const HELD_ANYWAY: usize = 16 * 1024;
-
-/// What all connections of the process may hold beyond that together: the longest message that MongoDB has (48,000,000 bytes), or
-/// many shorter ones. When it is met a request is decided by what is known of it, and `weir_message_limits_total{limit="held_request"}`
-/// moves.
-pub const MAX_HELD_REQUESTS: usize = 48 << 20;
-
-static TAKEN: AtomicUsize = AtomicUsize::new(0);
-
-/// What one request has of [`MAX_HELD_REQUESTS`]; it goes back with this.
-#[derive(Debug, Default)]
-struct Share(usize);
-
-impl Share {
-    /// Enough for so many bytes, if there is.
-    fn cover(&mut self, size: usize) -> bool {
-        let more = size.saturating_sub(HELD_ANYWAY).saturating_sub(self.0);
-        let room = |taken: usize| taken.checked_add(more).filter(|taken| *taken <= MAX_HELD_REQUESTS);
-        let covered = more == 0 || TAKEN.fetch_update(Relaxed, Relaxed, room).is_ok();
-        if covered {
-            self.0 += more;
-        }
-        covered
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        if self.0 > 0 {
-            TAKEN.fetch_sub(self.0, Relaxed);
-        }
-    }
-}
 
 /// Bytes that have a share, which lasts as long as any slice of them.
 struct Shared {
@@ -115,19 +81,24 @@ impl<H> Held<H> {
     }
 
     /// It has to wait for more, `limit` bytes at most. Says whether there is memory for that; if not this is its end.
-    pub(super) fn wait(&mut self, limit: usize) -> bool {
+    pub(super) fn wait(&mut self, limit: usize, claim: &Claim) -> bool {
         self.limit = limit;
+        // Charged is what has come: of the memory that is asked for in advance nothing is touched before.
+        if !self.share.cover(self.size, claim) {
+            self.limit = 0;
+            return false;
+        }
         if self.size > self.room {
-            let room = self.room.saturating_mul(2).min(limit).max(self.size);
-            if !self.share.cover(room) {
-                self.limit = 0;
-                return false;
-            }
-            self.room = room;
-            self.gathered.reserve_exact(room - self.gathered.len());
+            self.room = self.room.saturating_mul(2).min(limit).max(self.size);
+            self.gathered.reserve_exact(self.room - self.gathered.len());
         }
         self.gather();
         true
+    }
+
+    /// Whether its memory has been taken back, for somebody who needs it. If not the task is woken when it is.
+    pub(super) fn is_taken_back(&self, cx: &Context<'_>) -> bool {
+        !self.share.is_none() && self.share.is_taken_back(cx)
     }
 
     fn gather(&mut self) {
@@ -163,9 +134,11 @@ impl<H> Held<H> {
         // Nearly always it has come at once.
         if !gathered.is_empty() {
             let gathered = Bytes::from(gathered);
-            to(match share.0 {
-                0 => gathered,
-                _ => Bytes::from_owner(Shared { bytes: gathered, _share: share }),
+            to(if share.is_none() {
+                gathered
+            } else {
+                share.settle();
+                Bytes::from_owner(Shared { bytes: gathered, _share: share })
             });
         }
         to(latest);
@@ -175,40 +148,40 @@ impl<H> Held<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::HELD_ANYWAY;
+    use weir_decide::protocol::Standing;
+
+    fn claim(now: u64) -> Claim {
+        Claim { listener: "db".into(), address: None, standing: Standing::Unknown, now: Now(now) }
+    }
 
     #[test]
     fn a_share_goes_back_with_the_last_slice() {
         let held = |size: usize| Held::<()>::new(vec![7; size].into(), None, false, Now(0));
         let mut small = held(HELD_ANYWAY);
         let mut large = held(40 << 20);
-        assert!(small.wait(usize::MAX) && large.wait(usize::MAX));
-        assert_eq!(TAKEN.load(Relaxed), (40 << 20) - HELD_ANYWAY);
+        assert!(small.wait(usize::MAX, &claim(0)) && large.wait(usize::MAX, &claim(0)));
+        assert!(small.share.is_none());
         // Another one has to be decided as it is; a small one is held as ever.
         let mut next = held(10 << 20);
-        assert!(!next.wait(usize::MAX) && next.is_end() && !next.last);
-        assert!(small.wait(usize::MAX));
+        assert!(!next.wait(usize::MAX, &claim(0)) && next.is_end() && !next.last);
+        assert!(small.wait(usize::MAX, &claim(0)));
         let slice = {
             let mut pieces = Vec::new();
             large.give(|piece| pieces.push(piece));
             assert_eq!(pieces.iter().map(Bytes::len).sum::<usize>(), 40 << 20);
             pieces[0].slice(5..6)
         };
-        assert!(!next.wait(usize::MAX), "the bytes have not gone");
+        assert!(!next.wait(usize::MAX, &claim(u64::MAX)), "the bytes have not gone");
         drop(slice);
-        assert_eq!(TAKEN.load(Relaxed), 0);
-        assert!(next.wait(48 << 20));
+        assert!(next.wait(48 << 20, &claim(0)));
         next.add(vec![8; 1 << 20].into(), None, false);
-        assert!(next.wait(48 << 20));
-        assert_eq!(
-            TAKEN.load(Relaxed),
-            (20 << 20) - HELD_ANYWAY,
-            "room for twice as much, but not for more than there is"
-        );
+        assert!(next.wait(48 << 20, &claim(0)));
         next.add(vec![8; 37 << 20].into(), None, true);
-        assert!(next.wait(48 << 20) && next.is_whole());
-        assert_eq!(TAKEN.load(Relaxed), (48 << 20) - HELD_ANYWAY);
+        assert!(next.wait(48 << 20, &claim(0)) && next.is_whole());
         assert_eq!(next.first(&[]).len(), 48 << 20);
+        assert!(!held(40 << 20).wait(48 << 20, &claim(0)), "there is room for one of them");
         drop(next);
-        assert_eq!(TAKEN.load(Relaxed), 0);
+        assert!(held(40 << 20).wait(48 << 20, &claim(0)));
     }
 }

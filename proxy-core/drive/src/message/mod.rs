@@ -18,7 +18,8 @@
 //! client; that it has gone is then noticed when things move again, or by the idle timeout.) How things end otherwise is in
 //! [`ending`].
 //!
-//! Rules may hold a request back until it is known ([`held`]) or for a time, or limit the time of an operation ([`alarm`]). A
+//! Rules may hold a request back until it is known ([`held`], in memory that all share, [`room`]) or for a time, or limit the time of
+//! an operation ([`alarm`]). A message that has begun has to come on ([`pace`]). A
 //! drain brings connections to their end one by one ([`leaving`]).
 
 mod alarm;
@@ -26,14 +27,17 @@ mod ending;
 mod exchange;
 mod held;
 mod leaving;
+mod pace;
 mod pending;
 pub(crate) mod queue;
 mod replies;
 mod requests;
+mod room;
 mod whole;
 
 pub use crate::context::Context;
-pub use held::{HELD_ANYWAY, MAX_HELD_REQUESTS};
+pub use pace::{LEAST_RATE, MESSAGE_TIMEOUT};
+pub use room::{HELD_ANYWAY, MAX_HELD_REQUESTS};
 
 use crate::cluster::Connected;
 use crate::filter::Accepted;
@@ -67,6 +71,7 @@ pub(crate) struct Numbers {
     pub(crate) limit_held: Counter,
     pub(crate) limit_held_request: Counter,
     pub(crate) limit_rewrite: Counter,
+    pub(crate) limit_slow: Counter,
 }
 
 impl Numbers {
@@ -80,6 +85,7 @@ impl Numbers {
             limit_held: limit("held_reply"),
             limit_held_request: limit("held_request"),
             limit_rewrite: limit("rewrite"),
+            limit_slow: limit("slow_message"),
         }
     }
 }

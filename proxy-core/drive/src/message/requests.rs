@@ -3,8 +3,11 @@
 use super::MAX_PENDING;
 use super::exchange::{Exchange, State};
 use super::held;
+use super::pace::Pace;
 use super::pending::{Answering, Pending};
+use super::room::Claim;
 use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::task::coop;
 use weir_codecs::Piece;
@@ -84,6 +87,7 @@ impl<P: Protocol> Exchange<P> {
     fn request_piece(&mut self, piece: Piece<RequestHead<P>>) {
         let Piece { bytes, head, last } = piece;
         if matches!(self.inbound, Inbound::Boundary) {
+            self.pace = Pace::default();
             self.decide(Held::<P>::new(bytes, head, last, self.now), &[]);
         } else {
             self.further_piece(Piece { bytes, head, last });
@@ -94,6 +98,7 @@ impl<P: Protocol> Exchange<P> {
     #[inline(never)]
     fn further_piece(&mut self, piece: Piece<RequestHead<P>>) {
         let Piece { bytes, head, last } = piece;
+        self.pace.brings(bytes.len());
         match std::mem::replace(&mut self.inbound, Inbound::Boundary) {
             Inbound::Boundary => {}
             Inbound::Held(mut held) => {
@@ -252,12 +257,34 @@ impl<P: Protocol> Exchange<P> {
     /// Waits for more of a request; where there is no memory for that it has to be decided as it is.
     #[inline(never)]
     fn wait(&mut self, mut held: Held<P>, limit: usize) {
-        if held.wait(limit) {
+        let claim = Claim {
+            listener: Arc::clone(&self.context.listener),
+            address: self.from.address.ip().map(|address| address.ip()),
+            standing: self.protocol.standing(&self.session),
+            now: self.now,
+        };
+        if held.wait(limit, &claim) {
             self.inbound = Inbound::Held(held);
         } else {
             self.context.messages().limit_held_request.inc();
             self.decide(held, &[]);
         }
+    }
+
+    /// What is held is decided by what is known of it, if its memory has been taken back. Says whether it was.
+    pub(super) fn poll_taken_back(&mut self, cx: &Context<'_>) -> bool {
+        matches!(&self.inbound, Inbound::Held(held) if held.is_taken_back(cx)) && self.give_up_room()
+    }
+
+    #[cold]
+    fn give_up_room(&mut self) -> bool {
+        if let Inbound::Held(mut held) = std::mem::replace(&mut self.inbound, Inbound::Boundary) {
+            held.limit = 0;
+            self.context.messages().limit_held_request.inc();
+            self.decide(held, &[]);
+            self.release_local();
+        }
+        true
     }
 
     /// The operation joins those under way.

@@ -9,9 +9,21 @@ use tokio::net::TcpStream;
 
 mod ends;
 mod limits;
+mod pace;
 
 async fn toy(upstream: SocketAddr) -> House {
     toy_with(&[upstream], "", "").await
+}
+
+/// The same, where a message may take so long to come.
+async fn toy_timed(upstream: SocketAddr, message_timeout: &str) -> House {
+    let text = format!(
+        "workers: 1
+listeners: {{ toys: {{ bind: '127.0.0.1:0', toy: {{ cluster: up, message_timeout: {message_timeout} }} }} }}
+clusters: {{ up: {{ endpoints: ['{upstream}'] }} }}
+"
+    );
+    House::start_with(&text, FILTERS).await.unwrap()
 }
 
 async fn toy_with(upstreams: &[SocketAddr], listener: &str, cluster: &str) -> House {

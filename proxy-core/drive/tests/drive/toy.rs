@@ -54,6 +54,11 @@ static TABLE: Table = Table {
             "false",
             "Whether what cannot be read ends the connection.",
         ),
+        Field::optional(
+            "message_timeout",
+            Kind::Duration { min: 0, max: 60_000 },
+            "How long a message may take.",
+        ),
     ],
     rules: &[],
 };
@@ -69,11 +74,12 @@ impl Section for Toy {
         let fields = walk.fields(node, &TABLE)?;
         let cluster = fields.cluster(walk, "cluster")?;
         let strict = fields.flag(walk, "strict")?;
-        Some(Arc::new((cluster, strict)))
+        let message_timeout = fields.duration(walk, "message_timeout");
+        Some(Arc::new((cluster, strict, message_timeout)))
     }
 }
 
-type ToySettings = (Arc<str>, bool);
+type ToySettings = (Arc<str>, bool, Option<Duration>);
 
 impl Filter for Toy {
     fn section(&self) -> &'static dyn Section {
@@ -87,9 +93,12 @@ impl Filter for Toy {
 type Parts = (Rc<ToyProtocol>, Rc<Context>);
 
 fn build(listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Parts, BuildError> {
-    let (cluster, strict) = listener.settings.downcast_ref::<ToySettings>().unwrap();
+    let (cluster, strict, message_timeout) = listener.settings.downcast_ref::<ToySettings>().unwrap();
     let cluster = worker.cluster(cluster).ok_or_else(|| BuildError::no_cluster(listener, cluster))?;
-    Ok((Rc::new(ToyProtocol { strict: *strict }), Context::new(worker, listener, &cluster)))
+    Ok((
+        Rc::new(ToyProtocol { strict: *strict }),
+        Context::timed(worker, listener, &cluster, *message_timeout),
+    ))
 }
 
 thread_local! {

@@ -6,14 +6,23 @@ use thiserror::Error;
 
 /// How many bytes of one body are decompressed before it is left alone: a body that large is no DynamoDB reply (16 MiB
 /// is the limit of a request, 1 MiB of a page), and it may be a bomb.
-pub const INFLATE_LIMIT: u64 = 32 << 20;
+pub const INFLATE_LIMIT: u64 = 16 << 20;
+
+/// Beyond so many bytes a body that makes more than [`MAX_RATIO`] of each of its own is left alone as well.
+pub const RATIO_FREE: u64 = 1 << 20;
+
+/// What a byte may make. JSON that is not made for it is below 50.
+pub const MAX_RATIO: u64 = 256;
+
+/// The most that is decompressed at one go.
+pub const FUEL: usize = 32 << 10;
 
 /// How a body is coded, by its `content-encoding`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     /// As it is.
     Identity,
-    /// RFC 1952, one member.
+    /// RFC 1952, one member or several.
     Gzip,
     /// The zlib format of RFC 1950, as HTTP means by `deflate`.
     Deflate,
@@ -22,17 +31,21 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// Reads the value of `content-encoding`; `None` for an absent header is [`Coding::Identity`].
+    /// Reads the value of `content-encoding`, which is a list; `None` for an absent header is [`Coding::Identity`]. What is coded
+    /// twice is not looked into.
     pub fn parse(value: Option<&[u8]>) -> Coding {
-        let Some(value) = value.map(<[u8]>::trim_ascii) else { return Coding::Identity };
-        if value.is_empty() || value.eq_ignore_ascii_case(b"identity") {
-            Coding::Identity
-        } else if value.eq_ignore_ascii_case(b"gzip") || value.eq_ignore_ascii_case(b"x-gzip") {
-            Coding::Gzip
-        } else if value.eq_ignore_ascii_case(b"deflate") {
-            Coding::Deflate
-        } else {
-            Coding::Other
+        let all = value.unwrap_or_default().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        let mut codings =
+            all.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
+        match (codings.next(), codings.next()) {
+            (None, _) => Coding::Identity,
+            (Some(gzip), None)
+                if gzip.eq_ignore_ascii_case(b"gzip") || gzip.eq_ignore_ascii_case(b"x-gzip") =>
+            {
+                Coding::Gzip
+            }
+            (Some(deflate), None) if deflate.eq_ignore_ascii_case(b"deflate") => Coding::Deflate,
+            _ => Coding::Other,
         }
     }
 }
@@ -49,6 +62,9 @@ pub enum Opaque {
     /// Longer than [`INFLATE_LIMIT`].
     #[error("decompresses to more than {INFLATE_LIMIT} bytes")]
     TooLong,
+    /// It makes more than [`MAX_RATIO`] of each of its bytes.
+    #[error("decompresses to more than {MAX_RATIO} times its size")]
+    TooDense,
     /// It ended in the middle.
     #[error("compressed body ended early")]
     Truncated,
@@ -62,6 +78,8 @@ pub struct Inflater {
     engine: Option<Decompress>,
     output: Vec<u8>,
     produced: u64,
+    taken: u64,
+    coding: Coding,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +87,9 @@ enum State {
     Identity,
     Header(Header),
     Body,
-    /// The four bytes of a CRC and four of a length; the receiver checks them, not we.
+    /// The four bytes of a CRC and four of a length, of which so many are to come; the receiver checks them, not we.
+    Trailer(u8),
+    /// Behind the last byte; with gzip another member may follow.
     Ended,
     Failed(Opaque),
 }
@@ -98,12 +118,20 @@ impl Default for Inflater {
 impl Inflater {
     /// One that allocates only if a compressed body comes.
     pub const fn new() -> Self {
-        Inflater { state: State::Identity, engine: None, output: Vec::new(), produced: 0 }
+        Inflater {
+            state: State::Identity,
+            engine: None,
+            output: Vec::new(),
+            produced: 0,
+            taken: 0,
+            coding: Coding::Identity,
+        }
     }
 
     /// Begins a body.
     pub fn begin(&mut self, coding: Coding) {
-        self.produced = 0;
+        (self.produced, self.taken) = (0, 0);
+        self.coding = coding;
         self.state = match coding {
             Coding::Identity => State::Identity,
             Coding::Gzip => State::Header(Header::Fixed { at: 0, flags: 0 }),
@@ -125,31 +153,76 @@ impl Inflater {
     pub fn feed(&mut self, input: &[u8], mut out: impl FnMut(&[u8])) -> Result<(), Opaque> {
         let mut rest = input;
         while !rest.is_empty() {
+            let used = self.step(rest, &mut out)?;
+            rest = rest.get(used..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// The same, but only as much of the slice as makes [`FUEL`]. Says how many bytes that were: of a slice that is not empty, one at
+    /// least.
+    pub fn step(&mut self, input: &[u8], mut out: impl FnMut(&[u8])) -> Result<usize, Opaque> {
+        let (mut used, mut made) = (0, 0);
+        while used < input.len() && made < FUEL {
+            let rest = input.get(used..).unwrap_or_default();
+            let before = self.produced;
             let step = match self.state {
                 State::Identity => {
                     out(rest);
-                    return Ok(());
+                    return Ok(input.len());
                 }
                 State::Header(header) => self.header(header, rest),
                 State::Body => self.body(rest, &mut out),
-                State::Ended => return Ok(()),
+                State::Trailer(left) => {
+                    let read = rest.len().min(usize::from(left));
+                    self.state = match left - read as u8 {
+                        0 => State::Ended,
+                        left => State::Trailer(left),
+                    };
+                    Ok(read)
+                }
+                State::Ended => self.after_the_end(rest),
                 State::Failed(reason) => Err(reason),
             };
             match step {
-                Ok(used) => rest = rest.get(used..).unwrap_or_default(),
+                Ok(read) => {
+                    used += read;
+                    self.taken += read as u64;
+                }
                 Err(reason) => {
                     self.state = State::Failed(reason);
                     return Err(reason);
                 }
             }
+            made += (self.produced - before) as usize;
+            if self.produced > RATIO_FREE && self.produced / MAX_RATIO > self.taken {
+                self.state = State::Failed(Opaque::TooDense);
+                return Err(Opaque::TooDense);
+            }
         }
-        Ok(())
+        Ok(used)
+    }
+
+    /// Another member begins, or padding of zeros: what else stands behind a body is broken.
+    fn after_the_end(&mut self, input: &[u8]) -> Result<usize, Opaque> {
+        match (self.coding, input.first()) {
+            (_, Some(0)) => Ok(1),
+            (Coding::Gzip, Some(_)) => {
+                if let Some(engine) = &mut self.engine {
+                    engine.reset(false);
+                }
+                self.state = State::Header(Header::Fixed { at: 0, flags: 0 });
+                Ok(0)
+            }
+            _ => Err(Opaque::Broken),
+        }
     }
 
     /// The body has ended.
     pub fn finish(&self) -> Result<(), Opaque> {
         match self.state {
-            State::Identity | State::Ended => Ok(()),
+            // Nobody minds a checksum that is not there.
+            State::Identity | State::Ended | State::Trailer(_) => Ok(()),
             State::Failed(reason) => Err(reason),
             State::Header(_) | State::Body => Err(Opaque::Truncated),
         }
@@ -190,7 +263,7 @@ impl Inflater {
 
     fn body(&mut self, input: &[u8], out: &mut impl FnMut(&[u8])) -> Result<usize, Opaque> {
         let Some(engine) = &mut self.engine else { return Err(Opaque::Broken) };
-        let mut used = 0;
+        let (mut used, mut all) = (0, 0);
         loop {
             let rest = input.get(used..).unwrap_or_default();
             let (read, written) = (engine.total_in(), engine.total_out());
@@ -200,13 +273,17 @@ impl Inflater {
             let made = (engine.total_out() - written) as usize;
             let took = (engine.total_in() - read) as usize;
             used += took;
+            all += made;
             self.produced += made as u64;
             if self.produced > INFLATE_LIMIT {
                 return Err(Opaque::TooLong);
             }
             out(self.output.get(..made).unwrap_or_default());
             if status == Status::StreamEnd {
-                self.state = State::Ended;
+                self.state = if self.coding == Coding::Gzip { State::Trailer(8) } else { State::Ended };
+                return Ok(used);
+            }
+            if all >= FUEL && used > 0 && used < input.len() {
                 return Ok(used);
             }
             // Full output: there may be more to come from the same input.

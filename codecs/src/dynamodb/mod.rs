@@ -25,7 +25,7 @@ pub mod table;
 
 pub use error_reply::{CONTENT_TYPE, ErrorReply, MAX_MESSAGE, request_id};
 pub use errors::{ErrorKind, ErrorName};
-pub use inflate::{Coding, INFLATE_LIMIT, Inflater, Opaque};
+pub use inflate::{Coding, FUEL, INFLATE_LIMIT, Inflater, MAX_RATIO, Opaque, RATIO_FREE};
 pub use operation::{Access, ApiOperation, Locate, Repeat, Service, Target};
 pub use reply::{
     EntryError, MAX_ENTRY_ERRORS, MAX_THROTTLES, Reply, ReplyScanner, TableReply, Throttle, ThrottleAccess,

@@ -10,7 +10,7 @@ use nom::{IResult, Parser};
 
 use super::direct;
 use super::header::{HEADER_LENGTH, Header, MAX_MESSAGE_LENGTH, Malformed, OpCode};
-use super::inflate::{Compressor, FRAME_HEADER, Inflate, Stream};
+use super::inflate::{Compressor, FRAME_HEADER, Inflate, Work};
 use super::problem::Problem;
 use super::reply::ReplyHead;
 use super::request::RequestHead;
@@ -23,6 +23,9 @@ const COMPRESSED_PREFIX: usize = HEADER_LENGTH + 9;
 /// A head that grows while its message is walked.
 #[allow(private_bounds)] // what a walk tells a head is nobody else's business
 pub trait Head: Facts + Default + Clone {
+    /// Whether it is that of a server's message.
+    #[doc(hidden)]
+    const IS_REPLY: bool;
     /// A new message begins.
     #[doc(hidden)]
     fn begin(&mut self, header: Header);
@@ -41,8 +44,10 @@ pub trait Head: Facts + Default + Clone {
 }
 
 macro_rules! head {
-    ($head:ty, $known:expr) => {
+    ($head:ty, $known:expr, $is_reply:expr) => {
         impl Head for $head {
+            const IS_REPLY: bool = $is_reply;
+
             fn begin(&mut self, header: Header) {
                 self.begin(header);
             }
@@ -68,8 +73,8 @@ macro_rules! head {
     };
 }
 
-head!(RequestHead, RequestHead::is_named);
-head!(ReplyHead, ReplyHead::is_begun);
+head!(RequestHead, RequestHead::is_named, false);
+head!(ReplyHead, ReplyHead::is_begun, true);
 
 /// Cuts a client's bytes into requests.
 pub type RequestDecoder = Decoder<RequestHead>;
@@ -85,7 +90,7 @@ enum Body {
     /// As the prefix of an `OP_COMPRESSED` that is not there yet.
     Compressed,
     /// Decompressed.
-    Inflated(Stream),
+    Inflated(Rc<Work>),
     /// Not at all.
     Opaque,
 }
@@ -266,9 +271,13 @@ impl<H: Head> Decoder<H> {
         let looked = match &mut self.body {
             Body::Plain => self.walker.feed(head(&mut self.head, &mut self.other), bytes),
             Body::Compressed => return self.open(bytes, whole, inflate),
-            Body::Inflated(stream) => {
+            Body::Inflated(work) => {
                 let (head, walker) = (head(&mut self.head, &mut self.other), &mut self.walker);
-                stream.run(bytes, |clear| walker.feed(head, clear)).map(|()| bytes.len())
+                match inflate.run(work, bytes, |clear| walker.feed(head, clear)) {
+                    // The rest is for the next turn.
+                    Ok(used) => return used,
+                    Err(problem) => Err(problem),
+                }
             }
             Body::Opaque => Ok(bytes.len()),
         };
@@ -311,6 +320,11 @@ impl<H: Head> Decoder<H> {
         }
         let compressor = Compressor::from_id(id).ok_or(Problem::Compressor)?;
         head(&mut self.head, &mut self.other).compressed(compressor, op_code, length);
+        if compressor != Compressor::Noop
+            && !compressor.can_make(self.left - COMPRESSED_PREFIX, inner as usize)
+        {
+            return Err(Problem::InflatedLength);
+        }
         self.walker.begin(op_code, HEADER_LENGTH as u32, length);
         self.body = if compressor == Compressor::Noop {
             if inner as usize != self.left - COMPRESSED_PREFIX {
@@ -318,7 +332,7 @@ impl<H: Head> Decoder<H> {
             }
             Body::Plain
         } else {
-            Body::Inflated(inflate.take(compressor, inner, rest)?)
+            Body::Inflated(inflate.take(compressor, inner, rest, H::IS_REPLY)?)
         };
         Ok(())
     }
@@ -331,15 +345,15 @@ impl<H: Head> Decoder<H> {
     }
 
     fn close(&mut self, inflate: &mut Inflate) {
-        if let Body::Inflated(stream) = std::mem::replace(&mut self.body, Body::Opaque) {
-            inflate.give_back(stream);
+        if let Body::Inflated(work) = std::mem::replace(&mut self.body, Body::Opaque) {
+            inflate.give_back(work);
         }
     }
 
     fn end(&mut self, inflate: &mut Inflate) {
         let ended = match &self.body {
             Body::Opaque => Ok(()),
-            Body::Inflated(stream) => stream.finish(),
+            Body::Inflated(work) => work.finish(),
             Body::Plain | Body::Compressed => Ok(()),
         };
         let head = head(&mut self.head, &mut self.other);

@@ -52,7 +52,7 @@ pub use comment::Comment;
 pub use decode::{Decoder, Head, Heads, ReplyDecoder, RequestDecoder};
 pub use encode::{ErrorReply, ReplyTo, document_reply, error_reply, op_msg};
 pub use header::{HEADER_LENGTH, Header, LooksLike, MAX_MESSAGE_LENGTH, Malformed, OpCode};
-pub use inflate::{Budget, Compressor, Inflate};
+pub use inflate::{Budget, Compressor, FUEL, Inflate};
 pub use max_time::with_max_time;
 pub use names::Short;
 pub use problem::Problem;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use bytes::{BufMut, BytesMut};
 
 use super::header::{HEADER_LENGTH, Header, OpCode};
-use super::inflate::{Compressor, Inflate};
+use super::inflate::{Compressor, Inflate, Work};
 use super::problem::Problem;
 use super::request::Flags;
 use crate::crc32c::crc32c;
@@ -110,8 +110,12 @@ pub(super) fn in_the_clear<'a>(
     if length as usize > limit {
         return Err(Problem::Inflated);
     }
+    let known = Compressor::from_id(id).ok_or(Problem::Compressor)?;
+    if !known.can_make(compressed.len(), length as usize) {
+        return Err(Problem::InflatedLength);
+    }
     let header = Header { op_code: OpCode(op_code), ..header };
-    let body = match Compressor::from_id(id).ok_or(Problem::Compressor)? {
+    let body = match known {
         Compressor::Noop => compressed.into(),
         compressor => inflated(compressor, length, compressed, inflate)?.into(),
     };
@@ -137,13 +141,13 @@ fn open(start: &[u8], inflate: &mut Inflate, limit: usize, clear: &mut Vec<u8>) 
     match Compressor::from_id(id)? {
         Compressor::Noop => clear.extend_from_slice(compressed),
         compressor => {
-            let mut stream = inflate.take(compressor, length, compressed).ok()?;
-            let done = stream.run(compressed, |more| {
+            let work = inflate.take(compressor, length, compressed, true).ok()?;
+            let done = run_all(inflate, &work, compressed, |more| {
                 clear.extend_from_slice(more);
                 // Enough: what this says is thrown away.
                 if clear.len() < limit { Ok(more.len()) } else { Err(Problem::Inflated) }
             });
-            inflate.give_back(stream);
+            inflate.give_back(work);
             if done.is_err() && clear.len() < limit {
                 return None;
             }
@@ -159,13 +163,30 @@ fn inflated(
     compressed: &[u8],
     inflate: &mut Inflate,
 ) -> Result<Vec<u8>, Problem> {
-    let mut stream = inflate.take(compressor, length, compressed)?;
-    let mut whole = Vec::with_capacity(length as usize);
-    let done = stream.run(compressed, |clear| {
+    let work = inflate.take(compressor, length, compressed, true)?;
+    // Not more in advance than a compressor makes of so little: what is announced need not be true.
+    let mut whole = Vec::with_capacity((length as usize).min(compressed.len().saturating_mul(16)));
+    let done = run_all(inflate, &work, compressed, |clear| {
         whole.extend_from_slice(clear);
         Ok(clear.len())
     });
-    let done = done.and_then(|()| stream.finish());
-    inflate.give_back(stream);
+    let done = done.and_then(|()| work.finish());
+    inflate.give_back(work);
     done.map(|()| whole)
+}
+
+/// Decompresses all of `input`: no more than its caller has set a limit to.
+fn run_all(
+    inflate: &mut Inflate,
+    work: &Work,
+    mut input: &[u8],
+    mut walk: impl FnMut(&[u8]) -> Result<usize, Problem>,
+) -> Result<(), Problem> {
+    loop {
+        let used = inflate.run(work, input, &mut walk)?;
+        input = input.get(used..).unwrap_or_default();
+        if input.is_empty() {
+            return Ok(());
+        }
+    }
 }

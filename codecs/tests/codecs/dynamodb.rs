@@ -4,8 +4,8 @@ use super::alloc::allocations;
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use weir_codecs::dynamodb::{
-    Coding, INFLATE_LIMIT, Inflater, MAX_ITEMS, MAX_TABLES, Opaque, ReplyScanner, RequestScanner, TableRef,
-    Target,
+    Coding, FUEL, INFLATE_LIMIT, Inflater, MAX_ITEMS, MAX_TABLES, Opaque, RATIO_FREE, ReplyScanner,
+    RequestScanner, TableRef, Target,
 };
 
 fn folder() -> String {
@@ -306,15 +306,71 @@ fn compressed_bodies_that_cannot_be_read() {
 fn bombs_are_left_alone() {
     use flate2::{Compression, write::ZlibEncoder};
     use std::io::Write as _;
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
     let block = vec![b' '; 1 << 20];
     (0..40).for_each(|_| encoder.write_all(&block).unwrap());
     let bomb = encoder.finish().unwrap();
     let mut inflater = Inflater::new();
     inflater.begin(Coding::Deflate);
     let mut seen = 0;
+    assert_eq!(inflater.feed(&bomb, |plain| seen += plain.len() as u64), Err(Opaque::TooDense));
+    assert!((RATIO_FREE..2 * RATIO_FREE).contains(&seen), "{seen}");
+    // One that is not so dense, and long.
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+    let mut noise = 1u64;
+    for _ in 0..(20 << 20) / 512 {
+        noise = noise.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        encoder.write_all(&(noise >> 16).to_le_bytes()).unwrap();
+        encoder.write_all(&block[..504]).unwrap();
+    }
+    let bomb = encoder.finish().unwrap();
+    inflater.begin(Coding::Deflate);
+    let mut seen = 0;
     assert_eq!(inflater.feed(&bomb, |plain| seen += plain.len() as u64), Err(Opaque::TooLong));
     assert!(seen <= INFLATE_LIMIT);
+}
+
+#[test]
+fn one_go_is_little_however_little_was_sent_for_it() {
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write as _;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&vec![b' '; 1 << 20]).unwrap();
+    let body = encoder.finish().unwrap();
+    let mut inflater = Inflater::new();
+    inflater.begin(Coding::Gzip);
+    let (mut rest, mut all, mut goes) = (&body[..], 0, 0);
+    while !rest.is_empty() {
+        let mut made = 0;
+        let used = inflater.step(rest, |plain| made += plain.len()).unwrap();
+        assert!(used > 0 && made <= 3 * FUEL, "{used} {made}");
+        (rest, all, goes) = (&rest[used..], all + made, goes + 1);
+    }
+    assert_eq!((all, inflater.finish()), (1 << 20, Ok(())));
+    assert!(goes >= (1 << 20) / (3 * FUEL), "{goes}");
+}
+
+#[test]
+fn members_one_after_the_other() {
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write as _;
+    let member = |text: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let all = [member(b"{\"Table"), member(b""), member(b"Name\":"), member(b"\"t\"}"), vec![0; 20]].concat();
+    for size in [1, 3, 7, all.len()] {
+        let mut inflater = Inflater::new();
+        inflater.begin(Coding::Gzip);
+        let mut plain = Vec::new();
+        all.chunks(size).for_each(|part| inflater.feed(part, |more| plain.extend_from_slice(more)).unwrap());
+        assert_eq!((&plain[..], inflater.finish()), (&b"{\"TableName\":\"t\"}"[..], Ok(())));
+    }
+    let mut inflater = Inflater::new();
+    inflater.begin(Coding::Gzip);
+    let broken = [member(b"{}"), b"{}".to_vec()].concat();
+    assert_eq!(inflater.feed(&broken, |_| {}), Err(Opaque::Broken));
 }
 
 #[test]
@@ -327,6 +383,8 @@ fn codings() {
         (Some(b"x-gzip"), Coding::Gzip),
         (Some(b"deflate"), Coding::Deflate),
         (Some(b"gzip, gzip"), Coding::Other),
+        (Some(b"gzip, identity"), Coding::Gzip),
+        (Some(b"identity,, deflate ,"), Coding::Deflate),
         (Some(b"br"), Coding::Other),
     ];
     for (value, expected) in cases {

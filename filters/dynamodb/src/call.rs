@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use weir_codecs::dynamodb::{ApiOperation, Coding, ErrorName, Repeat, Target};
+use weir_codecs::dynamodb::{ApiOperation, Coding, ErrorName, Inflater, Repeat, Target};
 use weir_decide::exchange::{Fault, NameId, NameKind, Names, Now, Operation, Outcome, RetryOn};
 use weir_http::{AtHead, End, Fields, LocalReply, Refusal, RequestHead, Watch};
 
@@ -58,6 +58,8 @@ impl Call {
     ) -> Call {
         let mut scanners = shared.scanners();
         scanners.request.begin(target);
+        scanners.request_left.clear();
+        scanners.reply_left.clear();
         scanners.request_coding.begin(Coding::parse(head.fields.value(b"content-encoding")));
         let mut operation = Operation::new(shared.operation(names, target), NameId::NONE);
         // Of the others the body will tell.
@@ -99,6 +101,8 @@ impl Call {
     }
 
     fn end_request(&mut self) {
+        // Whoever gives it turns has left nothing.
+        while self.request_work() {}
         let Some(scanners) = &mut self.scanners else { return };
         if self.request != Body::Reading {
             return;
@@ -124,6 +128,7 @@ impl Call {
     }
 
     fn judge_reply(&mut self, names: &mut dyn Names) -> Outcome {
+        while self.reply_work() {}
         if let Some(scanners) = &mut self.scanners
             && self.reply == Body::Reading
         {
@@ -172,6 +177,7 @@ impl Watch for Call {
     fn attempt(&mut self, _: u32, _: Now, _: &mut Fields) {
         if let Some(scanners) = &mut self.scanners {
             scanners.reply.begin();
+            scanners.reply_left.clear();
         }
         self.reply = Body::Reading;
         self.status = 0;
@@ -180,16 +186,15 @@ impl Watch for Call {
     }
 
     fn request_data(&mut self, _: &mut dyn Names, data: &[u8]) {
-        let Some(scanners) = &mut self.scanners else { return };
-        if self.request != Body::Reading {
-            return;
+        self.look_at_request(data);
+    }
+
+    fn request_work(&mut self) -> bool {
+        if self.scanners.as_ref().is_none_or(|scanners| scanners.request_left.is_empty()) {
+            return false;
         }
-        let Scanners { request, request_coding, .. } = &mut **scanners;
-        if request_coding.feed(data, |plain| request.feed(plain)).is_err() {
-            self.request = Body::Opaque;
-            self.operation.idempotent = false;
-            self.shared.numbers.opaque_request();
-        }
+        self.look_at_request(&[]);
+        self.scanners.as_ref().is_some_and(|scanners| !scanners.request_left.is_empty())
     }
 
     fn wants_body(&self) -> bool {
@@ -228,14 +233,15 @@ impl Watch for Call {
     }
 
     fn reply_data(&mut self, data: &[u8]) {
-        let Some(scanners) = &mut self.scanners else { return };
-        if self.reply != Body::Reading {
-            return;
+        self.look_at_reply(data);
+    }
+
+    fn reply_work(&mut self) -> bool {
+        if self.scanners.as_ref().is_none_or(|scanners| scanners.reply_left.is_empty()) {
+            return false;
         }
-        let Scanners { reply, reply_coding, .. } = &mut **scanners;
-        if reply_coding.feed(data, |plain| reply.feed(plain)).is_err() {
-            self.reply = Body::Opaque;
-        }
+        self.look_at_reply(&[]);
+        self.scanners.as_ref().is_some_and(|scanners| !scanners.reply_left.is_empty())
     }
 
     fn judge(&mut self, names: &mut dyn Names, end: End<'_>) -> Outcome {
@@ -275,6 +281,34 @@ impl Watch for Call {
 }
 
 impl Call {
+    /// Looks at as much of what has come as is work for one turn; the rest is left for the next one.
+    fn look_at_request(&mut self, data: &[u8]) {
+        let Some(scanners) = &mut self.scanners else { return };
+        if self.request != Body::Reading {
+            return;
+        }
+        let Scanners { request, request_coding, request_left, .. } = &mut **scanners;
+        match step(request_coding, request_left, data, |plain| request.feed(plain)) {
+            Ok(()) => {}
+            Err(_) => {
+                self.request = Body::Opaque;
+                self.operation.idempotent = false;
+                self.shared.numbers.opaque_request();
+            }
+        }
+    }
+
+    fn look_at_reply(&mut self, data: &[u8]) {
+        let Some(scanners) = &mut self.scanners else { return };
+        if self.reply != Body::Reading {
+            return;
+        }
+        let Scanners { reply, reply_coding, reply_left, .. } = &mut **scanners;
+        if step(reply_coding, reply_left, data, |plain| reply.feed(plain)).is_err() {
+            self.reply = Body::Opaque;
+        }
+    }
+
     /// The code of a failure that the client is told of in Weir's own words.
     fn own_code(&self, names: &mut dyn Names, fault: &Fault) -> NameId {
         self.shared.error(names, refusal::error_of(fault, 0).0)
@@ -285,6 +319,31 @@ impl Drop for Call {
     fn drop(&mut self) {
         if let Some(scanners) = self.scanners.take() {
             self.shared.give_back(scanners);
+        }
+    }
+}
+
+/// Decompresses as much of what is left and of `data` behind it as is work for one turn; the rest stays.
+fn step(
+    coding: &mut Inflater,
+    left: &mut Vec<u8>,
+    data: &[u8],
+    to: impl FnMut(&[u8]),
+) -> Result<(), weir_codecs::dynamodb::Opaque> {
+    if left.is_empty() {
+        let used = coding.step(data, to)?;
+        left.extend_from_slice(data.get(used..).unwrap_or_default());
+        return Ok(());
+    }
+    left.extend_from_slice(data);
+    match coding.step(left, to) {
+        Ok(used) => {
+            left.drain(..used);
+            Ok(())
+        }
+        Err(opaque) => {
+            left.clear();
+            Err(opaque)
         }
     }
 }

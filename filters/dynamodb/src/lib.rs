@@ -143,8 +143,11 @@ struct Shared {
 struct Scanners {
     request: RequestScanner,
     request_coding: Inflater,
+    /// What has come and has not been looked at: the rest of one slice at most.
+    request_left: Vec<u8>,
     reply: ReplyScanner,
     reply_coding: Inflater,
+    reply_left: Vec<u8>,
 }
 
 impl Shared {
@@ -164,7 +167,9 @@ impl Shared {
         self.pool.borrow_mut().pop().unwrap_or_default()
     }
 
-    fn give_back(&self, scanners: Box<Scanners>) {
+    fn give_back(&self, mut scanners: Box<Scanners>) {
+        // Few calls leave anything, and then much.
+        (scanners.request_left, scanners.reply_left) = (Vec::new(), Vec::new());
         let mut pool = self.pool.borrow_mut();
         if pool.len() < MAX_POOLED {
             pool.push(scanners);

@@ -155,6 +155,17 @@ pub trait Watch {
         let _ = (names, data);
     }
 
+    /// Goes on with what it has been shown of the request's body, as far as is work for one turn. Says whether there is more: then
+    /// nothing more of the body is shown, and not its end, until others have had their turn.
+    fn request_work(&mut self) -> bool {
+        false
+    }
+
+    /// The same for the reply's.
+    fn reply_work(&mut self) -> bool {
+        false
+    }
+
     /// Whether the rest of the request's body would tell more of the operation. Asked when Weir is about to answer by itself
     /// with part of it unread.
     fn wants_body(&self) -> bool {

@@ -72,6 +72,20 @@ impl Watcher {
         }
     }
 
+    pub fn request_work(&mut self) -> bool {
+        match self {
+            Watcher::Plain { .. } => false,
+            Watcher::Dialect(watch) => watch.request_work(),
+        }
+    }
+
+    pub fn reply_work(&mut self) -> bool {
+        match self {
+            Watcher::Plain { .. } => false,
+            Watcher::Dialect(watch) => watch.reply_work(),
+        }
+    }
+
     pub fn wants_body(&self) -> bool {
         match self {
             Watcher::Plain { .. } => false,

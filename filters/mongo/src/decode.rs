@@ -14,7 +14,8 @@ use crate::rules::Control;
 /// What the decoders of a listener on one worker share.
 pub(crate) struct Shared {
     pub listener: Arc<str>,
-    pub inflate: RefCell<Inflate>,
+    /// Of all listeners.
+    pub inflate: Rc<RefCell<Inflate>>,
     pub requests: Heads<RequestHead>,
     pub replies: Heads<ReplyHead>,
 }
@@ -105,6 +106,10 @@ impl<H: Head + Troubled> Decode for Direction<H> {
 
     fn has_failed(&self) -> bool {
         self.failed.is_some()
+    }
+
+    fn has_toiled(&mut self) -> bool {
+        self.shared.inflate.borrow_mut().has_toiled()
     }
 
     fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Piece<Rc<H>>>, Malformed> {

@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -32,9 +32,9 @@ use crate::members::{Door, Fronted, role};
 use crate::rules::{self, Control, Governed};
 use crate::{measure, refusal, verdict};
 
-/// What all decompressors of the process may take together. It is met by many clients that send large zstd messages
-/// slowly; beyond it a message is not looked into (`weir_malformed_total{reason="over_budget"}`).
-const INFLATE_BUDGET: usize = 24 << 20;
+/// What all decompressors of a worker may take together. It is met by many clients that send large zstd messages slowly; the one
+/// then that has stood still for longest is not looked into any further (`weir_malformed_total{reason="over_budget"}`).
+const INFLATE_BUDGET: usize = 12 << 20;
 
 /// `MaxTimeMSExpired`.
 const MAX_TIME_EXPIRED: i32 = 50;
@@ -42,7 +42,11 @@ const MAX_TIME_EXPIRED: i32 = 50;
 /// Drivers look whether a connection is still open only when they have not used it for so long.
 const QUIET: Duration = Duration::from_secs(1);
 
-static BUDGET: LazyLock<Arc<Budget>> = LazyLock::new(|| Budget::new(INFLATE_BUDGET));
+thread_local! {
+    /// The worker's, for all of its listeners.
+    static INFLATE: Rc<RefCell<Inflate>> = Rc::new(RefCell::new(Inflate::new(Budget::new(INFLATE_BUDGET))));
+}
+
 static AWAITED: AwaitCursors = AwaitCursors::new();
 
 /// MongoDB on one listener and worker.
@@ -96,7 +100,7 @@ impl Custom {
 impl Protocol {
     /// The protocol of `listener`; `told` is set once the operator knows that drivers may go round it.
     pub fn new(listener: &Arc<str>, measure: &Arc<Measure>, told: Arc<AtomicBool>) -> Protocol {
-        let inflate = RefCell::new(Inflate::new(Arc::clone(&BUDGET)));
+        let inflate = INFLATE.with(Rc::clone);
         let shared = Rc::new(Shared {
             listener: Arc::clone(listener),
             inflate,
@@ -429,9 +433,9 @@ impl protocol::Protocol for Protocol {
         let head = head.map(|head| &**head);
         if let Some(head) = head {
             op.shared.call_site =
-                self.showing.borrow().call_sites.of(names, head, at.bytes, &self.shared.inflate);
+                self.showing.borrow().call_sites.of(names, head, at.bytes, &*self.shared.inflate);
         }
-        self.control.govern(session, names, op, (head, &self.shared.inflate), at)
+        self.control.govern(session, names, op, (head, &*self.shared.inflate), at)
     }
 
     fn standing(&self, session: &Session) -> Standing {
@@ -476,7 +480,7 @@ impl protocol::Protocol for Protocol {
             && let Some(bytes) = session.kept.of(op.kept)
         {
             op.shared.call_site =
-                self.showing.borrow().call_sites.of(names, head, bytes, &self.shared.inflate);
+                self.showing.borrow().call_sites.of(names, head, bytes, &*self.shared.inflate);
         }
     }
 
@@ -507,7 +511,7 @@ impl protocol::Protocol for Protocol {
     ) -> Result<(), Unwritten> {
         if let Some(max_time) = op.governed.max_time() {
             // A request; no reply to a write is ever rewritten.
-            rules::write_max_time(max_time, whole, &self.shared.inflate, out);
+            rules::write_max_time(max_time, whole, &*self.shared.inflate, out);
             return Ok(());
         }
         match &self.members {
@@ -583,7 +587,7 @@ impl protocol::Protocol for Protocol {
             self.limit_open.inc();
         }
         let cursor = if op.cursor_id == 0 { op.left_open } else { op.cursor_id };
-        let kept = (&session.kept, &self.shared.inflate);
+        let kept = (&session.kept, &*self.shared.inflate);
         self.showing.borrow().slow.ended(kept, op.kept, (op.command, cursor), &op.shared, ending);
     }
 

@@ -44,8 +44,8 @@ pub trait Decode {
     /// What is learnt about a message, once it is known.
     type Head;
 
-    /// The next piece of exact wire bytes, `None` when more bytes are needed. Always takes as much as it can: bytes stay in
-    /// the buffer only when a decision needs what follows them, and never more than a small, fixed number.
+    /// The next piece of exact wire bytes, `None` when more bytes are needed. Takes as much as it can, or as is work for one turn: with
+    /// `None` bytes stay in the buffer only when a decision needs what follows them, and never more than a small, fixed number.
     fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Piece<Self::Head>>, Malformed>;
 
     /// The head of the message that `bytes` are, if they are just one, whole and as it should be, and none is under way: it may then
@@ -56,6 +56,12 @@ pub trait Decode {
 
     /// Whether the next call reports trouble, whatever it is given.
     fn has_failed(&self) -> bool {
+        false
+    }
+
+    /// Whether what it has done since this last said so is as much work as one turn should have: others go first, and what is in
+    /// the buffer is for the next turn.
+    fn has_toiled(&mut self) -> bool {
         false
     }
 }

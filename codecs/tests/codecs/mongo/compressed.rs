@@ -7,7 +7,8 @@ use bson::doc;
 use bytes::BytesMut;
 use proptest::prelude::*;
 use weir_codecs::mongo::{
-    Budget, Command, Compressor, Inflate, Problem, RequestDecoder, RequestHead, Shape, opening,
+    Budget, Command, Compressor, FUEL, Inflate, Problem, ReplyDecoder, RequestDecoder, RequestHead, Shape,
+    opening,
 };
 
 use super::{body, compressed, decode_cut, head, op_msg, sequence, tails};
@@ -123,19 +124,25 @@ fn many_slow_senders_share_the_budget() {
         let mut inflate = Inflate::new(budget.clone());
         let mut slow: Vec<(RequestDecoder, BytesMut)> = (0..200).map(|_| Default::default()).collect();
         let (half, rest) = bytes.split_at(bytes.len() / 8);
-        let mut told = 0;
         for (decoder, buf) in &mut slow {
             buf.extend_from_slice(half);
-            let piece = decoder.decode(buf, &mut inflate).unwrap().unwrap();
-            told += usize::from(piece.head.is_some_and(|head| head.command == Command::Insert));
+            while let Some(piece) = decoder.decode(buf, &mut inflate).unwrap() {
+                let told = piece.head.is_none_or(|head| head.command == Command::Insert);
+                assert!(told, "whoever comes last is looked into");
+            }
+            assert!(budget.used() <= 16 << 20);
         }
-        assert!(budget.used() <= 16 << 20);
-        assert!(budget.used() / told.max(1) <= most, "{compressor:?}: {} each", budget.used() / told);
-        assert_eq!(told as u64 + budget.refused(), 200, "the others pass unread");
+        let stand = 200 - budget.refused() as usize;
+        assert!(budget.used() / stand <= most, "{compressor:?}: {} each", budget.used() / stand);
         let (mut understood, mut unread) = (0, 0);
         for (decoder, buf) in &mut slow {
             buf.extend_from_slice(rest);
-            let head = decoder.decode(buf, &mut inflate).unwrap().unwrap().head.unwrap();
+            let head = loop {
+                let piece = decoder.decode(buf, &mut inflate).unwrap().unwrap();
+                if piece.last {
+                    break piece.head.unwrap();
+                }
+            };
             match head.problem {
                 None => understood += usize::from(head.documents == 400),
                 Some(problem) => {
@@ -144,11 +151,88 @@ fn many_slow_senders_share_the_budget() {
                 }
             }
         }
-        assert_eq!((understood, understood + unread), (told, 200));
+        assert_eq!((understood + unread, unread as u64), (200, budget.refused()), "{compressor:?}");
+        assert!(understood > 0);
         drop(slow);
         drop(inflate);
         assert_eq!(budget.used(), 0, "all of it is given back");
     }
+}
+
+#[test]
+fn one_go_is_little_however_little_was_sent_for_it() {
+    let documents = vec![doc! { "text": "a".repeat(1 << 20) }; 8];
+    let clear = op_msg(0, &[body(&doc! { "insert": "c", "$db": "d" }), sequence("documents", &documents)]);
+    for compressor in [Compressor::Snappy, Compressor::Zlib, Compressor::Zstd] {
+        let bytes = wrap(compressor, &clear);
+        // What one block of zstd's holds is not to be had in parts.
+        let most = if compressor == Compressor::Zstd { FUEL + (256 << 10) } else { 3 * FUEL };
+        let (mut decoder, mut inflate) = (RequestDecoder::default(), Inflate::new(Budget::new(16 << 20)));
+        let mut buf = BytesMut::from(&bytes[..]);
+        let (mut goes, mut taken, mut toiled) = (0, 0, 0);
+        let head = loop {
+            let piece = decoder.decode(&mut buf, &mut inflate).unwrap().unwrap();
+            assert!(!piece.bytes.is_empty());
+            taken += piece.bytes.len();
+            goes += 1;
+            toiled += usize::from(inflate.has_toiled());
+            assert!(!inflate.has_toiled(), "it is said once");
+            if piece.last {
+                break piece.head.unwrap();
+            }
+        };
+        assert_eq!((head.documents, head.problem, taken), (8, None, bytes.len()));
+        assert!(goes >= clear.len() / most, "{compressor:?}: {} bytes in {goes} goes", clear.len());
+        assert!(toiled + 1 >= goes, "{compressor:?}: {toiled} of {goes}");
+    }
+}
+
+#[test]
+fn who_stands_still_gives_way_and_replies_do_not_to_requests() {
+    let text = "a line that is repeated ".repeat(2000);
+    let insert = op_msg(0, &[body(&doc! { "insert": "c", "$db": "d", "text": &text })]);
+    let reply = op_msg(0, &[body(&doc! { "ok": 1, "text": &text })]);
+    let clear = insert.clone();
+    let (insert, reply) = (wrap(Compressor::Zlib, &insert), wrap(Compressor::Zlib, &reply));
+    // For two of them.
+    let budget = Budget::new(200 << 10);
+    let mut inflate = Inflate::new(budget.clone());
+    let mut feed = |decoder: &mut RequestDecoder, bytes: &[u8]| {
+        let mut buf = BytesMut::from(bytes);
+        while let Some(piece) = decoder.decode(&mut buf, &mut inflate).unwrap() {
+            if piece.last {
+                return piece.head.unwrap().problem;
+            }
+        }
+        None
+    };
+    let cut = insert.len() - 8;
+    let (mut one, mut two, mut three) =
+        (RequestDecoder::default(), RequestDecoder::default(), RequestDecoder::default());
+    for decoder in [&mut one, &mut two] {
+        feed(decoder, &insert[..cut - 2]);
+    }
+    feed(&mut one, &insert[cut - 2..cut]);
+    assert_eq!(
+        feed(&mut three, &insert),
+        None,
+        "it takes that of the second, which has stood still for longer"
+    );
+    assert_eq!(feed(&mut one, &insert[cut..]), None);
+    assert_eq!(feed(&mut two, &insert[cut - 2..]), Some(Problem::OverBudget));
+    let mut replies: Vec<ReplyDecoder> = vec![ReplyDecoder::default(), ReplyDecoder::default()];
+    for decoder in &mut replies {
+        let mut buf = BytesMut::from(&reply[..cut.min(reply.len() - 4)]);
+        while decoder.decode(&mut buf, &mut inflate).unwrap().is_some() {}
+    }
+    let mut feed = |decoder: &mut RequestDecoder, bytes: &[u8]| {
+        let mut buf = BytesMut::from(bytes);
+        decoder.decode(&mut buf, &mut inflate).unwrap().unwrap().head.unwrap().problem
+    };
+    assert_eq!(feed(&mut RequestDecoder::default(), &insert), Some(Problem::OverBudget));
+    // What its length cannot be true of is not looked at.
+    let lie = compressed(&clear, Compressor::Zlib.id(), &[0x78, 0x9c, 0, 0], 40_000_000);
+    assert_eq!(feed(&mut RequestDecoder::default(), &lie), Some(Problem::InflatedLength));
 }
 
 proptest! {

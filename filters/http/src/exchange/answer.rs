@@ -1,5 +1,6 @@
 //! Weir's own answers: refusals, redirects, direct responses.
 
+use super::pump::put_off;
 use super::replay::Replay;
 use super::{Account, Exchange};
 use crate::config::{Direct, Redirect};
@@ -48,6 +49,10 @@ impl<D: Downstream> Exchange<'_, D> {
         let mut left = REST_BYTES;
         poll_fn(|cx| {
             loop {
+                if watcher.request_work() {
+                    put_off(cx);
+                    return Poll::Pending;
+                }
                 let part = match self.down.poll_part(cx) {
                     Poll::Ready(part) => part,
                     Poll::Pending => return self.timer.poll(cx, until).map(|_| ()),

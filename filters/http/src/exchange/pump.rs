@@ -6,6 +6,7 @@ use crate::seam::{Broken, Part, Recv, Sink, Upstream};
 use crate::watcher::Watcher;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::task::{Context, Poll, Waker, ready};
 use weir_decide::exchange::Names;
 
@@ -89,7 +90,12 @@ impl Upward {
                 self.ended = true;
                 continue;
             }
-            let Poll::Ready(part) = from.poll_part(cx).map_err(Stuck::From)? else {
+            let toils = watcher.request_work();
+            if toils {
+                put_off(cx);
+            }
+            let part = if toils { Poll::Pending } else { from.poll_part(cx).map_err(Stuck::From)? };
+            let Poll::Ready(part) = part else {
                 return match to.poll_flush(cx) {
                     Poll::Ready(Err(broken)) => Poll::Ready(Err(Stuck::To(broken))),
                     _ => Poll::Pending,
@@ -201,7 +207,12 @@ impl Downward {
                 continue;
             }
             self.owed = false;
-            let Poll::Ready(part) = from.poll_part(cx).map_err(Stuck::From)? else {
+            let toils = watcher.reply_work();
+            if toils {
+                put_off(cx);
+            }
+            let part = if toils { Poll::Pending } else { from.poll_part(cx).map_err(Stuck::From)? };
+            let Poll::Ready(part) = part else {
                 let flushed = to.poll_flush(cx).map_err(Stuck::To)?;
                 self.unread = flushed.is_pending();
                 return Poll::Pending;
@@ -227,6 +238,10 @@ impl Downward {
         watcher: &mut Watcher,
     ) -> Poll<Result<Down, Broken>> {
         loop {
+            if watcher.reply_work() {
+                put_off(cx);
+                return Poll::Pending;
+            }
             match ready!(from.poll_part(cx))? {
                 Some(Part::Data(data)) => {
                     self.bytes += data.len() as u64;
@@ -243,6 +258,11 @@ impl Downward {
             }
         }
     }
+}
+
+/// The watcher has done enough for now: the task is woken when others have had their turn, and sockets have been looked at.
+pub fn put_off(cx: &mut Context<'_>) {
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
 
 /// A reply that nobody wants: if all of it, `left` bytes at most, is there already, its connection can serve another exchange.

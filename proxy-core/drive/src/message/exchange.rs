@@ -65,6 +65,8 @@ pub(crate) struct Exchange<P: Protocol> {
     pub(super) now: Now,
     /// That was in this turn of the task's, so nothing has been waited for since.
     pub(super) now_is_fresh: bool,
+    /// It has done as much as one turn should: what is in hand is for the next one.
+    pub(super) turn_over: bool,
     /// Once the connection is to come to its end.
     pub(super) leaving: Option<Box<Leaving>>,
     /// The server that it only watches has gone.
@@ -156,6 +158,7 @@ impl<P: Protocol> Exchange<P> {
             pinned: None,
             now,
             now_is_fresh: false,
+            turn_over: false,
             leaving: None,
             ends_later: false,
             state: State::Open,
@@ -173,7 +176,7 @@ impl<P: Protocol> Exchange<P> {
         draining: &mut impl FnMut(&mut task::Context<'_>) -> Option<&'a Rc<Drain>>,
     ) -> Poll<Event> {
         let (mut replies, mut requests) = (Looked::Moved, Looked::Moved);
-        self.now_is_fresh = false;
+        (self.now_is_fresh, self.turn_over) = (false, false);
         loop {
             if self.opaque.is_some() && self.state == State::Open && self.upstream.is_some() {
                 return self.poll_opaque(cx);
@@ -199,6 +202,9 @@ impl<P: Protocol> Exchange<P> {
             }
             if self.wants_upstream() {
                 return Poll::Ready(Event::Connect);
+            }
+            if self.turn_over {
+                return Poll::Pending;
             }
             if self.poll_alarm(cx) || self.poll_taken_back(cx) {
                 (replies, requests) = (Looked::Moved, Looked::Moved);
@@ -240,6 +246,10 @@ impl<P: Protocol> Exchange<P> {
         if !self.flush_client(cx) {
             return Looked::Blocked;
         }
+        if self.from_upstream.fresh().is_some_and(|left| !left.is_empty()) {
+            // What was left for this turn.
+            return self.take_fresh_replies(cx);
+        }
         let Some(upstream) = &mut self.upstream else { return Looked::Blocked };
         let buffers = self.context.worker.buffers();
         self.from_upstream.release(buffers);
@@ -262,7 +272,6 @@ impl<P: Protocol> Exchange<P> {
                 self.moved();
                 // This may take some time.
                 self.context.worker.outbox().empty();
-                self.take_replies();
             }
             Poll::Ready(Ok(Read::Room)) => {
                 self.moved();
@@ -271,7 +280,6 @@ impl<P: Protocol> Exchange<P> {
                     return Looked::moved(self.from_upstream.has_settled(&mut upstream.io, cx));
                 }
                 self.from_upstream.keep(room, self.context.worker.buffers());
-                self.take_replies();
             }
             Poll::Ready(Ok(Read::End)) => {
                 self.upstream_ended(Reason::Closed);
@@ -281,6 +289,15 @@ impl<P: Protocol> Exchange<P> {
                 self.upstream_ended(reason(&error));
                 return Looked::Moved;
             }
+        }
+        self.take_fresh_replies(cx)
+    }
+
+    /// Takes what is in hand.
+    fn take_fresh_replies(&mut self, cx: &mut task::Context<'_>) -> Looked {
+        if !self.take_replies(cx) {
+            self.flush_client(cx);
+            return Looked::Blocked;
         }
         if !self.flush_client(cx) {
             return Looked::Moved;

@@ -3,7 +3,9 @@
 use super::MAX_HELD_REPLY;
 use super::exchange::{Exchange, State};
 use super::pending::Answering;
+use super::requests::put_off;
 use bytes::{Bytes, BytesMut};
+use std::task::Context;
 use weir_codecs::Piece;
 use weir_decide::exchange::{Fault, Phase, Reason, Side};
 use weir_decide::protocol::{Answer, Decode, Ending, Protocol};
@@ -55,8 +57,9 @@ impl<P: Protocol> Outbound<P> {
 }
 
 impl<P: Protocol> Exchange<P> {
-    /// Cuts what is in hand into pieces and passes them on.
-    pub(super) fn take_replies(&mut self) {
+    /// Cuts what is in hand into pieces and passes them on. Says whether the task may go on; if not, the rest is for its next turn.
+    pub(super) fn take_replies(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut in_turn = true;
         while self.state == State::Open && self.opaque.is_none() {
             let Some(buffer) = self.from_upstream.fresh() else { break };
             if buffer.is_empty() && !self.replies.has_failed() {
@@ -68,8 +71,15 @@ impl<P: Protocol> Exchange<P> {
                 Ok(None) => self.from_upstream.starve(),
                 Err(malformed) => self.unreadable(Side::Upstream, malformed),
             }
+            if self.replies.has_toiled() {
+                put_off(cx);
+                self.turn_over = true;
+                in_turn = false;
+                break;
+            }
         }
         self.release_local();
+        in_turn
     }
 
     fn reply_piece(&mut self, piece: Piece<ReplyHead<P>>) {

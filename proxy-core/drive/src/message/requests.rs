@@ -7,6 +7,7 @@ use super::pace::Pace;
 use super::pending::{Answering, Pending};
 use super::room::Claim;
 use bytes::{Bytes, BytesMut};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::task::coop;
@@ -78,6 +79,12 @@ impl<P: Protocol> Exchange<P> {
                 Ok(Some(piece)) => self.request_piece(piece),
                 Ok(None) => self.from_client.starve(),
                 Err(malformed) => self.unreadable(Side::Client, malformed),
+            }
+            if self.requests.has_toiled() {
+                put_off(cx);
+                self.turn_over = true;
+                in_turn = false;
+                break;
             }
         }
         self.release_local();
@@ -412,6 +419,11 @@ fn is_in_turn(cx: &mut Context<'_>) -> bool {
         turn.made_progress();
     }
     turn.is_ready()
+}
+
+/// The task has done enough for now: it is woken when others have had their turn, and sockets have been looked at.
+pub(super) fn put_off(cx: &mut Context<'_>) {
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
 
 fn answering(bytes: Bytes, outcome: Outcome) -> Answering {

@@ -433,7 +433,7 @@ impl protocol::Protocol for Protocol {
         let head = head.map(|head| &**head);
         if let Some(head) = head {
             op.shared.call_site =
-                self.showing.borrow().call_sites.of(names, head, at.bytes, &*self.shared.inflate);
+                self.showing.borrow().call_sites.of(names, head, at.bytes, &self.shared.inflate);
         }
         self.control.govern(session, names, op, (head, &*self.shared.inflate), at)
     }
@@ -480,7 +480,7 @@ impl protocol::Protocol for Protocol {
             && let Some(bytes) = session.kept.of(op.kept)
         {
             op.shared.call_site =
-                self.showing.borrow().call_sites.of(names, head, bytes, &*self.shared.inflate);
+                self.showing.borrow().call_sites.of(names, head, bytes, &self.shared.inflate);
         }
     }
 
@@ -511,7 +511,7 @@ impl protocol::Protocol for Protocol {
     ) -> Result<(), Unwritten> {
         if let Some(max_time) = op.governed.max_time() {
             // A request; no reply to a write is ever rewritten.
-            rules::write_max_time(max_time, whole, &*self.shared.inflate, out);
+            rules::write_max_time(max_time, whole, &self.shared.inflate, out);
             return Ok(());
         }
         match &self.members {

@@ -281,7 +281,7 @@ mod tests {
             let left = if gets { 16 * KIB } else { 64 * KIB };
             assert_eq!(room.taken(), left);
             // What has been taken back is not given out again to whoever had it, and goes back once.
-            assert_eq!(first.cover_in(room, ANYWAY + 128 * KIB, &holder), false);
+            assert!(!first.cover_in(room, ANYWAY + 128 * KIB, &holder));
             drop((first, second));
             assert_eq!(room.taken(), 0);
         }

@@ -7,6 +7,7 @@
 mod fuzz;
 mod parts;
 mod run;
+mod shape;
 mod suite;
 
 use anyhow::{Result, bail};
@@ -19,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   fuzz [SECONDS [--keep] [TARGET ..]]
                    run every fuzz target, or those, that long (default 60); --keep writes what was found to fixtures/corpus
   loom             check the model of what workers share
+  shape            figures about the shape of the code
 ";
 
 fn main() -> Result<()> {
@@ -32,6 +34,7 @@ fn main() -> Result<()> {
         ["fuzz", seconds, "--keep", targets @ ..] => fuzz::run(seconds.parse()?, targets, true),
         ["fuzz", seconds, targets @ ..] => fuzz::run(seconds.parse()?, targets, false),
         ["loom"] => loom(),
+        ["shape"] => shape::print(),
         _ => bail!("{USAGE}"),
     }
 }
@@ -70,6 +73,7 @@ fn test(full: bool) -> Result<()> {
             "counts",
         ]))?;
     }
+    Step::new("shape").call(shape::print)?;
     deny()
 }
 

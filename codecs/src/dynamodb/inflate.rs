@@ -130,8 +130,8 @@ impl Inflater {
 
     /// Begins a body.
     pub fn begin(&mut self, coding: Coding) {
-        (self.produced, self.taken) = (0, 0);
-        self.coding = coding;
+        let Inflater { engine, output, .. } = std::mem::take(self);
+        *self = Inflater { engine, output, coding, ..Inflater::new() };
         self.state = match coding {
             Coding::Identity => State::Identity,
             Coding::Gzip => State::Header(Header::Fixed { at: 0, flags: 0 }),

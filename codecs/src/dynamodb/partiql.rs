@@ -9,7 +9,7 @@
 //! this shape (joins, sub-queries, a second statement, Ion literals) is "not parsed" rather than guessed at, so that a
 //! rule about tables cannot be led past by a clever text.
 
-use super::table::{MAX_ARN, TableRef, name};
+use super::table::{MAX_ARN, TableRef, cleared, name};
 
 /// What one statement does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,15 +144,9 @@ impl StatementScanner {
 
     /// Forgets the statement.
     pub fn clear(&mut self) {
-        self.lex = Lex::Between;
-        self.phase = Phase::Start;
-        self.nesting = 0;
-        self.base = 0;
-        self.token.clear();
-        self.overlong = false;
-        self.table.clear();
-        self.index.clear();
-        self.has_index = false;
+        let StatementScanner { token, table, index, .. } = std::mem::take(self);
+        let (token, table, index) = (cleared(token), cleared(table), cleared(index));
+        *self = StatementScanner { token, table, index, ..StatementScanner::new() };
     }
 
     /// Reads the next part of the text.

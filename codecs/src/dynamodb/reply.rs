@@ -4,7 +4,7 @@
 
 use super::errors::ErrorName;
 use super::json::{Container, Malformed, Role, Scalar, Tokeniser, Visitor};
-use super::table::{MAX_ARN, TableRef, Tables};
+use super::table::{MAX_ARN, TableRef, Tables, cleared};
 
 /// How many failed items of one reply are kept one by one: the API's limit of items in a batch or transaction.
 pub const MAX_ENTRY_ERRORS: usize = 100;
@@ -146,17 +146,17 @@ impl Reply {
         }
     }
 
+    /// A new one in the memory of this one: what is not named here is new too.
     fn clear(&mut self) {
-        self.error = None;
-        self.tables.clear();
-        self.rows.clear();
-        self.entry_errors.clear();
-        self.cancellations.clear();
-        self.throttles.clear();
-        self.unprocessed = 0;
-        self.failed_entries = 0;
-        self.count = None;
-        self.scanned = None;
+        let Reply { tables, rows, entry_errors, cancellations, throttles, .. } = std::mem::take(self);
+        *self = Reply {
+            tables: tables.cleared(),
+            rows: cleared(rows),
+            entry_errors: cleared(entry_errors),
+            cancellations: cleared(cancellations),
+            throttles: cleared(throttles),
+            ..Reply::new()
+        };
     }
 
     /// Each table with what was said about it.
@@ -195,9 +195,9 @@ impl ReplyScanner {
 
     /// Forgets the last body.
     pub fn begin(&mut self) {
-        self.tokens = Tokeniser::new();
         self.walk.begin();
-        self.failed = None;
+        let walk = std::mem::replace(&mut self.walk, Walk::new());
+        *self = ReplyScanner { walk, ..ReplyScanner::new() };
     }
 
     /// Reads the next slice. Nothing is read after a malformed byte.
@@ -314,11 +314,9 @@ impl Walk {
     }
 
     fn begin(&mut self) {
-        self.depth = 0;
-        self.field = Field::Ignored;
-        self.table = None;
-        self.entry = None;
         self.found.clear();
+        let Walk { text, found, .. } = std::mem::replace(self, Walk::new());
+        *self = Walk { text: cleared(text), found, ..Walk::new() };
     }
 
     fn level(&self) -> Level {

@@ -4,7 +4,7 @@
 use super::json::{Container, Malformed, Role, Scalar, Tokeniser, Visitor};
 use super::operation::{Locate, Repeat, Target};
 use super::partiql::StatementScanner;
-use super::table::{MAX_ARN, TableRef, Tables, name};
+use super::table::{MAX_ARN, TableRef, Tables, cleared, name};
 
 /// How many items of a transaction or statements of a batch have their table remembered by position: the API's limit.
 pub const MAX_ITEMS: usize = 100;
@@ -51,10 +51,8 @@ impl Request {
     }
 
     fn clear(&mut self) {
-        let (mut tables, mut items) = (std::mem::take(&mut self.tables), std::mem::take(&mut self.items));
-        tables.clear();
-        items.clear();
-        *self = Request { tables, items, ..Request::new() };
+        let Request { tables, items, .. } = std::mem::take(self);
+        *self = Request { tables: tables.cleared(), items: cleared(items), ..Request::new() };
     }
 
     /// The table of the item at `position` of a transaction or batch of statements.
@@ -109,9 +107,9 @@ impl RequestScanner {
 
     /// Begins the body of a request that says it is `target`.
     pub fn begin(&mut self, target: Target) {
-        self.tokens = Tokeniser::new();
         self.walk.begin(target.locate());
-        self.failed = None;
+        let walk = std::mem::replace(&mut self.walk, Walk::new());
+        *self = RequestScanner { walk, ..RequestScanner::new() };
     }
 
     /// Reads the next slice. Nothing is read after a malformed byte.
@@ -221,14 +219,11 @@ impl Walk {
     }
 
     fn begin(&mut self, locate: Locate) {
-        self.locate = locate;
-        self.depth = 0;
-        self.field = Field::Ignored;
-        self.seen = 0;
-        self.item = None;
-        self.item_named = false;
-        self.index.clear();
         self.found.clear();
+        self.statement.clear();
+        let Walk { text, statement, index, found, .. } = std::mem::replace(self, Walk::new());
+        let (text, index) = (cleared(text), cleared(index));
+        *self = Walk { locate, text, statement, index, found, ..Walk::new() };
     }
 
     fn finish(&mut self) {

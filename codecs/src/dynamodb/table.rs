@@ -61,6 +61,12 @@ pub fn name(text: &[u8]) -> Option<&str> {
     if fits && clean { str::from_utf8(text).ok() } else { None }
 }
 
+/// An empty vector in the memory of this one.
+pub(super) fn cleared<T>(mut vec: Vec<T>) -> Vec<T> {
+    vec.clear();
+    vec
+}
+
 /// The different tables of one call, in the order in which they were named: at most [`MAX_TABLES`]. The memory is kept
 /// when it is cleared.
 #[derive(Debug, Clone, Default)]
@@ -83,11 +89,11 @@ impl Tables {
         Tables { names: String::new(), rows: Vec::new(), dropped: 0 }
     }
 
-    /// Forgets all tables.
-    pub fn clear(&mut self) {
-        self.names.clear();
-        self.rows.clear();
-        self.dropped = 0;
+    /// None, in the memory of these.
+    pub fn cleared(self) -> Self {
+        let Tables { mut names, rows, .. } = self;
+        names.clear();
+        Tables { names, rows: cleared(rows), ..Tables::new() }
     }
 
     /// How many different tables there are.
@@ -233,7 +239,7 @@ mod tests {
             tables.add(TableRef { table: &format!("table{number}"), index: None });
         }
         assert_eq!((tables.len(), tables.dropped()), (MAX_TABLES, 102));
-        tables.clear();
+        let mut tables = tables.cleared();
         assert!(tables.is_empty());
         tables.add(music);
         assert_eq!(tables.only(), Some(music));

@@ -79,9 +79,9 @@ pub struct Fields {
 
 impl Fields {
     pub(super) fn clear(&mut self) {
-        self.list.clear();
-        self.known = KnownSet::default();
-        self.end = 0;
+        let Fields { mut list, .. } = std::mem::take(self);
+        list.clear();
+        *self = Fields { list, ..Fields::default() };
     }
 
     pub(super) fn push(&mut self, buf: &[u8], name: Span, value: Span) {

@@ -3,6 +3,7 @@
 // A test that fails may panic, in its helpers too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod reused;
 mod alloc;
 mod certificate;
 mod dynamodb;

@@ -61,6 +61,8 @@ impl Call {
         scanners.request_left.clear();
         scanners.reply_left.clear();
         scanners.request_coding.begin(Coding::parse(head.fields.value(b"content-encoding")));
+        scanners.reply.begin();
+        scanners.reply_coding.begin(Coding::Identity);
         let mut operation = Operation::new(shared.operation(names, target), NameId::NONE);
         // Of the others the body will tell.
         operation.idempotent = target.operation.is_some_and(|known| known.repeat() == Repeat::Always);

@@ -113,18 +113,14 @@ impl Default for Request {
 impl Request {
     /// Forget everything, keep the buffers.
     pub fn clear(&mut self) {
-        self.client = None;
-        self.tells_client = false;
-        self.method_text.clear();
-        self.authority.clear();
-        self.target.clear();
-        self.path_len = 0;
-        self.fields.clear();
-        self.length = Length::None;
-        self.end = true;
-        self.expects_continue = false;
-        self.upgrade.clear();
-        self.head_bytes = 0;
+        let Request { method_text, authority, target, mut fields, upgrade, .. } = std::mem::take(self);
+        let [method_text, authority, target, upgrade] =
+            [method_text, authority, target, upgrade].map(|mut buffer| {
+                buffer.clear();
+                buffer
+            });
+        fields.clear();
+        *self = Request { method_text, authority, target, fields, upgrade, ..Request::default() };
     }
 
     /// The path without the query.
@@ -177,13 +173,12 @@ impl Default for Reply {
 impl Reply {
     /// Forget everything, keep the buffers.
     pub fn clear(&mut self) {
-        self.status = 0;
-        self.phrase.clear();
-        self.fields.clear();
-        self.length = Length::None;
-        self.end = true;
-        self.upgrade.clear();
-        self.head_bytes = 0;
+        let Reply { mut phrase, mut fields, mut upgrade, mut parsed, .. } = std::mem::take(self);
+        phrase.clear();
+        fields.clear();
+        upgrade.clear();
+        parsed.clear();
+        *self = Reply { phrase, fields, upgrade, parsed, ..Reply::default() };
     }
 
     /// Whether another reply to the same request follows.
@@ -297,4 +292,50 @@ pub trait Upstream: Recv + Sink {
     /// The exchange has ended, cleanly in both directions if `clean`: the connection may serve another if it can. Not
     /// called: the try is cancelled.
     fn release(self, clean: bool);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_that_are_used_again_are_as_new() {
+        let mut fields = Fields::new();
+        fields.push(b"a", b"b");
+        let mut request = Request {
+            version: Version::Http2,
+            method: Method::Post,
+            method_text: b"POST".to_vec(),
+            secure: true,
+            client: Some([127, 0, 0, 1].into()),
+            tells_client: true,
+            authority: b"a".to_vec(),
+            target: b"/a?b".to_vec(),
+            path_len: 2,
+            fields: fields.clone(),
+            length: Length::Exact(7),
+            end: false,
+            expects_continue: true,
+            upgrade: b"websocket".to_vec(),
+            head_bytes: 9,
+        };
+        request.clear();
+        assert_eq!(format!("{request:?}"), format!("{:?}", Request::default()));
+        let mut reply = Reply {
+            status: 200,
+            phrase: b"Fine".to_vec(),
+            fields,
+            length: Length::Unknown,
+            end: false,
+            upgrade: b"websocket".to_vec(),
+            head_bytes: 9,
+            parsed: ResponseHead::new(),
+        };
+        let head = b"HTTP/1.1 200 OK\r\na: b\r\n\r\n";
+        let asked = weir_codecs::http1::Asked::plain(Method::Get);
+        let limits = weir_codecs::http1::Limits::default();
+        weir_codecs::http1::parse_response(head, &limits, asked, &mut reply.parsed).unwrap();
+        reply.clear();
+        assert_eq!(format!("{reply:?}"), format!("{:?}", Reply::default()));
+    }
 }

@@ -3,7 +3,6 @@
 // A test that fails may panic, in its helpers too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod reused;
 mod alloc;
 mod certificate;
 mod dynamodb;
@@ -12,3 +11,4 @@ mod grpc;
 mod http1;
 mod mongo;
 mod proxy_protocol;
+mod reused;

@@ -24,9 +24,9 @@ fn many_reasons() -> String {
 
 #[test]
 fn scanners_of_bodies_begin_anew() {
-    let targets = ["GetItem", "TransactWriteItems", "BatchExecuteStatement", "ExecuteStatement", "BatchGetItem"];
     let targets =
-        targets.map(|name| Target::parse(format!("DynamoDB_20120810.{name}").as_bytes()).unwrap());
+        ["GetItem", "TransactWriteItems", "BatchExecuteStatement", "ExecuteStatement", "BatchGetItem"];
+    let targets = targets.map(|name| Target::parse(format!("DynamoDB_20120810.{name}").as_bytes()).unwrap());
     let many = many_reasons();
     for body in BODIES.iter().copied().chain([&*many]) {
         for cut in (0..=body.len()).step_by(1 + body.len() / 300) {
@@ -95,7 +95,8 @@ fn inflaters_begin_anew() {
 fn heads_begin_anew() {
     let limits = Limits::default();
     let request = b"POST http://a.example/b?c HTTP/1.0\r\nhost: a.example\r\nexpect: 100-continue\r\nte: trailers\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 5\r\n\r\n";
-    let reply = b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 0\r\n\r\n";
+    let reply =
+        b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 0\r\n\r\n";
     for cut in 0..=request.len() {
         let mut used = RequestHead::new();
         let _ = http1::parse_request(&request[..cut], &limits, &mut used);

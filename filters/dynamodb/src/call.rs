@@ -95,10 +95,10 @@ impl Call {
         let found = scanners.request.request();
         let told = self.request != Body::Opaque && !found.unparsed && !found.ambiguous;
         self.operation.resource = match found.tables.only() {
-            _ if !told => names.intern(NameKind::Resource, &[UNPARSED.as_bytes()]),
+            _ if !told => names.fixed(NameKind::Resource, UNPARSED.as_bytes()),
             Some(only) => names.intern(NameKind::Resource, &[only.table.as_bytes()]),
             None if found.tables.is_empty() => NameId::NONE,
-            None => names.intern(NameKind::Resource, &[MULTIPLE.as_bytes()]),
+            None => names.fixed(NameKind::Resource, MULTIPLE.as_bytes()),
         };
     }
 
@@ -159,7 +159,7 @@ impl Call {
             Some(ApiOperation::BatchGetItem) => b"UnprocessedKeys",
             _ => b"UnprocessedItems",
         };
-        if reply.unprocessed > 0 { names.intern(NameKind::Code, &[word]) } else { NameId::NONE }
+        if reply.unprocessed > 0 { names.fixed(NameKind::Code, word) } else { NameId::NONE }
     }
 }
 

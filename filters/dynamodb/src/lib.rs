@@ -185,7 +185,7 @@ fn interned(
 ) -> NameId {
     let Some(cell) = cell else { return NameId::OTHER };
     cell.get().unwrap_or_else(|| {
-        let id = names.intern(kind, &[text.as_bytes()]);
+        let id = names.fixed(kind, text.as_bytes());
         cell.set(Some(id));
         id
     })

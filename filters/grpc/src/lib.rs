@@ -114,7 +114,7 @@ impl Shared {
     fn code(&self, names: &mut dyn Names, code: Code) -> NameId {
         let Some(cell) = self.codes.get(usize::from(code.number())) else { return NameId::OTHER };
         cell.get().unwrap_or_else(|| {
-            let id = names.intern(NameKind::Code, &[code.name().as_bytes()]);
+            let id = names.fixed(NameKind::Code, code.name().as_bytes());
             cell.set(Some(id));
             id
         })

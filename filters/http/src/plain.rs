@@ -51,9 +51,9 @@ impl Vocabulary {
     /// Interns the methods.
     pub fn new(names: &mut dyn Names) -> Vocabulary {
         Vocabulary {
-            methods: METHODS.map(|(_, text)| names.intern(NameKind::Operation, &[text])),
+            methods: METHODS.map(|(_, text)| names.fixed(NameKind::Operation, text)),
             statuses: (100..1000).map(|_| std::cell::Cell::new(None)).collect(),
-            malformed: names.intern(NameKind::Operation, &[b"_malformed"]),
+            malformed: names.fixed(NameKind::Operation, b"_malformed"),
         }
     }
 
@@ -71,7 +71,7 @@ impl Vocabulary {
         cell.get().unwrap_or_else(|| {
             let digits =
                 [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8];
-            let id = names.intern(NameKind::Code, &[&digits]);
+            let id = names.fixed(NameKind::Code, &digits);
             cell.set(Some(id));
             id
         })

@@ -334,7 +334,7 @@ mod tests {
         let head = b"HTTP/1.1 200 OK\r\na: b\r\n\r\n";
         let asked = weir_codecs::http1::Asked::plain(Method::Get);
         let limits = weir_codecs::http1::Limits::default();
-        weir_codecs::http1::parse_response(head, &limits, asked, &mut reply.parsed).unwrap();
+        let _read = weir_codecs::http1::parse_response(head, &limits, asked, &mut reply.parsed).unwrap();
         reply.clear();
         assert_eq!(format!("{reply:?}"), format!("{:?}", Reply::default()));
     }

@@ -114,7 +114,8 @@ impl Filter for Http {
     }
 
     fn service(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Rc<dyn Service>, BuildError> {
-        let mut names = worker.measure().names();
+        let nowhere = worker.measure().measure().place(&listener.name, "", self.0.key);
+        let mut names = worker.measure().names(nowhere);
         let parts = Parts {
             section: self.0,
             words: Rc::new(Vocabulary::new(&mut names)),

@@ -18,7 +18,7 @@ use weir_decide::route::RouteTable;
 use weir_decide::sources::Trusted;
 use weir_drive::tls::covered::Covered;
 use weir_drive::{Address, Cluster, Pool, Told, Worker};
-use weir_measure::{Counter, Measure, Place, names};
+use weir_measure::{Counter, Measure, Naming, Place, names};
 
 /// A listener on one worker.
 pub struct Site {
@@ -62,6 +62,11 @@ impl Site {
     /// When a client's HTTP/2 connection that began then is too old.
     pub fn old(&self, began: Now) -> Now {
         h2::pool::old(self.h2.max_age, began, self.worker.random())
+    }
+
+    /// What names are interned with.
+    pub fn names(&self) -> Naming<'_> {
+        self.worker.measure().names(self.nowhere)
     }
 }
 

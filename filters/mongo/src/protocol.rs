@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use weir_codecs::mongo::{
-    Budget, Command, Heads, Inflate, MAX_CURSORS, OpCode, ReplyHead, ReplyTo, RequestHead,
+    Budget, Class, Command, Heads, Inflate, MAX_CURSORS, OpCode, ReplyHead, ReplyTo, RequestHead,
 };
 use weir_decide::exchange::{
-    Affinity, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Phase, Reason, Replies as Due,
-    Side, Trait,
+    Affinity, Belief, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Phase, Reason,
+    Replies as Due, Side, Trait,
 };
 use weir_decide::protocol::{self, Answer, Ending, Standing, Stays, Step, Unwritten};
 use weir_measure::ledger::Ledger;
@@ -156,7 +156,7 @@ impl Protocol {
         if let Some(client) = &head.client
             && !client.application.is_empty()
         {
-            session.application = names.intern(NameKind::Application, &[client.application.as_bytes()]);
+            session.calls_itself(names, client.application.as_bytes());
             // The server takes only the first hello's word for it.
             if session.application_name.is_empty() {
                 session.application_name = client.application.as_bytes().into();
@@ -190,7 +190,13 @@ impl Protocol {
         op.belongs.learn(&self.ledger, shared, head);
         shared.name = self.name(names, head.command);
         shared.resource = self.resource(names, head);
-        shared.application = session.application;
+        shared.application = session.application(names);
+        // Whoever comes is answered when he greets.
+        shared.belief = match session.measured.has_authenticated() {
+            true => Belief::Authenticated,
+            false if head.command.class() == Class::Session => Belief::Never,
+            false => Belief::Answered,
+        };
         shared.tag = tag(head.header.request_id);
         shared.idempotent = head.is_retryable_read();
         shared.replies = match (head.expects_reply(), head.flags.exhaust_allowed()) {
@@ -223,7 +229,7 @@ impl Protocol {
         if let Some(name) = known.map(Cell::get).filter(|name| *name != NameId::NONE) {
             return name;
         }
-        let name = names.intern(NameKind::Operation, &[command.name().as_bytes()]);
+        let name = names.fixed(NameKind::Operation, command.name().as_bytes());
         if let Some(known) = known.filter(|_| name != NameId::OTHER) {
             known.set(name);
         }
@@ -277,8 +283,11 @@ impl Protocol {
 /// What is remembered of one connection: a few numbers.
 #[derive(Debug)]
 pub struct Session {
-    /// What the client's application calls itself.
+    /// What the client's application calls itself, by the hello that said so last.
+    called: Box<[u8]>,
+    /// Its name in numbers, and how many names had given way to others when it had not.
     application: NameId,
+    gone: u64,
     /// The same, for rules.
     pub(crate) application_name: Box<[u8]>,
     /// Among the connections of that application.
@@ -292,6 +301,26 @@ pub struct Session {
     open: OpenHere,
     /// Where it came in.
     door: Door,
+}
+
+impl Session {
+    fn calls_itself(&mut self, names: &mut dyn Names, name: &[u8]) {
+        if *self.called != *name {
+            self.called = name.into();
+        }
+        self.application = names.intern(NameKind::Application, &[name]);
+        self.gone = names.gone();
+    }
+
+    /// The application's name in numbers: another one if it had to give way to others since.
+    fn application(&mut self, names: &mut dyn Names) -> NameId {
+        let gone = names.gone();
+        if self.gone != gone && !self.called.is_empty() {
+            self.gone = gone;
+            self.application = names.intern(NameKind::Application, &[&self.called]);
+        }
+        self.application
+    }
 }
 
 /// One command under way.
@@ -373,7 +402,9 @@ impl protocol::Protocol for Protocol {
     fn session(&self) -> (Session, Requests, Replies) {
         let door = Door::default();
         let session = Session {
+            called: Box::default(),
             application: NameId::NONE,
+            gone: 0,
             application_name: Box::default(),
             seated: Seated::Nowhere,
             authenticated: false,

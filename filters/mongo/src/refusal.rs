@@ -106,7 +106,7 @@ pub(crate) fn tell(
             base_backoff_ms: None,
         };
         error_reply(out, to, session.last_request_id, &reply);
-        code = names.intern(NameKind::Code, &[template.code_name.as_bytes()]);
+        code = names.fixed(NameKind::Code, template.code_name.as_bytes());
     }
     let Template { result, class, retryable, .. } = template;
     Outcome { class, result, code, retryable, fault: Some(*fault), latency: 0 }

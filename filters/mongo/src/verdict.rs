@@ -58,11 +58,12 @@ fn is_state_change(code: i32) -> bool {
 
 /// The code's name: the server's, or else ours for its number, or else the number.
 fn code_name(names: &mut dyn Names, name: &[u8], code: i32) -> NameId {
-    if !name.is_empty() {
-        return names.intern(NameKind::Code, &[name]);
-    }
     match known(code) {
-        Some(name) => names.intern(NameKind::Code, &[name.as_bytes()]),
+        Some(known) if name.is_empty() || name == known.as_bytes() => {
+            names.fixed(NameKind::Code, known.as_bytes())
+        }
+        _ if !name.is_empty() => names.intern(NameKind::Code, &[name]),
+        Some(known) => names.fixed(NameKind::Code, known.as_bytes()),
         None if code == 0 => NameId::NONE,
         None => names.intern(NameKind::Code, &[code.to_string().as_bytes()]),
     }

@@ -73,7 +73,9 @@ static LOG: Table = Table {
 
 static LIMITS: Table = Table {
     name: "limits",
-    doc: "The caps of the process. Beyond a cap nothing grows: the excess is refused, or counted under `_other`.",
+    doc: "The caps of the process. Beyond a cap nothing grows: the excess is refused; of names that came from clients the one that was \
+          silent for longest gives way, and what has nothing that could counts under `_other`. Each listener has a share of each, and \
+          may borrow what nobody uses.",
     fields: &[
         Field::with_default(
             "max_connections",

@@ -19,15 +19,28 @@ impl Now {
     }
 }
 
-/// An interned name: a process-wide number for a label value, from a capped set.
+/// An interned name: a process-wide number for a label value, from a capped set. A number is never given to another name: what
+/// is counted under a name that has given way to others can never count for one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct NameId(pub u32);
+pub struct NameId(pub u64);
 
 impl NameId {
     /// No name: an empty label.
     pub const NONE: NameId = NameId(0);
     /// The name under which everything beyond a cap is counted, shown as `_other`.
     pub const OTHER: NameId = NameId(1);
+    /// Names of one listener that were ever given: as many in a year at nine million a second.
+    const SERIALS: u32 = 48;
+
+    /// The name with this number among those of a listener.
+    pub const fn of(scope: u16, serial: u64) -> NameId {
+        NameId((scope as u64) << Self::SERIALS | (serial & ((1 << Self::SERIALS) - 1)))
+    }
+
+    /// The number of the listener whose name it is; 0 for those that are always there.
+    pub const fn scope(self) -> u16 {
+        (self.0 >> Self::SERIALS) as u16
+    }
 }
 
 /// What kind of name is being interned; each kind has a cap of its own.
@@ -48,8 +61,19 @@ pub enum NameKind {
 /// What pure code may ask of the worker it runs on: capped interning, nothing else.
 pub trait Names {
     /// The id of the name made of `parts` put together without a separator. Bytes that are not UTF-8 or not printable
-    /// are shown escaped. Beyond the kind's cap: [`NameId::OTHER`], and a counter moves.
+    /// are shown escaped. For what comes from the wire: if it is new it has a name on probation, which may give way to others.
     fn intern(&mut self, kind: NameKind, parts: &[&[u8]]) -> NameId;
+
+    /// The id of a name out of a closed set (commands, methods, codes) or out of the configuration: it is always there, and the
+    /// same wherever it is asked for.
+    fn fixed(&mut self, kind: NameKind, text: &[u8]) -> NameId {
+        self.intern(kind, &[text])
+    }
+
+    /// Moves whenever a name gives way to another: whoever remembers what [`Names::intern`] said asks anew then.
+    fn gone(&self) -> u64 {
+        0
+    }
 }
 
 /// How many replies an operation is due.
@@ -89,6 +113,8 @@ pub struct Operation {
     pub resource: NameId,
     /// Who says it does it, where the protocol tells.
     pub application: NameId,
+    /// Whether its names are to be believed.
+    pub belief: Belief,
     /// From where in its code, where that is asked for and told.
     pub call_site: NameId,
     /// The protocol's own number for the request (Mongo's requestID), to match replies by.
@@ -120,6 +146,7 @@ impl Operation {
             name,
             resource,
             application: NameId::NONE,
+            belief: Belief::Answered,
             call_site: NameId::NONE,
             tag: 0,
             idempotent: false,
@@ -128,6 +155,29 @@ impl Operation {
             affinity: Affinity::Any,
             items: Items::default(),
             traits: Traits::NONE,
+        }
+    }
+}
+
+/// What makes the names of an operation more than what a stranger says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Belief {
+    /// A server that does what it asks.
+    #[default]
+    Answered,
+    /// Nothing: a server answers this well to anybody, such as a handshake.
+    Never,
+    /// Its connection has authenticated, so whatever becomes of it.
+    Authenticated,
+}
+
+impl Belief {
+    /// Whether the names are believed now that it has ended so.
+    pub fn holds(self, class: Class) -> bool {
+        match self {
+            Belief::Answered => class == Class::Success,
+            Belief::Never => false,
+            Belief::Authenticated => true,
         }
     }
 }

@@ -12,7 +12,7 @@ use weir_config::Listener;
 use weir_decide::cluster::{Ticket, Tries};
 use weir_decide::exchange::{Class, Fault, NameId, Operation, Outcome, RetryOn, Side};
 use weir_decide::policy::{Replay, RetryPolicy, Verdict};
-use weir_measure::Place;
+use weir_measure::{Naming, Place};
 
 /// What the connections of a listener that goes to one cluster have in common, on one worker. A reload makes a new one; connections keep theirs.
 pub struct Context {
@@ -74,6 +74,11 @@ impl Context {
             messages: OnceCell::new(),
             protocol,
         })
+    }
+
+    /// What names of this listener are interned with.
+    pub(crate) fn names(&self) -> Naming<'_> {
+        self.worker.measure().names(self.place)
     }
 
     /// The numbers of message connections; made when the first one asks.

@@ -288,6 +288,14 @@ impl Worker {
         if self.index == 0 && self.ticks.get().is_multiple_of(TICKS_PER_TELLING) {
             self.clusters.borrow().values().for_each(|cluster| cluster.tell_events());
             self.process.measure.tick(now);
+            for overflow in self.process.measure.first_overflows() {
+                let limit = overflow.limit();
+                tracing::warn!(
+                    limit,
+                    "there are more names than limits.{limit} has room for: from now on the one that was silent for longest gives \
+                     way, its series end, and what they had counted is in weir_operations_retired_total"
+                );
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 use weir_decide::exchange::NameId;
@@ -18,7 +18,7 @@ const ENDS: usize = 5;
 #[derive(Debug, Default)]
 struct One {
     /// Its name, one more than that; 0: nobody's yet. Never changed again.
-    whose: AtomicU32,
+    whose: AtomicU64,
     ended: [AtomicU64; ENDS],
     batches: AtomicU64,
 }
@@ -32,7 +32,7 @@ impl One {
     }
 
     /// Whether it is this one's by now.
-    fn is_of(&self, whose: u32) -> bool {
+    fn is_of(&self, whose: u64) -> bool {
         match self.whose.load(Acquire) {
             0 => match self.whose.compare_exchange(0, whose, AcqRel, Acquire) {
                 Ok(_) => true,
@@ -60,7 +60,7 @@ impl Collections {
     pub(crate) fn ended(&self, NameId(resource): NameId, how: usize, batches: u32) {
         let slots = self.slots.get_or_init(|| (0..COLLECTIONS).map(|_| One::default()).collect());
         let whose = resource.saturating_add(1);
-        let first = whose.wrapping_mul(0x9E37_79B1) as usize;
+        let first = whose.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(24) as usize;
         let mut ways = (0..COLLECTIONS).filter_map(|way| slots.get(first.wrapping_add(way) % COLLECTIONS));
         match ways.find(|one| one.is_of(whose)) {
             Some(one) => one.count(how, batches),
@@ -96,7 +96,7 @@ mod tests {
     fn nothing_is_lost_beyond_the_cap() {
         let collections = Collections::default();
         assert_eq!(collections.all().count(), 1, "nothing is made before it is needed");
-        let all = COLLECTIONS as u32 + 44;
+        let all = COLLECTIONS as u64 + 44;
         for round in 0..3 {
             for name in 0..all {
                 collections.ended(NameId(name + 2), round, 2);
@@ -107,8 +107,8 @@ mod tests {
             ends.iter_mut().zip(ended).for_each(|(sum, one)| *sum += one);
             batches += its;
         }
-        assert_eq!(ends, [u64::from(all), u64::from(all), u64::from(all), 0, 0]);
-        assert_eq!((batches, collections.beyond()), (u64::from(all) * 6, 44 * 3));
+        assert_eq!(ends, [all, all, all, 0, 0]);
+        assert_eq!((batches, collections.beyond()), (all * 6, 44 * 3));
         let other = collections.all().find(|(name, ..)| *name == NameId::OTHER).unwrap();
         assert_eq!(other.1, [44, 44, 44, 0, 0]);
         let known: Vec<_> = collections.all().filter(|(name, ..)| *name == NameId(2)).collect();

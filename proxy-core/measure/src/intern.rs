@@ -1,16 +1,23 @@
-//! Names from the wire become numbers: process-wide, capped by kind, known by each worker in a cache of its own, so that a
-//! name seen before costs one hash and no lock.
+//! Names become numbers, known by each worker in a cache of its own, so that a name seen before costs one hash and no lock. Those of
+//! closed sets and of the configuration are always there; those from the wire belong to their listener ([`crate::scope`]).
 
 use crate::Limits;
-use crate::capped::{Capped, lock};
+use crate::capped::lock;
+use crate::scope::{Cap, Name, Scope, Shared};
 use hashbrown::HashMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use weir_decide::exchange::{NameId, NameKind};
 
 /// The longest name in bytes; a longer one is cut here and ends in `…`, and `weir_caps_met_total{cap="name_length"}` moves.
 pub const MAX_NAME: usize = 256;
+
+/// The most names that are always there: closed sets are small, configurations are not endless.
+pub(crate) const MAX_FIXED: usize = 65_536;
+
+/// The most listeners with names of their own.
+const MAX_SCOPES: usize = 4096;
 
 /// How everything beyond a cap is shown.
 pub const OTHER: &str = "_other";
@@ -34,41 +41,82 @@ pub(crate) fn slot(kind: NameKind) -> usize {
     }
 }
 
-/// The process's names.
+/// The process's names: those that are always there, and those of each listener.
 #[derive(Debug)]
 pub(crate) struct Interner {
-    kinds: [Capped<Box<[u8]>, NameId>; KINDS.len()],
-    /// By id. Two ids may show the same text; whoever writes merges them.
-    texts: Mutex<Vec<Arc<str>>>,
+    fixed: Mutex<Fixed>,
+    scopes: Mutex<Vec<Arc<Scope>>>,
+    pub(crate) shared: Arc<Shared>,
+    /// The number of the latest name of any listener.
+    serial: AtomicU64,
     /// Names that were cut, each time.
     cut: AtomicU64,
 }
 
+#[derive(Debug)]
+struct Fixed {
+    known: [HashMap<Box<[u8]>, NameId, foldhash::fast::RandomState>; KINDS.len()],
+    /// By id. Two ids may show the same text; whoever writes merges them.
+    texts: Vec<Arc<str>>,
+}
+
 impl Interner {
     pub(crate) fn new(limits: &Limits) -> Interner {
+        let texts = vec![Arc::from(""), Arc::from(OTHER)];
+        let shared = Shared {
+            names: KINDS.map(|(kind, _)| Cap::new(limits.names(kind))),
+            rows: [limits.rows, limits.outcomes, limits.application_rows, limits.call_site_rows]
+                .map(Cap::new),
+            listeners: AtomicUsize::new(0),
+            gone: AtomicU64::new(0),
+        };
         Interner {
-            kinds: KINDS.map(|(kind, _)| Capped::new(limits.names(kind))),
-            texts: Mutex::new(vec![Arc::from(""), Arc::from(OTHER)]),
+            fixed: Mutex::new(Fixed { known: Default::default(), texts }),
+            scopes: Mutex::default(),
+            shared: Arc::new(shared),
+            serial: AtomicU64::new(0),
             cut: AtomicU64::new(0),
         }
     }
 
-    /// The id of `raw`, which is not longer than [`bounded`] makes it; `None` beyond the cap.
-    fn find_or_add(&self, kind: NameKind, raw: &[u8]) -> Option<NameId> {
-        let [operations, resources, codes, applications, call_sites] = &self.kinds;
-        let names = match kind {
-            NameKind::Operation => operations,
-            NameKind::Resource => resources,
-            NameKind::Code => codes,
-            NameKind::Application => applications,
-            NameKind::CallSite => call_sites,
-        };
-        names.find_or_add(raw, || {
-            let mut texts = lock(&self.texts);
-            let id = NameId(u32::try_from(texts.len()).unwrap_or(NameId::OTHER.0));
-            texts.push(printable(raw));
-            (raw.into(), id)
-        })
+    /// The names of `listener`: the same whenever they are asked for. Those beyond [`MAX_SCOPES`] share what the last one has.
+    pub(crate) fn scope(&self, listener: &Arc<str>) -> Arc<Scope> {
+        let mut scopes = lock(&self.scopes);
+        if let Some(known) = scopes.iter().find(|scope| scope.listener == *listener) {
+            return Arc::clone(known);
+        }
+        if let Some(last) = scopes.last().filter(|_| scopes.len() >= MAX_SCOPES) {
+            return Arc::clone(last);
+        }
+        let number = u16::try_from(scopes.len() + 1).unwrap_or(u16::MAX);
+        let scope = Arc::new(Scope::new(number, Arc::clone(listener), Arc::clone(&self.shared)));
+        self.shared.listeners.store(scopes.len() + 1, Ordering::Relaxed);
+        scopes.push(Arc::clone(&scope));
+        scope
+    }
+
+    pub(crate) fn scopes(&self) -> Vec<Arc<Scope>> {
+        lock(&self.scopes).clone()
+    }
+
+    pub(crate) fn next(&self, scope: &Scope) -> NameId {
+        NameId::of(scope.number, self.serial.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The id of a name that is always there; `make`: it is from now on. `None`: it is not, or there are [`MAX_FIXED`] others.
+    fn fixed(&self, kind: NameKind, raw: &[u8], make: bool) -> Option<NameId> {
+        let fixed = &mut *lock(&self.fixed);
+        let known = fixed.known.get_mut(slot(kind))?;
+        if let Some(id) = known.get(raw) {
+            return Some(*id);
+        }
+        if !make || fixed.texts.len() >= MAX_FIXED {
+            return None;
+        }
+        let id = NameId::of(0, fixed.texts.len() as u64);
+        fixed.texts.push(printable(raw));
+        known.insert(raw.into(), id);
+        Some(id)
     }
 
     /// How often a name was cut.
@@ -76,45 +124,87 @@ impl Interner {
         self.cut.load(Ordering::Relaxed)
     }
 
-    /// Brings `known`, a copy of the texts by id, up to date. Holds the lock for as long as copying what is new takes.
+    /// Brings `known`, a copy of the texts of those that are always there by id, up to date. Holds the lock for as long as copying
+    /// what is new takes.
     pub(crate) fn copy_texts(&self, known: &mut Vec<Arc<str>>) {
-        let texts = lock(&self.texts);
-        known.extend(texts.iter().skip(known.len()).cloned());
+        let fixed = lock(&self.fixed);
+        known.extend(fixed.texts.iter().skip(known.len()).cloned());
     }
 }
+
+/// What a worker knows of a kind: names that are always there, and those of a listener.
+type Known<V> = [HashMap<Box<[u8]>, V, foldhash::fast::RandomState>; KINDS.len()];
 
 /// A worker's cache.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
-    kinds: [HashMap<Box<[u8]>, NameId, foldhash::fast::RandomState>; KINDS.len()],
+    fixed: Known<NameId>,
     scratch: Vec<u8>,
 }
 
+/// A worker's cache of a listener's names. Those that have gone are thrown out when there are many.
+#[derive(Debug, Default)]
+pub(crate) struct ScopeCache(Known<Arc<Name>>);
+
 impl Cache {
-    /// The id of the name made of `parts`; `None` beyond the cap of its kind.
-    pub(crate) fn intern(&mut self, all: &Interner, kind: NameKind, parts: &[&[u8]]) -> Option<NameId> {
-        let Cache { kinds, scratch } = self;
-        let raw = match parts {
-            [] => return Some(NameId::NONE),
-            [one] if one.len() <= MAX_NAME => *one,
-            many => {
-                if many.iter().map(|part| part.len()).sum::<usize>() > MAX_NAME {
-                    all.cut.fetch_add(1, Ordering::Relaxed);
-                }
-                bounded(many, scratch)
+    /// The id of the name made of `parts` that is always there; `None` beyond the cap.
+    pub(crate) fn fixed(&mut self, all: &Interner, kind: NameKind, parts: &[&[u8]]) -> Option<NameId> {
+        let Some(raw) = raw(all, parts, &mut self.scratch) else { return Some(NameId::NONE) };
+        find(&mut self.fixed, all, kind, raw, true)
+    }
+
+    /// The id of the name made of `parts` that came from the wire of a listener's.
+    pub(crate) fn intern(
+        &mut self,
+        all: &Interner,
+        (scope, names): (&Scope, &mut ScopeCache),
+        kind: NameKind,
+        parts: &[&[u8]],
+    ) -> Option<NameId> {
+        let Some(raw) = raw(all, parts, &mut self.scratch) else { return Some(NameId::NONE) };
+        let known = names.0.get_mut(slot(kind))?;
+        if let Some(name) = known.get(raw) {
+            if !name.has_gone() {
+                return Some(name.id);
             }
-        };
-        if raw.is_empty() {
-            return Some(NameId::NONE);
+            known.remove(raw);
         }
-        let known = kinds.get_mut(slot(kind))?;
-        if let Some(id) = known.get(raw) {
-            return Some(*id);
+        if let Some(id) = find(&mut self.fixed, all, kind, raw, false) {
+            return Some(id);
         }
-        let id = all.find_or_add(kind, raw)?;
-        known.insert(raw.into(), id);
+        let name = scope.find_or_add(slot(kind), raw, || (all.next(scope), printable(raw)))?;
+        if known.len() == known.capacity() {
+            known.retain(|_, name| !name.has_gone());
+        }
+        let id = name.id;
+        known.insert(raw.into(), name);
         Some(id)
     }
+}
+
+/// The bytes of a name, not longer than [`bounded`] makes it; `None`: it has none.
+fn raw<'a>(all: &Interner, parts: &[&'a [u8]], scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let raw = match parts {
+        [] => return None,
+        [one] if one.len() <= MAX_NAME => *one,
+        many => {
+            if many.iter().map(|part| part.len()).sum::<usize>() > MAX_NAME {
+                all.cut.fetch_add(1, Ordering::Relaxed);
+            }
+            bounded(many, scratch)
+        }
+    };
+    (!raw.is_empty()).then_some(raw)
+}
+
+fn find(fixed: &mut Known<NameId>, all: &Interner, kind: NameKind, raw: &[u8], make: bool) -> Option<NameId> {
+    let known = fixed.get_mut(slot(kind))?;
+    if let Some(id) = known.get(raw) {
+        return Some(*id);
+    }
+    let id = all.fixed(kind, raw, make)?;
+    known.insert(raw.into(), id);
+    Some(id)
 }
 
 /// Puts the parts together in `scratch`; what is longer than [`MAX_NAME`] is cut, at a character if it is UTF-8, and marked.
@@ -166,7 +256,7 @@ mod tests {
     fn text(all: &Interner, id: NameId) -> String {
         let mut texts = Vec::new();
         all.copy_texts(&mut texts);
-        texts[id.0 as usize].to_string()
+        texts[usize::try_from(id.0).unwrap()].to_string()
     }
 
     #[test]
@@ -190,23 +280,26 @@ mod tests {
         ];
         for (parts, shown) in cases {
             for _ in 0..2 {
-                let id = cache.intern(&all, NameKind::Resource, parts).unwrap();
+                let id = cache.fixed(&all, NameKind::Resource, parts).unwrap();
                 assert_eq!(text(&all, id), *shown, "{parts:?}");
             }
         }
     }
 
     #[test]
-    fn full_kind_knows_what_any_worker_knew_and_leaves_other_kinds_alone() {
-        let all = Interner::new(&Limits { resources: 2, ..Limits::default() });
+    fn names_that_are_always_there_are_the_same_for_everybody() {
+        let all = Interner::new(&Limits::default());
         let (mut one, mut two) = (Cache::default(), Cache::default());
-        let a = one.intern(&all, NameKind::Resource, &[b"a"]).unwrap();
-        let b = one.intern(&all, NameKind::Resource, &[b"b"]).unwrap();
-        assert_eq!(one.intern(&all, NameKind::Resource, &[b"c"]), None);
-        assert_eq!(two.intern(&all, NameKind::Resource, &[b"c"]), None);
-        assert_eq!(two.intern(&all, NameKind::Resource, &[b"a"]), Some(a));
-        assert_eq!(two.intern(&all, NameKind::Resource, &[b"b"]), Some(b));
-        assert!(two.intern(&all, NameKind::Operation, &[b"c"]).is_some());
-        assert!(two.kinds[slot(NameKind::Resource)].len() == 2, "what is beyond the cap is not remembered");
+        let scope = all.scope(&"l".into());
+        let (mut names, mut others) = (ScopeCache::default(), ScopeCache::default());
+        let find = one.fixed(&all, NameKind::Operation, &[b"find"]).unwrap();
+        assert_eq!(two.intern(&all, (&scope, &mut others), NameKind::Operation, &[b"fi", b"nd"]), Some(find));
+        let invented = two.intern(&all, (&scope, &mut others), NameKind::Operation, &[b"fund"]).unwrap();
+        assert_eq!((find.scope(), invented.scope()), (0, 1));
+        assert_eq!(one.intern(&all, (&scope, &mut names), NameKind::Operation, &[b"fund"]), Some(invented));
+        let elsewhere = all.scope(&"m".into());
+        let theirs =
+            one.intern(&all, (&elsewhere, &mut ScopeCache::default()), NameKind::Operation, &[b"fund"]);
+        assert_eq!(theirs.unwrap().scope(), 2);
     }
 }

@@ -82,8 +82,10 @@ struct Slot {
     last: AtomicU32,
     /// Batches or statements.
     steps: AtomicU32,
-    /// Resource and application of a cursor, the number of a transaction.
+    /// The resource of a cursor, the number of a transaction.
     what: AtomicU64,
+    /// The application of a cursor.
+    who: AtomicU64,
     /// Of a cursor the session in whose transaction it was opened, of a transaction whether cursors were opened in it; or 0.
     within: AtomicU64,
 }
@@ -122,7 +124,7 @@ impl Open {
         self.ways(key).find(|slot| slot.key.load(Relaxed) == key)
     }
 
-    fn begin(&self, key: u64, since: u64, now: u64, what: u64) {
+    fn begin(&self, key: u64, since: u64, now: u64, [what, who]: [u64; 2]) {
         self.slots.get_or_init(|| (0..SLOTS).map(|_| Slot::default()).collect());
         self.begun.fetch_add(1, Relaxed);
         let free = self.ways(key).find(|slot| slot.key.compare_exchange(0, key, AcqRel, Relaxed).is_ok());
@@ -137,6 +139,7 @@ impl Open {
                 slot.last.store(seconds(now), Relaxed);
                 slot.steps.store(1, Relaxed);
                 slot.what.store(what, Relaxed);
+                slot.who.store(who, Relaxed);
                 slot.within.store(0, Relaxed);
             }
             // Somebody else was faster.
@@ -149,7 +152,7 @@ impl Open {
 
     fn collection(&self, what: u64, how: usize, batches: u32) {
         if let Some(collections) = &self.collections {
-            collections.ended(NameId((what >> 32) as u32), how, batches);
+            collections.ended(NameId(what), how, batches);
         }
     }
 
@@ -262,7 +265,7 @@ impl Ledger {
         match self.cursors.find(id) {
             Some(slot) => self.cursors.step(slot, now),
             None if id != 0 => {
-                self.cursors.begin(id, now, now, u64::from(resource.0) << 32 | u64::from(application.0));
+                self.cursors.begin(id, now, now, [resource.0, application.0]);
             }
             None => {}
         }
@@ -315,7 +318,7 @@ impl Ledger {
                 if let Some(before) = self.transactions.find(session) {
                     self.end(before, session, TransactionEnd::Aborted, now);
                 }
-                self.transactions.begin(session, since.0, now.0, number.cast_unsigned());
+                self.transactions.begin(session, since.0, now.0, [number.cast_unsigned(), 0]);
             }
             (None, None) => {}
         }
@@ -378,8 +381,8 @@ impl Ledger {
             let idle = seconds(now).saturating_sub(slot.last.load(Relaxed));
             OpenCursor {
                 id: slot.key.load(Relaxed).cast_signed(),
-                resource: NameId((what >> 32) as u32),
-                application: NameId(what as u32),
+                resource: NameId(what),
+                application: NameId(slot.who.load(Relaxed)),
                 batches: slot.steps.load(Relaxed),
                 age,
                 // It may have been touched late in its last second.

@@ -6,8 +6,10 @@
 //! [`Measure::operations`]) reads the rows of all workers without stopping them, adds up those of equal labels and writes
 //! text in chunks. What is not about operations is a [`Counter`], a [`Gauge`] or a [`Collect`]or.
 //!
-//! Every set of label values has a cap ([`Limits`], [`names::Family::max_series`]); what is beyond is counted as `_other`, and
-//! that it happened is counted too. Nothing is ever removed or reset: all counters are monotonic while the process lives.
+//! Every set of label values has a cap ([`Limits`], [`names::Family::max_series`]). A name that came from the wire is on probation
+//! until it is believed; where there is no room the one that was silent for longest gives way, its series end, and what they had
+//! counted goes to `weir_operations_retired_total`. What is always there and has no room is counted as `_other`, and that it happened
+//! is counted too. No counter of a series that is shown ever falls while the process lives.
 
 mod capped;
 mod clusters;
@@ -21,6 +23,8 @@ pub mod names;
 mod process;
 pub mod prometheus;
 mod registry;
+mod rows;
+mod scope;
 pub mod slow;
 mod snapshot;
 mod table;
@@ -33,16 +37,18 @@ pub use local::{InFlight, Local, Naming, Record};
 pub use process::Process;
 pub use prometheus::{Format, Scrape};
 pub use registry::{Collect, Counter, Gauge, Held, Samples, Value};
+pub use scope::PROBATION;
 pub use snapshot::{CallSiteRow, OperationRow, OutcomeRow};
 
 use capped::{Capped, lock};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use tables::{ApplicationKey, CallSiteKey, OperationKey, OutcomeKey, Shard};
+use tables::{OperationKey, Shard};
 use weir_decide::exchange::{NameId, NameKind};
 
-/// The caps of the numbers, for the whole process.
+/// The caps of the numbers, for the whole process. Each listener has a share of them, and may borrow what nobody uses; beyond it the
+/// name that was silent for longest gives way, with its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Names of operations.
@@ -56,16 +62,16 @@ pub struct Limits {
     /// Pairs of listener and cluster.
     pub places: usize,
     /// Operations on resources at places, each with sizes and two histograms: about 650 bytes for each worker that has seen it.
-    /// Beyond it the resource is `_other`.
+    /// Where no name can give way the resource is `_other`.
     pub rows: usize,
-    /// Rows by result and code. Beyond it the code is `_other`.
+    /// Rows by result and code. Where no name can give way the code is `_other`.
     pub outcomes: usize,
-    /// Operations of applications by result. Beyond it application and operation are `_other`. Each application at a place has
-    /// sizes and a histogram besides: about 350 bytes for each worker that has seen it.
+    /// Operations of applications by result. Where no name can give way application and operation are `_other`. Each application at
+    /// a place has sizes and a histogram besides: about 350 bytes for each worker that has seen it.
     pub application_rows: usize,
     /// Names of call sites.
     pub call_sites: usize,
-    /// Operations of call sites by result. Beyond it call site and operation are `_other`.
+    /// Operations of call sites by result. Where no name can give way call site and operation are `_other`.
     pub call_site_rows: usize,
 }
 
@@ -134,12 +140,8 @@ pub struct Measure {
     max_places: usize,
     /// Places that were given `_other`.
     pub(crate) places_beyond: Counter,
-    rows: Capped<OperationKey, ()>,
-    /// A quarter of `rows`: the same operations on `_other`.
+    /// A quarter of the rows: operations on `_other`.
     other_rows: Capped<OperationKey, ()>,
-    outcomes: Capped<OutcomeKey, ()>,
-    applications: Capped<ApplicationKey, ()>,
-    call_sites: Capped<CallSiteKey, ()>,
     slow: slow::SlowOperations,
     /// By listener.
     ledgers: Mutex<BTreeMap<Arc<str>, Arc<ledger::Ledger>>>,
@@ -159,11 +161,7 @@ impl Measure {
             places: Mutex::new(Places { list: vec![other], known: HashMap::new() }),
             max_places: limits.places,
             places_beyond: Counter::default(),
-            rows: Capped::new(limits.rows),
             other_rows: Capped::new(limits.rows / 4),
-            outcomes: Capped::new(limits.outcomes),
-            applications: Capped::new(limits.application_rows),
-            call_sites: Capped::new(limits.call_site_rows),
             slow: slow::SlowOperations::default(),
             ledgers: Mutex::default(),
             topologies: Mutex::default(),
@@ -246,6 +244,11 @@ impl Measure {
     /// The text of a name, as it is shown. Takes a lock and copies what other threads have named since it was last called: for
     /// what is rare.
     pub fn name(&self, id: NameId) -> Arc<str> {
+        if id.scope() != 0 {
+            let scopes = self.interner.scopes();
+            let scope = scopes.iter().find(|scope| scope.number == id.scope());
+            return scope.and_then(|scope| scope.text(id)).unwrap_or_else(|| OTHER.into());
+        }
         let mut known = lock(&self.texts);
         if known.get(id.0 as usize).is_none() {
             self.interner.copy_texts(&mut known);
@@ -293,20 +296,51 @@ impl Measure {
         all
     }
 
-    pub(crate) fn admit_row(&self, key: &OperationKey) -> bool {
-        let rows = if key.resource == NameId::OTHER { &self.other_rows } else { &self.rows };
-        rows.find_or_add(key, || (*key, ())).is_some()
+    /// The names of the listener whose operations are served at `place`. Takes locks; keep the result.
+    pub(crate) fn scope_of(&self, place: Place) -> Arc<scope::Scope> {
+        let listener =
+            lock(&self.places).list.get(place.0 as usize).map(|labels| Arc::clone(&labels.listener));
+        self.interner.scope(&listener.unwrap_or_else(|| OTHER.into()))
     }
 
-    pub(crate) fn admit_outcome(&self, key: &OutcomeKey) -> bool {
-        self.outcomes.find_or_add(key, || (*key, ())).is_some()
+    /// The tables that have met their caps for the first time since this was last asked: names of a kind, or rows of a table. Each
+    /// is told once.
+    pub fn first_overflows(&self) -> Vec<Overflow> {
+        let shared = &self.interner.shared;
+        let names = shared.names.iter().zip(intern::KINDS);
+        let names = names.filter(|(cap, _)| cap.first_met()).map(|(_, (_, kind))| Overflow::Names(kind));
+        let rows = shared.rows.iter().zip(tables::TABLES);
+        let rows = rows.filter(|(cap, _)| cap.first_met()).map(|(_, table)| Overflow::Rows(table));
+        names.chain(rows).collect()
     }
 
-    pub(crate) fn admit_application(&self, key: &ApplicationKey) -> bool {
-        self.applications.find_or_add(key, || (*key, ())).is_some()
+    pub(crate) fn admit_other(&self, key: &OperationKey) -> bool {
+        self.other_rows.find_or_add(key, || (*key, ())).is_some()
     }
+}
 
-    pub(crate) fn admit_call_site(&self, key: &CallSiteKey) -> bool {
-        self.call_sites.find_or_add(key, || (*key, ())).is_some()
+/// A table that has met its cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// Names of this kind.
+    Names(&'static str),
+    /// Rows of this table.
+    Rows(&'static str),
+}
+
+impl Overflow {
+    /// The key under `limits` in the configuration that says how much there may be.
+    pub fn limit(self) -> &'static str {
+        match self {
+            Overflow::Names("operation") => "operations",
+            Overflow::Names("resource") => "resources",
+            Overflow::Names("code") => "codes",
+            Overflow::Names("application") => "applications",
+            Overflow::Names(_) => "call_sites",
+            Overflow::Rows("operations") => "rows",
+            Overflow::Rows("outcomes") => "outcomes",
+            Overflow::Rows("applications") => "application_rows",
+            Overflow::Rows(_) => "call_site_rows",
+        }
     }
 }

@@ -74,6 +74,8 @@ families! {
     // Operations: the same for every protocol. Written from the workers' tables; their caps are `Limits`.
     OPERATIONS = Counter "weir_operations_total" ["listener", "cluster", "protocol", "operation", "resource", "result", "code"] max tables:
         "Operations that have ended, by how they ended.";
+    OPERATIONS_RETIRED = Counter "weir_operations_retired_total" ["listener", "result"] max tables:
+        "Operations of series of weir_operations_total that have ended, because one of their names gave way to others: with those, all operations that there were.";
     OPERATION_DURATION = Histogram "weir_operation_duration_seconds" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
         "Time from the first byte of the request in to the last byte of the reply out (with MongoDB in, where the client's socket takes it at once); long polls are left out.";
     OPERATION_FIRST_BYTE = Histogram "weir_operation_first_byte_seconds" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
@@ -112,6 +114,8 @@ families! {
         "Operations that failed: whose fault, how far they had got, and why. Refusals are not among them.";
     APPLICATION_OPERATIONS = Counter "weir_application_operations_total" ["listener", "cluster", "protocol", "application", "operation", "result"] max tables:
         "Operations that have ended, by the name that the client's application gives itself.";
+    APPLICATION_OPERATIONS_RETIRED = Counter "weir_application_operations_retired_total" ["listener", "result"] max tables:
+        "The same of weir_application_operations_total.";
     APPLICATION_DURATION = Histogram "weir_application_duration_seconds" ["listener", "cluster", "protocol", "application"] max tables:
         "How long the operations of an application took, as weir_operation_duration_seconds has it; long polls are left out.";
     APPLICATION_REQUEST_BYTES = Counter "weir_application_request_bytes_total" ["listener", "cluster", "protocol", "application"] max tables:
@@ -121,6 +125,8 @@ families! {
 
     CALL_SITE_OPERATIONS = Counter "weir_call_site_operations_total" ["listener", "cluster", "protocol", "call_site", "operation", "result"] max tables:
         "Operations that have ended, by the place in the application's code that they name.";
+    CALL_SITE_OPERATIONS_RETIRED = Counter "weir_call_site_operations_retired_total" ["listener", "result"] max tables:
+        "The same of weir_call_site_operations_total.";
     CALL_SITE_SECONDS = Counter "weir_call_site_seconds_total" ["listener", "cluster", "protocol", "call_site", "operation"] max tables:
         "How long the operations of a call site took in all, long polls left out.";
 
@@ -348,8 +354,12 @@ families! {
     // The caps of the numbers themselves.
     CAPS_MET = Counter "weir_caps_met_total" ["cap"]:
         "Times that a cap of Weir's own was met which no setting moves: handed_over (a connection stayed with the worker that accepted it), idle_connections (of one pool and endpoint; the oldest was closed), dns_addresses (of one answer; the others were left out), held_reply (it went on before it was known whether to try again), name_length (a name was cut), cursor_collections (a cursor ended on a collection for which there was no room among those of its listener).";
+    NAMES = Gauge "weir_names" ["listener", "kind", "standing"] max 65536:
+        "Names that came from the wire, by kind (operation, resource, code, application, call_site) and standing: probation (not yet believed), established.";
+    NAMES_GONE = Counter "weir_names_gone_total" ["listener", "kind"] max 65536:
+        "Names that gave way to others, the one that was silent for longest first; their series ended.";
     INTERNER_OVERFLOW = Counter "weir_interner_overflow_total" ["kind"]:
-        "Names that were counted as `_other` because the cap of their kind is met.";
+        "Times that a name of a closed set or of the configuration was counted as `_other` because there are too many.";
     ROWS_OVERFLOW = Counter "weir_rows_overflow_total" ["table"]:
         "Times that something was counted as `_other` because the cap of a table is met: operations, outcomes, applications, call_sites, places.";
     SERIES_OVERFLOW = Counter "weir_series_overflow_total" ["family"]:

@@ -5,7 +5,8 @@ use crate::histogram::{Buckets, Distribution};
 use crate::registry::{Samples, Series, Value};
 use crate::table::Cell;
 use crate::tables::{
-    ApplicationKey, CallSiteKey, FaultKey, ITEMS, OperationKey, OutcomeKey, PlaceRow, Shard, TABLES, UsageKey,
+    ApplicationKey, CallSiteKey, FaultKey, ITEMS, OperationKey, OutcomeKey, PlaceRow, RetiredKey, Shard,
+    TABLES, UsageKey,
 };
 use crate::{Measure, Place, PlaceLabels, capped::lock, intern, names};
 use hashbrown::HashMap;
@@ -51,6 +52,9 @@ pub(crate) struct Snapshot {
 /// Numbers by key, added up over the workers.
 type Sums<K, V = u64> = HashMap<K, V, foldhash::fast::RandomState>;
 
+/// Texts of names that may give way to others.
+type Named = HashMap<NameId, Arc<str>, foldhash::fast::RandomState>;
+
 /// In flight, parked, retries.
 #[derive(Default)]
 struct PlaceNumbers {
@@ -76,12 +80,16 @@ struct Read {
     call_sites: Sums<CallSiteKey, [u64; 2]>,
     faults: Sums<FaultKey>,
     places: Sums<Place, PlaceNumbers>,
+    retired: Sums<RetiredKey>,
     unnamed: [u64; intern::KINDS.len()],
     beyond: [u64; TABLES.len()],
 }
 
 impl Read {
     fn add(&mut self, shard: &Shard) {
+        // No row is taken out meanwhile, so that each operation is in a row or among those retired.
+        let _moves = lock(&shard.moves);
+        shard.retired.for_each(|row| *self.retired.entry(row.key).or_default() += row.count.load());
         // What is counted later of an operation is read before what is counted earlier: a snapshot never has more durations than
         // operations.
         shard.operations.for_each(|row| {
@@ -150,6 +158,7 @@ impl Snapshot {
             call_sites: Sums::default(),
             faults: Sums::default(),
             places: Sums::default(),
+            retired: Sums::default(),
             unnamed: [0; intern::KINDS.len()],
             beyond: [0; TABLES.len()],
         };
@@ -161,6 +170,9 @@ impl Snapshot {
         samples.add(&names::WORKERS, &[], shards.len() as u64);
         samples.add(&names::ROWS_OVERFLOW, &["places"], measure.places_beyond.value());
         samples.add(&names::CAPS_MET, &["name_length"], measure.interner.cut());
+        for scope in measure.interner.scopes() {
+            scope.write(&mut samples);
+        }
         let ledgers = measure.ledgers();
         for (listener, ledger) in &ledgers {
             ledger.write(listener, &|id| measure.name(id), &mut samples);
@@ -174,20 +186,78 @@ impl Snapshot {
         // Names and places after the rows, so that every id that a row holds is known.
         let mut known = lock(&measure.texts);
         measure.interner.copy_texts(&mut known);
+        let mut named = Named::default();
+        measure.interner.scopes().iter().for_each(|scope| scope.copy_texts(&mut named));
         let places = lock(&measure.places).list.clone();
-        Resolver { texts: &known, places: &places, fixed: HashMap::default() }.resolve(read, samples)
+        let fixed = HashMap::default();
+        Resolver { texts: &known, named: &named, places: &places, fixed }.resolve(read, samples)
     }
 }
 
 /// Turns ids into label values.
 struct Resolver<'a> {
+    /// Of names that are always there.
     texts: &'a [Arc<str>],
+    /// Of names that have not given way to others.
+    named: &'a Named,
     places: &'a [PlaceLabels],
     fixed: HashMap<&'static str, Arc<str>>,
 }
 
 impl Resolver<'_> {
-    fn resolve(mut self, read: Read, mut samples: Samples) -> Snapshot {
+    /// Takes the rows out of which a name has gone: their operations count as retired.
+    fn retire(&self, read: &mut Read) {
+        let is_there = |ids: &[NameId]| ids.iter().all(|id| id.scope() == 0 || self.named.contains_key(id));
+        let Read { operations, batches, outcomes, applications, usages, call_sites, retired, .. } = read;
+        let mut add = |table, place, result, count| {
+            *retired.entry(RetiredKey { table, place, result }).or_default() += count;
+        };
+        operations.retain(|key, _| is_there(&[key.operation, key.resource]));
+        batches.retain(|key, _| is_there(&[key.operation]));
+        usages.retain(|key, _| is_there(&[key.application]));
+        outcomes.retain(|key, count| {
+            let OperationKey { place, operation, resource } = key.operation;
+            let stays = is_there(&[operation, resource, key.code]);
+            if !stays {
+                add(1, place, key.result, *count);
+            }
+            stays
+        });
+        applications.retain(|key, count| {
+            let stays = is_there(&[key.application, key.operation]);
+            if !stays {
+                add(2, key.place, key.result, *count);
+            }
+            stays
+        });
+        call_sites.retain(|key, [count, _]| {
+            let stays = is_there(&[key.call_site, key.operation]);
+            if !stays {
+                add(3, key.place, key.result, *count);
+            }
+            stays
+        });
+    }
+
+    fn retired(&mut self, retired: Sums<RetiredKey>, samples: &mut Samples) {
+        for (RetiredKey { table, place, result }, count) in retired {
+            let family = match table {
+                2 => &names::APPLICATION_OPERATIONS_RETIRED,
+                3 => &names::CALL_SITE_OPERATIONS_RETIRED,
+                _ => &names::OPERATIONS_RETIRED,
+            };
+            let mut labels = self.at(place, &[], &[result]).into_vec();
+            // Listener and result: what it was on is not known any more.
+            if labels.len() == 4 {
+                labels.drain(1..3);
+            }
+            samples.put(family, labels.into(), Value::Whole(count));
+        }
+    }
+
+    fn resolve(mut self, mut read: Read, mut samples: Samples) -> Snapshot {
+        self.retire(&mut read);
+        self.retired(std::mem::take(&mut read.retired), &mut samples);
         let operations = read
             .operations
             .into_iter()
@@ -300,7 +370,8 @@ impl Resolver<'_> {
     }
 
     fn name(&self, id: NameId) -> Arc<str> {
-        self.texts.get(id.0 as usize).cloned().unwrap_or_else(|| Arc::from(intern::OTHER))
+        let text = if id.scope() == 0 { self.texts.get(id.0 as usize) } else { self.named.get(&id) };
+        text.cloned().unwrap_or_else(|| Arc::from(intern::OTHER))
     }
 
     fn word(&mut self, word: &'static str) -> Arc<str> {

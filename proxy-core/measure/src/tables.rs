@@ -6,7 +6,7 @@ use crate::histogram::{COUNTS, Coarse, Histogram};
 use crate::intern::KINDS;
 use crate::table::{Cell, Published};
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use weir_decide::exchange::{Fault, Items, NameId, Trait, Traits};
 
 /// What an operation is counted under.
@@ -20,8 +20,9 @@ pub(crate) struct OperationKey {
 impl Hash for OperationKey {
     /// In one step rather than three: this is on the path of every operation.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let [place, operation, resource] = [self.place.0, self.operation.0, self.resource.0].map(u128::from);
-        state.write_u128(place << 64 | operation << 32 | resource);
+        // What is lost of the serial numbers is beyond their first trillion.
+        let operation = u128::from(self.operation.0 ^ (u64::from(self.place.0) << 40));
+        state.write_u128(operation << 64 | u128::from(self.resource.0));
     }
 }
 
@@ -188,6 +189,14 @@ pub(crate) struct FaultKey {
     pub(crate) fault: Fault,
 }
 
+/// What a row was counted in before one of its names gave way. `table` is an index into [`TABLES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct RetiredKey {
+    pub(crate) table: usize,
+    pub(crate) place: Place,
+    pub(crate) result: &'static str,
+}
+
 /// A count and what is counted.
 #[derive(Debug)]
 pub(crate) struct Counted<K> {
@@ -238,6 +247,11 @@ pub(crate) struct Shard {
     pub(crate) faults: Arc<Published<Counted<FaultKey>>>,
     pub(crate) places: Arc<Published<PlaceRow>>,
     pub(crate) connections: Arc<Slots>,
+    /// Operations in rows that were taken out.
+    pub(crate) retired: Arc<Published<Counted<RetiredKey>>>,
+    /// Held by who reads the rows and by who takes some out, so that nothing is counted twice or not at all. The writer only ever
+    /// tries, and takes them out later where somebody reads.
+    pub(crate) moves: Mutex<()>,
     /// Names beyond the cap, by kind in the order of `intern::KINDS`.
     pub(crate) unnamed: [Cell; KINDS.len()],
     /// Operations beyond the cap of each of [`TABLES`].

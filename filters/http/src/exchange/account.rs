@@ -4,7 +4,7 @@ use crate::plain::result;
 use crate::site::Site;
 use crate::watcher::Watcher;
 use std::rc::Rc;
-use weir_decide::exchange::{Class, Fault, Now, Outcome, Phase, Reason, Side};
+use weir_decide::exchange::{Belief, Class, Fault, Now, Outcome, Phase, Reason, Side};
 use weir_drive::time;
 use weir_measure::{InFlight, Local, Place, Record};
 
@@ -68,6 +68,7 @@ impl Account {
         self.record.result = outcome.result;
         self.record.code = outcome.code;
         self.record.fault = outcome.fault;
+        self.record.believed = Belief::Answered.holds(outcome.class);
         self.record.refused = outcome.class == Class::Refused;
         self.record.duration = Some(time::now().since(self.began));
         self.local.record(&self.record);

@@ -57,7 +57,7 @@ impl<D: Downstream> Exchange<'_, D> {
                     Poll::Ready(part) => part,
                     Poll::Pending => return self.timer.poll(cx, until).map(|_| ()),
                 };
-                let names = &mut site.worker.measure().names();
+                let names = &mut site.names();
                 match part {
                     Ok(Some(Part::Data(data))) => {
                         watcher.request_data(names, &data);
@@ -114,7 +114,7 @@ impl<D: Downstream> Exchange<'_, D> {
         let mut watcher = Watcher::Plain { operation, status };
         let mut account = Account::new(site, place, &watcher, self.began, self.request.head_bytes);
         let reply = LocalReply::plain(&Refusal { fault: &fault, status, text });
-        let names = &mut site.worker.measure().names();
+        let names = &mut site.names();
         let outcome =
             watcher.judge(names, &site.words, End::Failed { fault: &fault, code: None, now: self.began });
         self.send(&mut account, reply, Some(text)).await.ok();
@@ -131,7 +131,7 @@ impl<D: Downstream> Exchange<'_, D> {
         code: Option<u32>,
     ) -> Outcome {
         let end = End::Failed { fault, code, now: time::now() };
-        let outcome = watcher.judge(&mut site.worker.measure().names(), &site.words, end);
+        let outcome = watcher.judge(&mut site.names(), &site.words, end);
         self.answer_fault(site, watcher, account, fault, outcome).await
     }
 
@@ -155,7 +155,7 @@ impl<D: Downstream> Exchange<'_, D> {
             Err(broken) => {
                 let fault = Fault::new(Side::Client, Phase::Replying, super::gone(&broken));
                 let end = End::Failed { fault: &fault, code: broken.code, now: time::now() };
-                watcher.judge(&mut site.worker.measure().names(), &site.words, end)
+                watcher.judge(&mut site.names(), &site.words, end)
             }
         }
     }
@@ -187,7 +187,7 @@ impl<D: Downstream> Exchange<'_, D> {
         if let Watcher::Plain { status, .. } = &mut watcher {
             *status = reply.status;
         }
-        let names = &mut site.worker.measure().names();
+        let names = &mut site.names();
         let mut outcome = watcher.judge(names, &site.words, End::Complete { trailers: None });
         if let Err(broken) = self.send(&mut account, reply, None).await {
             let fault = Fault::new(Side::Client, Phase::Replying, super::gone(&broken));

@@ -59,7 +59,7 @@ pub struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn judge(&mut self, end: End<'_>, now: Now) -> Outcome {
-        let names = &mut self.site.worker.measure().names();
+        let names = &mut self.site.names();
         let mut outcome = self.watcher.judge(names, &self.site.words, end);
         outcome.latency = now.since(self.began);
         if outcome.class == Class::Failed && blame::is_of_the_client(&outcome, self.connect) {
@@ -256,7 +256,7 @@ impl<D: Downstream> Exchange<'_, D> {
     ) -> crate::seam::Result<Option<Step>> {
         let status = self.reply.status;
         let connect = self.request.method == Method::Connect && (200..300).contains(&status);
-        let names = &mut attempt.site.worker.measure().names();
+        let names = &mut attempt.site.names();
         let words = &attempt.site.words;
         let end = self.reply.end;
         let at_head = attempt.watcher.reply_head(names, words, status, &self.reply.fields, end);

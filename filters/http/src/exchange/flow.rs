@@ -147,7 +147,7 @@ impl Flow {
         if self.up_done {
             return None;
         }
-        let names = &mut attempt.site.worker.measure().names();
+        let names = &mut attempt.site.names();
         match self.up.poll(cx, d, u, attempt.replay, attempt.watcher, names) {
             Poll::Pending => None,
             Poll::Ready(Ok(())) => {

@@ -172,7 +172,7 @@ impl<D: Downstream> Exchange<'_, D> {
             route: label,
             began: self.began,
         };
-        let watch = dialect.and_then(|d| d.watch(&mut site.worker.measure().names(), &head));
+        let watch = dialect.and_then(|d| d.watch(&mut site.names(), &head));
         watch.map_or_else(|| self.plain(site, label), Watcher::Dialect)
     }
 

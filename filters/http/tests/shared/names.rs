@@ -12,7 +12,7 @@ pub struct Book {
 
 impl Names for Book {
     fn intern(&mut self, _: NameKind, parts: &[&[u8]]) -> NameId {
-        let next = NameId(self.ids.len() as u32 + 2);
+        let next = NameId(self.ids.len() as u64 + 2);
         *self.ids.entry(parts.concat()).or_insert(next)
     }
 }

@@ -51,6 +51,7 @@ impl Showing {
 
     /// `database.collection`, or the database where there is no collection, as they are shown.
     pub(crate) fn resource(&self, names: &mut dyn Names, database: &[u8], collection: &[u8]) -> NameId {
+        self.resources.renew(names.gone());
         self.resources.name(database, collection, || {
             let (database, collection) = self.renames.shown(database, collection);
             match (database.is_empty(), collection.is_empty()) {

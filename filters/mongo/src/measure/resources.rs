@@ -1,7 +1,7 @@
 //! The names of collections by what a worker has seen of late: an application works on a few of them, and finding the name of one by
 //! the worker's table takes longer than everything else that a request's name does.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use weir_decide::exchange::NameId;
 use weir_measure::MAX_NAME;
@@ -13,6 +13,8 @@ const PLACES: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Resources {
     places: [RefCell<Place>; PLACES],
+    /// How many names had given way to others when all of these had not.
+    gone: Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -29,6 +31,13 @@ impl Default for Place {
 }
 
 impl Resources {
+    /// Forgets all of them if names have given way to others since: `gone` counts those.
+    pub(crate) fn renew(&self, gone: u64) {
+        if self.gone.replace(gone) != gone {
+            self.places.iter().for_each(|place| place.borrow_mut().name = NameId::NONE);
+        }
+    }
+
     /// The name of this collection; `find` says it where it is not remembered.
     pub(crate) fn name(&self, database: &[u8], collection: &[u8], find: impl FnOnce() -> NameId) -> NameId {
         let Some(place) = self.places.get(place(database, collection)) else { return find() };
@@ -63,7 +72,6 @@ fn place(database: &[u8], collection: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
 
     #[test]
     fn what_is_remembered_is_what_was_found() {
@@ -97,6 +105,12 @@ mod tests {
             (0..3).for_each(|_| assert_eq!(name(database, &long, ids[9]), ids[9]));
             assert_eq!(asked.get(), times);
         }
+        // A name that has given way to others is another one when it comes again.
+        assert_eq!(name("renewed", "x", ids[8]), ids[8]);
+        resources.renew(0);
+        assert_eq!(name("renewed", "x", ids[9]), ids[8]);
+        resources.renew(1);
+        assert_eq!(name("renewed", "x", ids[9]), ids[9]);
         // No name is no name for ever.
         assert_eq!(name("full", "x", NameId::OTHER), NameId::OTHER);
         assert_eq!(name("full", "x", ids[8]), ids[8]);

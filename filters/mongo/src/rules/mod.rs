@@ -348,7 +348,7 @@ fn injected(
         let mut out = bytes::BytesMut::new();
         error_reply(&mut out, to, session.last_request_id, &error);
         bytes = out.freeze();
-        code_id = names.intern(NameKind::Code, &[code_name.as_bytes()]);
+        code_id = names.fixed(NameKind::Code, code_name.as_bytes());
     } else if op.as_ref().replies != weir_decide::exchange::Replies::None {
         return unreadable();
     }

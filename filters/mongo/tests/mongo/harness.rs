@@ -35,7 +35,7 @@ impl Names for &Spoken {
             names.push(name);
             names.len() - 1
         });
-        NameId(at as u32 + 2)
+        NameId(at as u64 + 2)
     }
 }
 

@@ -48,7 +48,7 @@ impl<P: Protocol> Exchange<P> {
                 Answering::Awaited => {
                     let fault = Fault::new(side, pending.phase(connected), reason);
                     let mut out = BytesMut::new();
-                    let mut names = self.context.worker.measure().names();
+                    let mut names = self.context.names();
                     let mut outcome = self.protocol.refuse(
                         &mut self.session,
                         &mut names,
@@ -77,7 +77,7 @@ impl<P: Protocol> Exchange<P> {
     #[cold]
     pub(super) fn judge_failed(&mut self, number: u64, fault: Fault) {
         let Some(pending) = self.pending.find(number) else { return };
-        let mut names = self.context.worker.measure().names();
+        let mut names = self.context.names();
         let mut unsaid = BytesMut::new();
         let mut outcome =
             self.protocol.refuse(&mut self.session, &mut names, &mut pending.op, &fault, &mut unsaid);

@@ -169,6 +169,7 @@ impl<Op: AsRef<Operation>> Pending<Op> {
             retries: self.retries,
             fault: outcome.fault,
             refused: outcome.class == Class::Refused,
+            believed: op.belief.holds(outcome.class),
             items: op.items,
             traits: op.traits,
         }

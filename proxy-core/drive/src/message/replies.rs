@@ -223,7 +223,7 @@ impl<P: Protocol> Exchange<P> {
     /// A reply has ended: how did its operation go?
     fn judge(&mut self, known: Known<P>) {
         let Some(pending) = self.pending.find(known.number) else { return };
-        let mut names = self.context.worker.measure().names();
+        let mut names = self.context.names();
         let outcome = self.protocol.judge(&mut self.session, &mut names, &mut pending.op, &known.head);
         pending.note_parking();
         if known.more {

@@ -151,7 +151,7 @@ impl<P: Protocol> Exchange<P> {
             pending.completed = Some(self.now);
         }
         if let Some(head) = head {
-            let mut names = self.context.worker.measure().names();
+            let mut names = self.context.names();
             self.protocol.learn(&mut self.session, &mut names, &mut pending.op, head);
             pending.note_parking();
         }
@@ -161,7 +161,7 @@ impl<P: Protocol> Exchange<P> {
     /// is in `room`.
     pub(super) fn decide(&mut self, mut held: Held<P>, room: &[u8]) -> bool {
         let end = held.is_end();
-        let mut names = self.context.worker.measure().names();
+        let mut names = self.context.names();
         let mut pending = self.pending.blank();
         let op = &mut pending.op;
         let mut step = self.protocol.request(&mut self.session, &mut names, op, held.head.as_ref(), end);
@@ -169,7 +169,7 @@ impl<P: Protocol> Exchange<P> {
         if matches!(step, Step::Forward) && self.turns_away(op) {
             step = Step::Close(Self::draining());
         }
-        let mut names = self.context.worker.measure().names();
+        let mut names = self.context.names();
         if matches!(step, Step::Forward | Step::Rewrite { .. }) {
             held.join();
             let at = At { now: self.now, random: self.context.worker.random(), bytes: held.first(room), end };
@@ -387,7 +387,7 @@ impl<P: Protocol> Exchange<P> {
     pub(super) fn refuse(&mut self, number: u64, fault: Fault) -> bool {
         let Some(pending) = self.pending.find(number) else { return true };
         let mut out = BytesMut::new();
-        let mut names = self.context.worker.measure().names();
+        let mut names = self.context.names();
         let mut outcome =
             self.protocol.refuse(&mut self.session, &mut names, &mut pending.op, &fault, &mut out);
         outcome.fault = Some(fault);

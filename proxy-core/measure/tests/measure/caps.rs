@@ -1,4 +1,4 @@
-//! Beyond every cap: nothing is lost, it is counted as `_other`, and that is counted too.
+//! Beyond every cap: nothing is lost. What is always there and has no room is counted as `_other`, and that is counted too.
 
 use crate::exposition::Exposition;
 use crate::text::text;
@@ -20,6 +20,7 @@ fn small() -> Limits {
     }
 }
 
+/// Names that are always there cannot give way: what has no room is `_other`.
 #[test]
 fn beyond_every_cap_the_totals_still_hold() {
     let measure = Measure::new(small());
@@ -57,39 +58,21 @@ fn beyond_every_cap_the_totals_still_hold() {
         assert_eq!(parsed.sum(name, &[]), all, "{name}");
     }
     assert_eq!(parsed.sum("weir_operations_total", &[("result", "ok")]), all / 2.0);
-    // Two places and `_other`, each with at most its `_other` rows beyond the caps.
+    // Two places and `_other`, each with its share and at most its `_other` rows beyond it.
     let rows = parsed.each("weir_operation_request_bytes_total", &[]).count();
-    assert!(rows <= 8 + 2 + 3, "{rows}");
+    assert!(rows <= 3 * (8 + 2 + 1), "{rows}");
     let outcomes = parsed.each("weir_operations_total", &[]).count();
-    assert!(outcomes <= 12 + rows * 2, "{outcomes}");
-    let applications = parsed.each("weir_application_operations_total", &[]).count();
-    assert!(applications <= 4 + 3 * 2, "{applications}");
+    assert!(outcomes <= 3 * (12 + rows * 2), "{outcomes}");
     // What is counted of an application by its name, and what as `_other`, is the same whichever number is looked at.
     for application in ["n0", "n1", "_other"] {
         let sum = |name| parsed.sum(name, &[("application", application)]);
         let count = sum("weir_application_operations_total");
-        assert!(application == "n1" || count > 0.0, "{application}");
         for name in ["weir_application_duration_seconds_count", "weir_application_reply_bytes_total"] {
             assert_eq!(sum(name), count, "{name} of {application}");
         }
     }
-    let usages = parsed.each("weir_application_request_bytes_total", &[]).count();
-    assert!(usages <= 4 + 3, "{usages}");
-    let call_sites = parsed.each("weir_call_site_operations_total", &[]).count();
-    assert!(call_sites <= 4 + 3 * 2, "{call_sites}");
-    for (metric, label) in [
-        ("weir_interner_overflow_total", ("kind", "operation")),
-        ("weir_interner_overflow_total", ("kind", "resource")),
-        ("weir_interner_overflow_total", ("kind", "code")),
-        ("weir_interner_overflow_total", ("kind", "application")),
-        ("weir_interner_overflow_total", ("kind", "call_site")),
-        ("weir_rows_overflow_total", ("table", "operations")),
-        ("weir_rows_overflow_total", ("table", "outcomes")),
-        ("weir_rows_overflow_total", ("table", "applications")),
-        ("weir_rows_overflow_total", ("table", "call_sites")),
-        ("weir_rows_overflow_total", ("table", "places")),
-    ] {
-        assert!(parsed.sum(metric, &[label]) > 0.0, "{metric} {label:?}");
+    for table in ["operations", "outcomes", "applications", "call_sites", "places"] {
+        assert!(parsed.sum("weir_rows_overflow_total", &[("table", table)]) > 0.0, "{table}");
     }
 }
 

@@ -200,9 +200,11 @@ fn what_has_been_seen_before_allocates_nothing() {
         Measure::new(Limits { resources: 0, rows: 0, outcomes: 0, application_rows: 0, ..Limits::default() });
     let local = full.local();
     let place = full.place("l", "c", "mongo");
-    let beyond = |n: u32| {
+    let resources: Vec<_> =
+        (0..1000u32).map(|n| local.intern(NameKind::Resource, &[b"r", &n.to_le_bytes()])).collect();
+    let beyond = |n: usize| {
         let operation = local.intern(NameKind::Operation, &[b"find"]);
-        let resource = local.intern(NameKind::Resource, &[b"r", &n.to_le_bytes()]);
+        let resource = resources[n];
         local.record(&Record {
             application: operation,
             code: operation,

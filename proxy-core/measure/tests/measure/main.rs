@@ -14,4 +14,5 @@ mod exact;
 mod exposition;
 mod oracle;
 mod registered;
+mod strangers;
 mod text;

@@ -81,7 +81,7 @@ impl<D: Downstream> Exchange<'_, D> {
         let place = route.map_or(site.plain_nowhere, |route| route.place);
         let mut account = Account::new(site, place, &watcher, self.began, self.request.head_bytes);
         let end = End::Failed { fault, code: None, now: time::now() };
-        let outcome = watcher.judge(&mut site.worker.measure().names(), &site.words, end);
+        let outcome = watcher.judge(&mut site.names(), &site.words, end);
         self.send(&mut account, reply, Some(fault.reason.label())).await.ok();
         account.close(&outcome);
     }

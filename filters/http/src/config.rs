@@ -7,6 +7,7 @@ pub use switches::Switches;
 
 use crate::exchange::REPLAY_LIMIT;
 use crate::seam::Request;
+use crate::times::{self, HalfClose, Times};
 use matching::{label, spec, target};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -33,14 +34,14 @@ pub static HTTP: Table = table(
 
 const RULES: &[Rule] = &[Rule::ExactlyOne(&["cluster", "routes"])];
 
-static FIELDS: [Field; 5] = [
+static FIELDS: [Field; 9] = [
     Field::optional("cluster", Kind::Cluster, "Where all requests go."),
     Field::optional(
         "routes",
         Kind::List { item: &Kind::Table(&ROUTE), min: 1, max: 100_000 },
         "Where requests go: the first one that matches.",
     ),
-    Field::with_default("keep_alive", LIMIT, "60s", "A connection without a request for so long is closed."),
+    Field::with_default("keep_alive", LIMIT, "75s", "A connection without a request for so long is closed."),
     Field::with_default(
         "head_timeout",
         LIMIT,
@@ -52,6 +53,10 @@ static FIELDS: [Field; 5] = [
         Kind::Table(&weir_config::HTTP2),
         "Its HTTP/2 connections. Left out: as with `{}`.",
     ),
+    times::REPLY_TIMEOUT,
+    times::STREAM_IDLE,
+    times::MIN_RATE,
+    times::ON_HALF_CLOSE,
 ];
 
 static ROUTE: Table = Table {
@@ -90,8 +95,11 @@ static ROUTE: Table = Table {
         Field::optional(
             "timeout",
             LIMIT,
-            "How long the whole exchange may take, retries included. Left out: as long as something moves.",
+            "How long the whole exchange may take, retries included. Left out: as long as `reply_timeout`, `stream_idle` and `min_rate` let it.",
         ),
+        times::ROUTES_REPLY_TIMEOUT,
+        times::ROUTES_STREAM_IDLE,
+        times::ROUTES_MIN_RATE,
         Field::optional(
             "retry",
             Kind::Table(&RETRY),
@@ -270,6 +278,8 @@ pub struct Http {
     pub first_sight: Arc<AtomicBool>,
     /// Its HTTP/2 connections.
     pub http2: weir_config::Http2,
+    /// What becomes of requests whose client has ended its direction.
+    pub half_closed: HalfClose,
 }
 
 /// A checked route.
@@ -283,6 +293,8 @@ pub struct Route {
     pub action: Action,
     /// Of the whole exchange.
     pub timeout: Option<Duration>,
+    /// Of its parts.
+    pub times: Times,
     /// When it is tried again.
     pub retry: Option<Retry>,
     /// Its dialect.
@@ -370,6 +382,7 @@ pub fn read(
     let keep_alive = fields.duration(walk, "keep_alive");
     let head_timeout = fields.duration(walk, "head_timeout");
     let http2 = weir_config::Http2::read(walk, &fields);
+    let (times, half_closed) = times::listeners(walk, &fields)?;
     let default: Option<Arc<str>> = default.map(Into::into);
     let mut routes = Vec::new();
     if fields.child("cluster").is_some() {
@@ -378,6 +391,7 @@ pub fn read(
             name: "default".into(),
             action: Action::Cluster(fields.cluster(walk, "cluster")?),
             timeout: None,
+            times,
             retry: None,
             dialect: default.clone(),
             switches: Switches::default(),
@@ -385,11 +399,18 @@ pub fn read(
     }
     let items = fields.items(walk, "routes").unwrap_or_default();
     for item in items {
-        routes.extend(route(walk, item, dialects, &default));
+        routes.extend(route(walk, item, dialects, &default, times));
     }
     warn_of_unreachable(walk, items, &routes);
     let first_sight = Arc::default();
-    Some(Arc::new(Http { routes, keep_alive: keep_alive?, head_timeout: head_timeout?, first_sight, http2 }))
+    Some(Arc::new(Http {
+        routes,
+        keep_alive: keep_alive?,
+        head_timeout: head_timeout?,
+        first_sight,
+        http2,
+        half_closed,
+    }))
 }
 
 fn warn_of_unreachable(walk: &mut Walk<'_>, items: &[Node], routes: &[Route]) {
@@ -404,12 +425,19 @@ fn warn_of_unreachable(walk: &mut Walk<'_>, items: &[Node], routes: &[Route]) {
     }
 }
 
-fn route(walk: &mut Walk<'_>, node: &Node, dialects: &[&str], default: &Option<Arc<str>>) -> Option<Route> {
+fn route(
+    walk: &mut Walk<'_>,
+    node: &Node,
+    dialects: &[&str],
+    default: &Option<Arc<str>>,
+    usual: Times,
+) -> Option<Route> {
     let fields = walk.fields(node, &ROUTE)?;
     let spec = spec(walk, &fields);
     let name = fields.text(walk, "name");
     let action = action(walk, &fields);
     let timeout = fields.duration(walk, "timeout");
+    let times = times::routes(walk, &fields, usual);
     let retry = fields.table(walk, "retry").map(|table| retry(walk, &table));
     let dialect = fields.text(walk, "dialect");
     let switches = switches::read(walk, &fields);
@@ -426,6 +454,7 @@ fn route(walk: &mut Walk<'_>, node: &Node, dialects: &[&str], default: &Option<A
         spec,
         action: action?,
         timeout,
+        times,
         retry: match retry {
             None => None,
             Some(retry) => Some(retry?),

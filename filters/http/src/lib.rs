@@ -48,6 +48,7 @@ pub mod seam;
 pub mod service;
 mod site;
 mod timer;
+pub mod times;
 mod watcher;
 mod websocket;
 

@@ -269,6 +269,11 @@ pub trait Downstream: Recv + Sink {
     /// Ready when the client has gone, or has given the exchange up. Never takes anything that `poll_part` would give.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken>;
 
+    /// The client has ended its direction after a whole request: it may be gone, or may wait for the reply all the same.
+    fn says_no_more(&self) -> bool {
+        false
+    }
+
     /// The reply cannot be completed: let the client see it, by this HTTP/2 error code where there is one. What was sent
     /// before gets its chance with the flush that follows.
     fn abort(&mut self, code: Option<u32>);

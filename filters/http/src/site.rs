@@ -5,6 +5,7 @@ use crate::dialect::Dialect;
 use crate::h1;
 use crate::h2;
 use crate::plain::Vocabulary;
+use crate::times::{HalfClose, Times};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -37,6 +38,8 @@ pub struct Site {
     pub head_timeout: Duration,
     pub keep_alive: Duration,
     pub idle_timeout: Option<Duration>,
+    /// What becomes of requests whose client has ended its direction.
+    pub half_closed: HalfClose,
     /// Its HTTP/2 connections.
     pub h2: Http2,
     /// The dialect of routes that name none: it words what no route takes.
@@ -76,6 +79,7 @@ pub struct Route {
     pub label: NameId,
     pub action: Action,
     pub timeout: Option<Duration>,
+    pub times: Times,
     pub per_try_timeout: Option<Duration>,
     /// `None`: what the dialect says.
     pub policy: Option<RetryPolicy>,

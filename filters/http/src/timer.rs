@@ -33,25 +33,36 @@ pub async fn given_up(drain: &Drain, since: Now, until: Now) {
     sleep.await;
 }
 
-/// A lazily armed timer. To be polled by one task only.
+/// A lazily armed timer. To be polled by one task only, or by one after another ([`Timer::moved`]).
 #[derive(Default)]
 pub struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     armed: u64,
+    /// Another task polls it from now on, whom it does not wake yet.
+    moved: bool,
 }
 
 impl Timer {
+    /// It goes to another task.
+    pub fn moved(&mut self) {
+        self.moved = true;
+    }
+
     /// Ready when it is `at` or later.
     pub fn poll(&mut self, cx: &mut Context<'_>, at: Now) -> Poll<Now> {
         if at == NEVER {
             return Poll::Pending;
         }
-        if let Some(sleep) = &self.sleep
+        if let Some(sleep) = &mut self.sleep
             && self.armed <= at.0
             && !sleep.is_elapsed()
         {
-            return Poll::Pending;
+            let known = !std::mem::take(&mut self.moved);
+            if known || pin!(tokio::task::unconstrained(sleep.as_mut())).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
         }
+        self.moved = false;
         let now = time::now();
         if now >= at {
             return Poll::Ready(now);

@@ -13,6 +13,7 @@ use crate::plain;
 use crate::seam::{Broken, Downstream, Upstream, Version};
 use crate::site::Site;
 use crate::timer::NEVER;
+use crate::times::Times;
 use crate::watcher::Watcher;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -49,6 +50,8 @@ pub struct Attempt<'a> {
     pub tries: &'a mut Tries,
     pub account: &'a mut Account,
     pub until: Until,
+    /// Of the reply and the bodies.
+    pub times: Times,
     /// When this try began.
     pub began: Now,
     /// It took too long for its client's sake, or would have: that is not the endpoint's failure, whatever the protocol calls it.
@@ -75,6 +78,14 @@ impl Attempt<'_> {
             outcome.class = Class::Cancelled;
         }
         outcome
+    }
+
+    /// The client may have left, and has not a byte of its reply.
+    fn left(&self, ticket: Option<&mut Ticket>) {
+        let now = time::now();
+        if let Some(ticket) = ticket {
+            ticket.left(now.since(self.began), now);
+        }
     }
 
     fn replayable(&self, begun: bool) -> Replayable {
@@ -142,7 +153,8 @@ impl<D: Downstream> Exchange<'_, D> {
         fresh: bool,
     ) -> Option<Step> {
         let idle = attempt.site.idle_timeout.filter(|_| attempt.watcher.may_idle_out());
-        let mut flow = Flow::new(self.request.end, idle, attempt.began);
+        let times = if attempt.watcher.may_idle_out() { attempt.times } else { Times::NONE };
+        let mut flow = Flow::new(self.request.end, idle, times, attempt.began);
         attempt.account.reach(Phase::Sending);
         loop {
             let (down, reply, timer) = (&mut *self.down, &mut *self.reply, &mut *self.timer);
@@ -151,21 +163,18 @@ impl<D: Downstream> Exchange<'_, D> {
                 Event::Head if let Some(rule) = self.switched_wrongly() => {
                     Event::Server(Broken { rule: Some(rule), ..Broken::new(Reason::Malformed) })
                 }
-                Event::Head => {
-                    attempt.account.first_byte(time::now());
-                    attempt.account.reach(Phase::Replying);
-                    if let Some(ticket) = ticket.as_ref().filter(|_| self.reply.status < 500) {
-                        ticket.answered();
+                Event::Head => match self.head(attempt, ticket, &mut flow, &mut up) {
+                    Ok(None) => continue,
+                    Ok(Some(step)) => {
+                        flow.up.stop(self.down);
+                        release_now(up, MAX_HOLD);
+                        return Some(step);
                     }
-                    match self.head(attempt, ticket, &mut flow, &mut up) {
-                        Ok(None) => continue,
-                        Ok(Some(step)) => {
-                            flow.up.stop(self.down);
-                            release_now(up, MAX_HOLD);
-                            return Some(step);
-                        }
-                        Err(broken) => Event::Client(broken),
-                    }
+                    Err(broken) => Event::Client(broken),
+                },
+                Event::Left => {
+                    attempt.left(ticket.as_mut());
+                    continue;
                 }
                 Event::Outgrown => match self.let_go(attempt, &mut flow) {
                     Ok(()) => continue,
@@ -185,8 +194,8 @@ impl<D: Downstream> Exchange<'_, D> {
                 up.suspect();
             }
             attempt.clients = match &broken {
-                Event::Time(reason) => flow.waits.blame(*reason, attempt.began, time::now()),
-                Event::Client(_) => flow.waits.blame(Reason::Timeout, attempt.began, time::now()),
+                Event::Time(reason) => flow.is_clients(*reason, attempt.began),
+                Event::Client(_) => flow.is_clients(Reason::Timeout, attempt.began),
                 // Nobody has to switch (RFC 9110 section 7.8): it was the client who cannot go on without.
                 Event::Server(broken) => broken.rule == Some(UPGRADE_IGNORED),
                 _ => false,
@@ -210,7 +219,7 @@ impl<D: Downstream> Exchange<'_, D> {
                     let side = if attempt.clients { Side::Client } else { Side::Upstream };
                     Fault::new(side, flow.phase(), *reason)
                 }
-                Event::Head | Event::Outgrown | Event::End(_) => return None,
+                Event::Head | Event::Outgrown | Event::Left | Event::End(_) => return None,
             };
             let code = match &broken {
                 Event::Server(broken) | Event::Client(broken) => {
@@ -255,6 +264,11 @@ impl<D: Downstream> Exchange<'_, D> {
         up: &mut U,
     ) -> crate::seam::Result<Option<Step>> {
         let status = self.reply.status;
+        attempt.account.first_byte(time::now());
+        attempt.account.reach(Phase::Replying);
+        if let Some(ticket) = ticket.as_ref().filter(|_| status < 500) {
+            ticket.answered();
+        }
         let connect = self.request.method == Method::Connect && (200..300).contains(&status);
         let names = &mut attempt.site.names();
         let words = &attempt.site.words;

@@ -30,6 +30,17 @@ impl Waits {
         }
     }
 
+    /// How long that was until now.
+    pub fn total(&self, now: Now) -> u64 {
+        self.before + self.since.map_or(0, |since| now.since(since))
+    }
+
+    /// So long, and not now.
+    #[cfg(test)]
+    pub fn waited(before: u64) -> Waits {
+        Waits { since: None, before }
+    }
+
     /// Whether the client is to blame for a timer of a try that began at `began`: it is waited for, or (where the timer is not about
     /// the present moment) was for half of the time at least.
     pub fn blame(&self, reason: Reason, began: Now, now: Now) -> bool {

@@ -1,14 +1,17 @@
 //! Both directions of one try, moved as far as they go: what happened is said, and decided elsewhere.
 
 use super::attempt::Attempt;
-use super::blame::Waits;
+use super::blame::{Waits, has_all};
+use super::clocks::{Clocks, State};
 use super::pump::{Down, Downward, Hold, Stuck, Upward};
 use crate::fields::Fields;
 use crate::seam::{Broken, Downstream, Reply, Upstream};
 use crate::timer::{NEVER, Timer};
+use crate::times::Times;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use weir_decide::exchange::{Now, Phase, Reason};
+use weir_drive::time;
 
 /// The most informational replies to one request; a server that sends more is broken.
 const MAX_INTERIM: u32 = 32;
@@ -33,6 +36,9 @@ pub(super) struct Flow {
     pub(super) idle: Option<Duration>,
     pub(super) moved: u64,
     pub(super) waits: Waits,
+    /// It has been said that the client may have left.
+    pub(super) left: bool,
+    pub(super) clocks: Clocks,
 }
 
 /// What a poll of both directions came to.
@@ -47,12 +53,14 @@ pub(super) enum Event {
     Server(Broken),
     /// The client's side is.
     Client(Broken),
+    /// The client may have left, and has not a byte of its reply.
+    Left,
     /// Time is over.
     Time(Reason),
 }
 
 impl Flow {
-    pub(super) fn new(ended: bool, idle: Option<Duration>, now: Now) -> Flow {
+    pub(super) fn new(ended: bool, idle: Option<Duration>, times: Times, now: Now) -> Flow {
         Flow {
             up: if ended { Upward::ended() } else { Upward::default() },
             up_done: false,
@@ -68,12 +76,19 @@ impl Flow {
             // The try may have begun long before it had its connection.
             moved: u64::MAX,
             waits: Waits::default(),
+            left: false,
+            clocks: Clocks::new(times),
         }
     }
 
     /// Whether nothing can go on without the client: it is to read, or to say more.
     fn waits_for_client(&self) -> bool {
         self.down.waits_for_client() || (!self.up_done && self.up.waits_for_client())
+    }
+
+    /// Whether it is for the client's sake that a try which began then has taken too long.
+    pub(super) fn is_clients(&self, reason: Reason, began: Now) -> bool {
+        self.clocks.was_slow() || self.waits.blame(reason, began, time::now())
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -101,6 +116,13 @@ impl Flow {
             && let Poll::Ready(broken) = d.poll_gone(cx)
         {
             return Poll::Ready(Event::Client(broken));
+        }
+        if self.begun && d.says_no_more() && has_all(&self.down, reply, attempt.watcher) {
+            return Poll::Ready(Event::Client(Broken::new(Reason::Closed)));
+        }
+        if !self.left && d.says_no_more() && self.phase() == Phase::Waiting {
+            self.left = true;
+            return Poll::Ready(Event::Left);
         }
         while !self.head {
             match u.poll_head(cx, reply) {
@@ -164,6 +186,20 @@ impl Flow {
         }
     }
 
+    /// When one of the clocks has to be looked at.
+    fn clock(&mut self) -> Now {
+        self.clocks.next(self.tunnel, self.phase(), self.waits_slowly())
+    }
+
+    /// Whether the body that moves now waits for the client. A request that has its reply already may be silent for long.
+    fn waits_slowly(&self) -> bool {
+        self.down.waits_for_client() || (!self.begun && !self.up_done && self.up.waits_for_client())
+    }
+
+    fn state(&self, attempt: &Attempt<'_>) -> State {
+        State { phase: self.phase(), up: attempt.replay.bytes, down: self.down.bytes }
+    }
+
     pub(super) fn poll_time(
         &mut self,
         cx: &mut Context<'_>,
@@ -175,7 +211,8 @@ impl Flow {
             let until = attempt.until;
             let per_try = if self.begun { NEVER } else { until.per_try };
             let deadline = if self.tunnel { NEVER } else { until.deadline };
-            let at = deadline.min(per_try).min(self.idle_at).min(self.hold_until);
+            let clock = self.clock();
+            let at = deadline.min(per_try).min(self.idle_at).min(self.hold_until).min(clock);
             let Poll::Ready(now) = timer.poll(cx, at) else { return Poll::Pending };
             if now >= deadline {
                 return Poll::Ready(Event::Time(if until.clients {
@@ -189,6 +226,12 @@ impl Flow {
             }
             if now >= self.hold_until {
                 return Poll::Ready(Event::Outgrown);
+            }
+            if now >= clock {
+                if let Some(reason) = self.clocks.over(now, self.state(attempt)) {
+                    return Poll::Ready(Event::Time(reason));
+                }
+                continue;
             }
             // Looked at only now: what moves costs nothing.
             let moved =

@@ -19,6 +19,7 @@ mod account;
 mod answer;
 mod attempt;
 mod blame;
+mod clocks;
 mod flow;
 mod pump;
 mod replay;
@@ -245,6 +246,7 @@ impl<D: Downstream> Exchange<'_, D> {
                 tries: &mut tries,
                 account,
                 until,
+                times: route.times,
                 began: now,
                 clients: false,
                 connect: self.request.method == Method::Connect,

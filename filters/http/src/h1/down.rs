@@ -26,10 +26,12 @@ pub struct Down {
     keep_alive: bool,
     replied: bool,
     tunnelled: bool,
+    /// A client that ends its direction after a whole request has left, as far as we care.
+    leaves: bool,
 }
 
 impl Down {
-    pub fn new(wire: Wire, limits: Limits, drain: Rc<Drain>) -> Down {
+    pub fn new(wire: Wire, limits: Limits, drain: Rc<Drain>, leaves: bool) -> Down {
         Down {
             wire,
             limits,
@@ -42,6 +44,7 @@ impl Down {
             keep_alive: true,
             replied: false,
             tunnelled: false,
+            leaves,
         }
     }
 
@@ -152,17 +155,20 @@ impl Downstream for Down {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
-        if self.wire.eof {
-            return Poll::Ready(Broken::new(Reason::Closed));
-        }
         while self.wire.buf.len() < HIGH_WATER {
             match ready!(self.wire.fill(cx)) {
-                Ok(0) => return Poll::Ready(Broken::new(Reason::Closed)),
+                Ok(0) if self.leaves => return Poll::Ready(Broken::new(Reason::Closed)),
+                // It says no more, which does not mean that it does not read. That it does not will show when it is written to.
+                Ok(0) => return Poll::Pending,
                 Ok(_) => {}
                 Err(broken) => return Poll::Ready(broken),
             }
         }
         Poll::Pending
+    }
+
+    fn says_no_more(&self) -> bool {
+        self.wire.eof
     }
 
     fn abort(&mut self, _: Option<u32>) {

@@ -4,6 +4,7 @@
 use super::body::malformed;
 use crate::seam::{Broken, Length, Reply, Request, Result, Version};
 use bytes::{BufMut, BytesMut};
+use std::time::Duration;
 use weir_codecs::http1::{
     self, Class, Field, Form, Framing, Known, Method, RequestHead, ResponseHead, client_field, encode, path,
 };
@@ -109,6 +110,17 @@ pub fn read_reply(into: &mut Reply, bytes: &[u8]) {
     let parsed = std::mem::take(&mut into.parsed);
     fill_reply(into, &parsed, bytes);
     into.parsed = parsed;
+}
+
+/// How long a server keeps the connection, where it says so (`Keep-Alive: timeout=5`), less a margin for what is on its way when that
+/// ends: a second, or half of the time.
+pub fn kept_for(parsed: &ResponseHead, bytes: &[u8]) -> Option<Duration> {
+    let value = parsed.fields().view(bytes).value(Known::KeepAlive)?;
+    let parts = value.split(|b| *b == b',');
+    let timeout = parts.filter_map(|part| part.trim_ascii().strip_prefix(b"timeout=")).next()?;
+    let seconds: u32 = std::str::from_utf8(timeout.trim_ascii()).ok()?.parse().ok()?;
+    let time = Duration::from_secs(seconds.into());
+    Some(time - (time / 2).min(Duration::from_secs(1)))
 }
 
 fn fill_reply(into: &mut Reply, parsed: &ResponseHead, bytes: &[u8]) {

@@ -10,6 +10,7 @@ use crate::seam::{Reply, Request};
 use crate::service::HttpService;
 use crate::site::Peer;
 use crate::timer::{LINGER, LINGER_BYTES, Timer, given_up};
+use crate::times::HalfClose;
 use bytes::BytesMut;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -49,7 +50,7 @@ enum Next {
 pub async fn serve(service: Rc<HttpService>, io: Io, read: BytesMut, peer: Peer, drain: Rc<Drain>) {
     let site = service.site();
     let wire = Wire::new(io, Rc::clone(&site.worker)).with_read(read);
-    let mut down = Down::new(wire, site.limits, Rc::clone(&drain));
+    let mut down = Down::new(wire, site.limits, Rc::clone(&drain), site.half_closed == HalfClose::Abort);
     drop(site);
     loop {
         match Box::pin(burst(&service, &mut down, &peer)).await {

@@ -10,10 +10,12 @@ use crate::site::{Numbers, Site};
 use bytes::Bytes;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use weir_codecs::http1::{self, Asked, Limits, Method, Parsed};
 use weir_decide::cluster::Pick;
 use weir_decide::exchange::{EndpointId, Now, Reason};
 use weir_drive::pool::Found;
+use weir_drive::time;
 use weir_drive::{Connected, Look, Offer, Pool, Reusable, Slot};
 
 /// The rule that a server breaks by what it says when nothing is asked of it.
@@ -35,6 +37,9 @@ pub struct Conn {
     tunnelled: bool,
     /// A part of the next head has been looked at.
     partial: bool,
+    /// How long the server keeps it without a request, where it says so; and until when that is.
+    kept_for: Option<Duration>,
+    kept_until: Option<Now>,
     /// The reply had no body, though its kind may mislead a server into sending one.
     bodiless: bool,
     numbers: Rc<Numbers>,
@@ -56,6 +61,8 @@ impl Conn {
             keep_alive: false,
             tunnelled: false,
             partial: false,
+            kept_for: None,
+            kept_until: None,
             bodiless: false,
             numbers,
             slot,
@@ -92,6 +99,7 @@ impl Conn {
             && !self.wire.eof;
         if clean {
             self.wire.relax();
+            self.kept_until = self.kept_for.map(|time| time::now().after(time));
         }
         clean
     }
@@ -122,7 +130,9 @@ impl Conn {
     }
 
     fn take_head(&mut self, len: usize, reply: &mut Reply) {
-        head::read_reply(reply, self.wire.buf.get(..len).unwrap_or_default());
+        let bytes = self.wire.buf.get(..len).unwrap_or_default();
+        head::read_reply(reply, bytes);
+        self.kept_for = head::kept_for(&reply.parsed, bytes);
         self.wire.skip(len);
         if reply.is_interim() {
             return;
@@ -130,6 +140,9 @@ impl Conn {
         self.head_seen = true;
         self.bodiless = self.asked.method == Method::Head || matches!(reply.status, 204 | 304);
         self.keep_alive = reply.parsed.keep_alive();
+        if self.kept_for == Some(Duration::ZERO) {
+            self.keep_alive = false;
+        }
         self.incoming = Incoming::new(reply.parsed.framing(), &self.limits);
         if reply.length == Length::None && self.asked.method == Method::Head {
             reply.end = true;
@@ -149,6 +162,9 @@ pub type Pooled = Box<Conn>;
 
 impl Reusable for Pooled {
     fn is_broken(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.kept_until.is_some_and(|until| time::now() >= until) {
+            return true;
+        }
         // Whatever has come, or a readiness of old: the look tells.
         self.wire.io.poll_readable(cx).is_ready() && self.is_spoilt() || self.slot.is_outdated()
     }

@@ -55,6 +55,7 @@ struct Heads {
     request: Request,
     reply: Reply,
     scratch: Vec<u8>,
+    timer: Timer,
 }
 
 /// A token bucket.
@@ -271,13 +272,13 @@ async fn stream(
     let mut heads = conn.spare.borrow_mut().pop().unwrap_or_default();
     let (parts, body) = request.into_parts();
     let end = body.is_end_stream();
-    let Heads { request, reply, scratch } = &mut heads;
+    heads.timer.moved();
+    let Heads { request, reply, scratch, timer } = &mut heads;
     let read = head::read_request(&parts, end, conn.peer.secure, scratch, request);
     drop(parts);
     let mut down = Down::new(body, respond);
-    let mut timer = Timer::default();
     let mut exchange =
-        Exchange { site: &site, peer: &conn.peer, down: &mut down, request, reply, timer: &mut timer, began };
+        Exchange { site: &site, peer: &conn.peer, down: &mut down, request, reply, timer, began };
     match read {
         Ok(()) => exchange.run().await,
         Err(rule) => {

@@ -17,4 +17,5 @@ mod retries;
 mod secure;
 mod settings;
 mod strict;
+mod times;
 mod wire;

@@ -122,6 +122,7 @@ async fn what_must_not_be_repeated_is_not() {
     while !seen.ends_with(b"ha") {
         soon(client.read_buf(&mut seen)).await.unwrap();
     }
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
     house_.counted("client_gone", "200").await;
     assert_eq!(count.load(Ordering::Relaxed), 1);

@@ -254,6 +254,8 @@ async fn clients_that_leave_cancel_the_work() {
     let (mut upstream, _) = soon(listener.accept()).await.unwrap();
     let mut head = BytesMut::with_capacity(16 * 1024);
     soon(upstream.read_buf(&mut head)).await.unwrap();
+    // A reset: who merely says no more may wait for the reply (see `times`).
+    socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     drop(client);
     assert_eq!(soon(upstream.read_buf(&mut head)).await.unwrap_or(0), 0, "the server is told at once");
     house.counted("client_gone", "").await;

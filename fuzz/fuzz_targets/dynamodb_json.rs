@@ -37,6 +37,8 @@ fuzz_target!(|data: &[u8]| {
         // Numbers that are too large for an f64, and nesting between 128 and our own limit.
         Err(error) if error.to_string().contains("out of range") => {}
         Err(error) if error.to_string().contains("recursion limit") => {}
+        // A surrogate that is alone is in the grammar.
+        Err(error) if error.to_string().contains("hex escape") => {}
         Err(_) => assert!(!accepted),
     }
 

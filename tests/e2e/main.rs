@@ -20,6 +20,7 @@ mod connections;
 mod dead;
 mod docs;
 mod dynamodb;
+mod dynamodb_guards;
 mod grpc;
 mod guards;
 mod http;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         http_edges::tests,
         http_parts::tests,
         dynamodb::tests,
+        dynamodb_guards::tests,
         grpc::tests,
         tcp::tests,
         lifecycle::tests,

@@ -1,7 +1,8 @@
 //! A JSON tokeniser that is fed slices as they arrive (RFC 8259). It keeps no text, needs a fixed 40 bytes whatever the
-//! input, does not recurse, and accepts exactly what a strict parser accepts: bad escapes, lone surrogates, broken
-//! UTF-8, control characters and numbers with a leading zero are malformed, so that a lenient reading here can never
-//! differ from a strict one behind us. Duplicate keys are passed on as they come: what they mean is the visitor's.
+//! input, does not recurse, and accepts exactly what a strict parser accepts: bad escapes, broken UTF-8,
+//! control characters and numbers with a leading zero are malformed, so that a lenient reading here can never
+//! differ from a strict one behind us. The escape of a lone surrogate is in the grammar (section 8.2), and DynamoDB takes it: it is
+//! read as U+FFFD. Duplicate keys are passed on as they come: what they mean is the visitor's.
 
 use thiserror::Error;
 
@@ -46,7 +47,7 @@ pub enum Malformed {
     /// A byte that cannot stand where it does.
     #[error("unexpected byte at {0}")]
     Unexpected(u64),
-    /// A string holds a control character, a bad escape, a lone surrogate or broken UTF-8.
+    /// A string holds a control character, a bad escape or broken UTF-8.
     #[error("bad string at {0}")]
     BadString(u64),
     /// A number that JSON does not allow.
@@ -95,7 +96,7 @@ enum State {
         value: u16,
         high: u16,
     },
-    /// After a high surrogate: a backslash must follow.
+    /// After a high surrogate: is it alone?
     LowBackslash {
         high: u16,
     },
@@ -176,6 +177,17 @@ impl Tokeniser {
                     let run = text_run(rest);
                     let (text, after) = rest.split_at_checked(run).unwrap_or((rest, &[]));
                     self.text(text, at, visitor).map(|()| after)
+                }
+                // A surrogate that is alone stands for itself; what comes after it is read as ever.
+                State::LowBackslash { .. } if byte != b'\\' => {
+                    self.alone(visitor);
+                    self.state = State::Text;
+                    Ok(rest)
+                }
+                State::LowU { .. } if byte != b'u' => {
+                    self.alone(visitor);
+                    self.state = State::Escape;
+                    Ok(rest)
                 }
                 State::Number(digits) => {
                     self.digit(digits, byte, at, visitor).map(|used| if used { tail } else { rest })
@@ -261,6 +273,7 @@ impl Tokeniser {
             (State::Escape, _) => self.escape(byte, at, visitor)?,
             (State::LowBackslash { high }, b'\\') => State::LowU { high },
             (State::LowU { high }, b'u') => State::Unicode { left: 4, value: 0, high },
+            // `feed` has taken the others.
             (State::LowBackslash { .. } | State::LowU { .. }, _) => return Err(Malformed::BadString(at)),
             (State::Unicode { left, value, high }, _) => {
                 self.unicode(left, value, high, byte, at, visitor)?
@@ -372,17 +385,28 @@ impl Tokeniser {
         if left > 1 {
             return Ok(State::Unicode { left: left - 1, value, high });
         }
-        let point = match (high, value) {
-            (0, 0xd800..=0xdbff) => return Ok(State::LowBackslash { high: value }),
-            (0, _) => u32::from(value),
-            (_, 0xdc00..=0xdfff) => 0x10000 + (u32::from(high - 0xd800) << 10) + u32::from(value - 0xdc00),
-            _ => return Err(bad),
+        let paired = high != 0 && matches!(value, 0xdc00..=0xdfff);
+        if high != 0 && !paired {
+            self.alone(visitor);
+        }
+        let point = match value {
+            _ if paired => 0x10000 + (u32::from(high - 0xd800) << 10) + u32::from(value - 0xdc00),
+            0xd800..=0xdbff => return Ok(State::LowBackslash { high: value }),
+            0xdc00..=0xdfff => u32::from(char::REPLACEMENT_CHARACTER),
+            _ => u32::from(value),
         };
         let character = char::from_u32(point).ok_or(bad)?;
         if self.wanted {
             visitor.text(character.encode_utf8(&mut [0; 4]).as_bytes());
         }
         Ok(State::Text)
+    }
+
+    /// A surrogate without its other half.
+    fn alone<V: Visitor>(&self, visitor: &mut V) {
+        if self.wanted {
+            visitor.text(char::REPLACEMENT_CHARACTER.encode_utf8(&mut [0; 4]).as_bytes());
+        }
     }
 
     /// Whether the byte belonged to the number.

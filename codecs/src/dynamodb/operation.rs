@@ -223,6 +223,14 @@ pub struct Target {
 }
 
 impl Target {
+    /// An operation of which nothing is known.
+    pub const UNKNOWN: Target = Target { service: Service::Tables, operation: None };
+
+    /// What it does to the data: of an operation that is not known the worst has to be thought.
+    pub fn access(self) -> Access {
+        self.operation.map_or(Access::Admin, ApiOperation::access)
+    }
+
     /// The name of the operation as a label: the API's word, or `_other` for one we do not know.
     pub fn label(self) -> &'static str {
         self.operation.map_or("_other", ApiOperation::name)
@@ -247,16 +255,19 @@ impl Target {
     }
 
     /// Parses the path of a Smithy rpc-v2-cbor request, `/service/NAME/operation/OPERATION` (with `smithy-protocol:
-    /// rpc-v2-cbor`). Its body is CBOR: not for [`RequestScanner`](super::RequestScanner).
-    pub fn parse_cbor_path(path: &[u8]) -> Option<Target> {
-        let rest = path.strip_prefix(b"/service/")?;
+    /// rpc-v2-cbor`), whatever stands before that. Its body is CBOR: not for [`RequestScanner`](super::RequestScanner).
+    /// `None`: no path of the kind.
+    pub fn parse_rpc_path(path: &[u8]) -> Option<Target> {
+        const SERVICE: &[u8] = b"/service/";
+        let at = memchr::memmem::rfind(path, SERVICE)?;
+        let rest = path.get(at + SERVICE.len()..)?;
         let slash = memchr::memchr(b'/', rest)?;
-        let service = match rest.get(..slash)? {
-            b"DynamoDB_20120810" => Service::Tables,
-            b"DynamoDBStreams_20120810" => Service::Streams,
-            _ => return None,
-        };
-        Some(Target::of(service, rest.get(slash..)?.strip_prefix(b"/operation/")?))
+        let name = rest.get(slash..)?.strip_prefix(b"/operation/")?;
+        Some(match rest.get(..slash)? {
+            b"DynamoDB_20120810" => Target::of(Service::Tables, name),
+            b"DynamoDBStreams_20120810" => Target::of(Service::Streams, name),
+            _ => Target::UNKNOWN,
+        })
     }
 
     fn of(service: Service, name: &[u8]) -> Target {
@@ -297,6 +308,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_known_is_of_the_worst_class() {
+        assert_eq!(Target::UNKNOWN.access(), Access::Admin);
+        assert_eq!(Target::of(Service::Tables, b"GetItem").access(), Access::Read);
+        assert_eq!(Target::of(Service::Streams, b"GetItem").access(), Access::Admin);
+    }
+
+    #[test]
     fn targets() {
         let tables: &[(&str, Option<(Service, &str)>)] = &[
             ("DynamoDB_20120810.GetItem", Some((Service::Tables, "GetItem"))),
@@ -323,12 +341,14 @@ mod tests {
             ("/service/DynamoDB_20120810/operation/PutItem", Some("PutItem")),
             ("/service/DynamoDB_20120810/operation/Put", Some("_other")),
             ("/service/DynamoDB_20120810/PutItem", None),
-            ("/service/Other/operation/PutItem", None),
+            ("/service/Other/operation/PutItem", Some("_other")),
+            ("/stage/service/DynamoDB_20120810/operation/PutItem", Some("PutItem")),
+            ("/service/DynamoDB_20120810/operation/", Some("_other")),
             ("/service/DynamoDB_20120810", None),
             ("/", None),
         ];
         for (path, expected) in paths {
-            assert_eq!(Target::parse_cbor_path(path.as_bytes()).map(Target::label), *expected, "{path}");
+            assert_eq!(Target::parse_rpc_path(path.as_bytes()).map(Target::label), *expected, "{path}");
         }
     }
 }

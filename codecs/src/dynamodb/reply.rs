@@ -103,7 +103,7 @@ pub struct EntryError {
 /// What has been found in a reply body.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
-    /// The name in `__type`. A header `x-amzn-errortype`, where there is one, goes before it.
+    /// The name in `__type`, or in `code` where there is no such. A header `x-amzn-errortype`, where there is one, goes before it.
     pub error: Option<ErrorName>,
     /// The tables that the reply names.
     pub tables: Tables,
@@ -252,6 +252,7 @@ enum Level {
 enum Field {
     Ignored,
     ErrorType,
+    ErrorCode,
     Unprocessed,
     UnprocessedTable,
     Keys,
@@ -430,6 +431,7 @@ impl Walk {
         }
         match (level, self.text.as_slice()) {
             (Level::Root, b"__type") => Field::ErrorType,
+            (Level::Root, b"code") => Field::ErrorCode,
             (Level::Root, b"UnprocessedKeys" | b"UnprocessedItems") => Field::Unprocessed,
             (Level::Root, b"Responses") => Field::Responses,
             (Level::Root, b"CancellationReasons") => Field::Cancellations,
@@ -453,6 +455,9 @@ impl Walk {
     fn value(&mut self) {
         match self.field {
             Field::ErrorType => self.found.error = Some(ErrorName::parse(&self.text)),
+            Field::ErrorCode if self.found.error.is_none() => {
+                self.found.error = Some(ErrorName::parse(&self.text));
+            }
             Field::Code => self.entry = ErrorName::parse_entry(&self.text),
             Field::Table | Field::Resource if !self.overlong => self.table = self.found.table(&self.text),
             Field::Reason => self.reason = ThrottleReason::parse(&self.text),

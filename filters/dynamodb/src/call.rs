@@ -7,6 +7,7 @@ use weir_codecs::dynamodb::{ApiOperation, Coding, ErrorName, Inflater, Repeat, T
 use weir_decide::exchange::{Fault, NameId, NameKind, Names, Now, Operation, Outcome, RetryOn};
 use weir_http::{AtHead, End, Fields, LocalReply, Refusal, RequestHead, Watch};
 
+use crate::asked::Asked;
 use crate::{MULTIPLE, Scanners, Shared, UNPARSED, refusal, verdict};
 
 /// The most of an error's body that is held back so that the call can be tried again: errors are short, unless they carry
@@ -21,6 +22,8 @@ const ERROR_TIME: Duration = Duration::from_secs(1);
 pub struct Call {
     shared: Rc<Shared>,
     target: Target,
+    /// It names two.
+    twice: bool,
     operation: Operation,
     /// `None` only while it is being dropped.
     scanners: Option<Box<Scanners>>,
@@ -53,14 +56,14 @@ impl Call {
         shared: Rc<Shared>,
         names: &mut dyn Names,
         head: &RequestHead<'_>,
-        target: Target,
-        cbor: bool,
+        asked: Asked,
     ) -> Call {
+        let Asked { target, cbor, twice } = asked;
         let mut scanners = shared.scanners();
         scanners.request.begin(target);
         scanners.request_left.clear();
         scanners.reply_left.clear();
-        scanners.request_coding.begin(Coding::parse(head.fields.value(b"content-encoding")));
+        scanners.request_coding.begin(coding(head.fields));
         scanners.reply.begin();
         scanners.reply_coding.begin(Coding::Identity);
         let mut operation = Operation::new(shared.operation(names, target), NameId::NONE);
@@ -72,6 +75,7 @@ impl Call {
         Call {
             shared,
             target,
+            twice,
             operation,
             scanners: Some(scanners),
             request: if cbor { Body::Opaque } else { Body::Reading },
@@ -168,6 +172,10 @@ impl Watch for Call {
         &self.operation
     }
 
+    fn refused(&self) -> Option<&'static str> {
+        self.twice.then_some("the request names two targets in x-amz-target")
+    }
+
     fn retry_on(&self) -> RetryOn {
         // The SDK is trying again by itself: two loops multiply.
         if self.sdk_attempt > 1 {
@@ -214,7 +222,7 @@ impl Watch for Call {
         let Some(scanners) = &mut self.scanners else { return AtHead::Pass };
         scanners.reply_coding.begin(match end {
             true => Coding::Identity,
-            false => Coding::parse(fields.value(b"content-encoding")),
+            false => coding(fields),
         });
         let cbor = fields.value(b"smithy-protocol").is_some_and(|value| value == b"rpc-v2-cbor");
         self.reply = if cbor && !end { Body::Opaque } else { Body::Reading };
@@ -347,6 +355,17 @@ fn step(
             left.clear();
             Err(opaque)
         }
+    }
+}
+
+/// How a body is coded, by all lines of its `content-encoding` (RFC 9110 section 5.3). What is coded twice is not looked into.
+fn coding(fields: &Fields) -> Coding {
+    let all = fields.values(b"content-encoding").flat_map(|line| line.split(|b| *b == b','));
+    let mut codings =
+        all.map(<[u8]>::trim_ascii).filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case(b"identity"));
+    match (codings.next(), codings.next()) {
+        (only, None) => Coding::parse(only),
+        (_, Some(_)) => Coding::Other,
     }
 }
 

@@ -5,7 +5,8 @@
 //! How a call passes through:
 //!
 //! 1. [`DynamoDbDialect`] looks at the head: a POST with `x-amz-target: DynamoDB_20120810.GetItem` (or a Streams target, or an
-//!    rpc-v2-cbor path) is a call, anything else plain HTTP. The operation is known from here on;
+//!    rpc-v2-cbor path) is a call whose operation is known from here on. Whatever else a server could take for one (any other target,
+//!    by any method, in a query) is a call of an unknown operation; with two targets it is refused. All other requests are plain HTTP;
 //! 2. [`Call`] feeds the request's body to a scanner as it goes by. At its end the table is known, or that there are
 //!    several (`_multiple`), or that they cannot be told (`_unparsed`), and whether the call may be sent twice;
 //! 3. the reply's status, headers and body say how it went ([`verdict`]): errors by their names, batches that were done in
@@ -15,6 +16,7 @@
 //! By default only what cannot have reached DynamoDB is tried again, once, and only on the SDK's first attempt: SDKs retry
 //! on their own, and the two multiply.
 
+mod asked;
 mod call;
 mod numbers;
 pub mod refusal;
@@ -99,28 +101,14 @@ impl Dialect for DynamoDbDialect {
         NAME
     }
 
-    fn watch(&self, names: &mut dyn Names, head: &RequestHead<'_>) -> Option<Box<dyn Watch>> {
-        let (target, cbor) = target(head)?;
-        Some(Box::new(Call::new(Rc::clone(&self.shared), names, head, target, cbor)))
+    fn words_denials(&self) -> bool {
+        true
     }
-}
 
-/// What the request says it is, and whether its body is CBOR.
-fn target(head: &RequestHead<'_>) -> Option<(Target, bool)> {
-    if head.method != b"POST" {
-        return None;
+    fn watch(&self, names: &mut dyn Names, head: &RequestHead<'_>) -> Option<Box<dyn Watch>> {
+        let asked = asked::asked(head)?;
+        Some(Box::new(Call::new(Rc::clone(&self.shared), names, head, asked)))
     }
-    let mut targets = head.fields.values(b"x-amz-target");
-    if let Some(value) = targets.next() {
-        let target = Target::parse(value)?;
-        // With two of them it is anybody's guess which one the server takes.
-        let operation = target.operation.filter(|_| targets.next().is_none());
-        return Some((Target { operation, ..target }, false));
-    }
-    if head.fields.value(b"smithy-protocol")? != b"rpc-v2-cbor" {
-        return None;
-    }
-    Target::parse_cbor_path(head.path).map(|target| (target, true))
 }
 
 /// What the calls of a listener on a worker share.

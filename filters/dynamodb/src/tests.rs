@@ -28,13 +28,14 @@ impl Stage {
 
     fn look(&mut self, method: &str, path: &str, list: &[(&str, &str)]) -> Option<Box<dyn Watch>> {
         let fields = fields(list);
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         let head = RequestHead {
             version: 11,
             method: method.as_bytes(),
             scheme: b"http",
             authority: b"tables",
             path: path.as_bytes(),
-            query: None,
+            query: query.map(str::as_bytes),
             fields: &fields,
             route: NameId::NONE,
             began: Now(1),
@@ -86,6 +87,7 @@ fn what_is_a_call() {
     let mut stage = Stage::new();
     // Method, path, fields; the operation, if it is a call.
     type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
+    const GET: &str = "DynamoDB_20120810.GetItem";
     let cases: &[Case<'_>] = &[
         ("POST", "/", &[("x-amz-target", "DynamoDB_20120810.GetItem")], Some("GetItem")),
         ("POST", "/", &[("x-amz-target", "DynamoDB_20120810.NewThing")], Some("_other")),
@@ -102,10 +104,26 @@ fn what_is_a_call() {
             &[("smithy-protocol", "rpc-v2-cbor")],
             Some("PutItem"),
         ),
-        ("POST", "/service/DynamoDB_20120810/operation/PutItem", &[], None),
-        ("POST", "/", &[("x-amz-target", "Kinesis_20131202.GetRecords")], None),
+        // Whatever some server could take for a call.
+        ("POST", "/service/DynamoDB_20120810/operation/PutItem", &[], Some("_other")),
+        ("POST", "/", &[("smithy-protocol", "rpc-v2-cbor")], Some("_other")),
+        ("POST", "/", &[("smithy-protocol", "rpc-v3"), ("x-amz-target", GET)], Some("_other")),
+        ("POST", "/service/DynamoDB_20120810/operation/PutItem", &[("x-amz-target", GET)], Some("_other")),
+        ("POST", "/", &[("x-amz-target", "Kinesis_20131202.GetRecords")], Some("_other")),
+        ("POST", "/", &[("x-amz-target", "Foo.DeleteTable")], Some("_other")),
+        ("POST", "/", &[("x-amz-target", "DynamoDB_20120810.Foo")], Some("_other")),
+        ("POST", "/", &[("x-amz-target", "DynamoDB_20111205.GetItem")], Some("_other")),
+        ("POST", "/", &[("x-amz-target", "dynamodb_20120810.getitem")], Some("_other")),
+        ("POST", "/", &[("x-amz-target", "DynamoDB_20120810 . GetItem")], Some("_other")),
+        ("POST", "/", &[("x-amz-target", "")], Some("_other")),
+        ("POST", "/", &[("x_amz_target", GET)], Some("_other")),
+        ("POST", "/", &[("X-Amz_Target", GET), ("x-amz-target", GET)], Some("_other")),
+        ("POST", "/?X-Amz-Target=DynamoDB_20120810.DeleteTable", &[], Some("_other")),
+        ("POST", "/?a=b&x%2damz%5Ftarget=x", &[("x-amz-target", GET)], Some("_other")),
+        ("GET", "/", &[("x-amz-target", GET)], Some("_other")),
+        ("PUT", "/", &[("x-amz-target", GET)], Some("_other")),
+        ("POST", "/?x-amz-targets=1&amz-target", &[], None),
         ("POST", "/", &[], None),
-        ("GET", "/", &[("x-amz-target", "DynamoDB_20120810.GetItem")], None),
         ("GET", "/", &[], None),
         ("OPTIONS", "*", &[], None),
     ];
@@ -114,6 +132,40 @@ fn what_is_a_call() {
         let name = call.map(|call| stage.names.show(call.operation().name));
         assert_eq!(name.as_deref(), *expected, "{method} {path} {list:?}");
     }
+}
+
+#[test]
+fn two_targets_are_refused() {
+    let mut stage = Stage::new();
+    const GET: (&str, &str) = ("x-amz-target", "DynamoDB_20120810.GetItem");
+    for (list, refused) in [
+        (&[GET][..], false),
+        (&[GET, GET], true),
+        (&[GET, ("X-Amz-Target", "")], true),
+        (&[("x-amz-target", "DynamoDB_20120810.GetItem, DynamoDB_20120810.DeleteTable")], true),
+        (&[("x-amz-target", "DynamoDB_20120810.GetItem,")], true),
+    ] {
+        let mut call = stage.look("POST", "/", list).unwrap();
+        assert_eq!(call.refused().is_some(), refused, "{list:?}");
+        let fault = Fault::new(Side::Client, Phase::Admitted, Reason::Malformed);
+        let reply = call.refuse(&Refusal { fault: &fault, status: 400, text: "two" });
+        assert!(String::from_utf8_lossy(&reply.body).contains("SerializationException"));
+    }
+}
+
+#[test]
+fn the_codings_of_a_body_may_stand_in_several_lines() {
+    let mut stage = Stage::new();
+    for lines in [
+        &[("content-encoding", ""), ("Content-Encoding", "identity")][..],
+        &[("content-encoding", "Identity, , identity")],
+    ] {
+        let call = stage.sent("GetItem", lines, br#"{"TableName":"orders"}"#);
+        assert_eq!(stage.show(&*call), ("GetItem".into(), "orders".into()), "{lines:?}");
+    }
+    let lines = [("content-encoding", "gzip"), ("content-encoding", "gzip")];
+    let call = stage.sent("GetItem", &lines, br#"{"TableName":"orders"}"#);
+    assert_eq!(stage.show(&*call).1, "_unparsed");
 }
 
 #[test]

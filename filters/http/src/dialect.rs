@@ -114,6 +114,11 @@ pub trait Dialect {
     /// The `protocol` label value.
     fn name(&self) -> &'static str;
 
+    /// Whether a route's `direct_response` that is an error is put into the dialect's words: its clients understand no other.
+    fn words_denials(&self) -> bool {
+        false
+    }
+
     /// Look at a request: `None` when it is not of this dialect.
     fn watch(&self, names: &mut dyn Names, head: &RequestHead<'_>) -> Option<Box<dyn Watch>>;
 }
@@ -123,6 +128,11 @@ pub trait Watch {
     /// What is known of the operation by now; it may grow more exact as the request's body passes (DynamoDB's table). Read
     /// when a try is admitted and once more when the exchange is counted.
     fn operation(&self) -> &Operation;
+
+    /// Why the request cannot be served, by its head alone, for people: it goes to no server.
+    fn refused(&self) -> Option<&'static str> {
+        None
+    }
 
     /// How long the whole exchange may take from the request's first byte, given the route's own `timeout`.
     fn timeout(&self, route: Option<Duration>) -> Option<Duration> {

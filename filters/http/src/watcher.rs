@@ -38,6 +38,13 @@ impl Watcher {
         }
     }
 
+    pub fn refused(&self) -> Option<&'static str> {
+        match self {
+            Watcher::Plain { .. } => None,
+            Watcher::Dialect(watch) => watch.refused(),
+        }
+    }
+
     pub fn may_idle_out(&self) -> bool {
         match self {
             Watcher::Plain { .. } => true,

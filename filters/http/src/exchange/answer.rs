@@ -169,6 +169,9 @@ impl<D: Downstream> Exchange<'_, D> {
     }
 
     pub(super) async fn direct(&mut self, site: &Site, route: &Route, direct: &Direct) {
+        if self.denied_in_dialect(site, route, direct).await {
+            return;
+        }
         let mut reply = LocalReply {
             status: direct.status,
             fields: crate::Fields::new(),

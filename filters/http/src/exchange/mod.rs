@@ -148,6 +148,10 @@ impl<D: Downstream> Exchange<'_, D> {
         let watcher = self.watch(site, route.dialect.as_ref(), route.label);
         let place = if watcher.is_plain() { route.place } else { route.dialect_place };
         let mut account = Account::new(site, place, &watcher, self.began, self.request.head_bytes);
+        if let Some(text) = watcher.refused() {
+            let outcome = self.refuse_by_head(site, watcher, &mut account, text).await;
+            return account.close(&outcome);
+        }
         self.forwarded_fields();
         let protocol = target.cluster.config().protocol;
         if protocol == Protocol::Http1 {

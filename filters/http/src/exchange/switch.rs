@@ -1,13 +1,16 @@
 //! What would end routing for a connection: CONNECT, and upgrades. What follows either passes no route and no rule any more, so
 //! nobody gets there but by the word of the route that the request itself matches.
 
+use super::replay::Replay;
 use super::{Account, Exchange};
+use crate::config::Direct;
 use crate::dialect::{End, LocalReply, Refusal};
 use crate::plain;
 use crate::seam::{Downstream, Version};
 use crate::site::{Action, Route, Site};
+use crate::watcher::Watcher;
 use weir_codecs::http1::Method;
-use weir_decide::exchange::{Fault, NameId, Phase, Reason, Side};
+use weir_decide::exchange::{Fault, NameId, Outcome, Phase, Reason, Side};
 use weir_drive::time;
 
 /// The methods that an `Allow` names where a route takes all of them.
@@ -67,6 +70,68 @@ impl<D: Downstream> Exchange<'_, D> {
         let (status, text) = plain::answer(&fault);
         let reply = LocalReply::plain(&Refusal { fault: &fault, status, text });
         self.refuse_in_words(site, None, &fault, reply).await;
+    }
+
+    /// What the dialect says cannot be served by its head alone, in its words.
+    pub(super) async fn refuse_by_head(
+        &mut self,
+        site: &Site,
+        watcher: Watcher,
+        account: &mut Account,
+        text: &str,
+    ) -> Outcome {
+        let fault = Fault::new(Side::Client, Phase::Admitted, Reason::Malformed);
+        self.answer_in_dialect(site, watcher, account, &fault, (400, text)).await
+    }
+
+    /// A route's own denial, put into the words of the dialect that the request is of; `false`: it is of none, or the dialect leaves
+    /// such answers alone.
+    pub(super) async fn denied_in_dialect(&mut self, site: &Site, route: &Route, direct: &Direct) -> bool {
+        let reason = match direct.status {
+            ..400 => return false,
+            404 => Reason::NoRoute,
+            429 => Reason::Limited,
+            400..=499 => Reason::Denied,
+            500.. => Reason::Unready,
+        };
+        let Some(dialect) = route.dialect.as_ref().filter(|dialect| dialect.words_denials()) else {
+            return false;
+        };
+        let watcher = self.watch(site, Some(dialect), route.label);
+        if watcher.is_plain() {
+            return false;
+        }
+        let head_bytes = self.request.head_bytes;
+        let mut account = Account::new(site, route.dialect_place, &watcher, self.began, head_bytes);
+        let fault = Fault::new(Side::Proxy, Phase::Admitted, reason);
+        let text = match direct.body.trim() {
+            "" => plain::answer(&fault).1,
+            said => said,
+        };
+        let said = (direct.status, text);
+        let outcome = self.answer_in_dialect(site, watcher, &mut account, &fault, said).await;
+        account.close(&outcome);
+        true
+    }
+
+    async fn answer_in_dialect(
+        &mut self,
+        site: &Site,
+        mut watcher: Watcher,
+        account: &mut Account,
+        fault: &Fault,
+        (status, text): (u16, &str),
+    ) -> Outcome {
+        let mut replay = Replay::new(0, self.request.end);
+        self.read_rest(site, &mut watcher, &mut replay, fault).await;
+        let end = End::Failed { fault, code: None, now: time::now() };
+        let outcome = watcher.judge(&mut site.names(), &site.words, end);
+        let mut reply = watcher.refuse(&Refusal { fault, status, text });
+        reply.status = status;
+        self.send(account, reply, Some(fault.reason.label())).await.ok();
+        account.learn(&watcher, replay.bytes);
+        watcher.finished(&outcome);
+        outcome
     }
 
     /// Answer `reply` for `fault`, and count it.

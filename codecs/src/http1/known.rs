@@ -95,8 +95,8 @@ impl Known {
     }
 
     /// Whether the field is about this connection only (RFC 9110 section 7.6.1): it is never forwarded, named by
-    /// Connection or not. `TE` and `Upgrade` are in the set because the next hop's are written anew, and the
-    /// `Proxy-*` credentials because they are meant for us.
+    /// Connection or not. `TE` and `Upgrade` are in the set because the next hop's are written anew. The `Proxy-*`
+    /// credentials are not: they are for the first proxy that asks for them (RFC 9110 section 11.7), which we never do.
     #[must_use]
     pub const fn is_hop_by_hop(self) -> bool {
         matches!(
@@ -107,9 +107,6 @@ impl Known {
                 | Self::Te
                 | Self::Upgrade
                 | Self::Http2Settings
-                | Self::ProxyAuthorization
-                | Self::ProxyAuthenticate
-                | Self::ProxyAuthenticationInfo
         )
     }
 

@@ -1,6 +1,7 @@
 //! The `http:` section of a listener: routes, what they match and what they do.
 
 mod matching;
+mod sense;
 mod switches;
 
 pub use switches::Switches;
@@ -420,7 +421,8 @@ fn warn_of_unreachable(walk: &mut Walk<'_>, items: &[Node], routes: &[Route]) {
     let table = weir_decide::route::RouteTable::new(routes.iter().map(|route| route.spec.clone()).collect());
     for shadowed in table.unreachable() {
         if let Some(item) = items.get(shadowed.route) {
-            walk.warn(item, format!("never taken: route {} takes all its requests", shadowed.by));
+            let Some(route) = routes.get(shadowed.route) else { continue };
+            sense::shadowed(walk, item, route, shadowed.by, routes.get(shadowed.by));
         }
     }
 }
@@ -463,6 +465,7 @@ fn route(
         switches: switches?,
     };
     switches::check(walk, &fields, &route);
+    sense::route(walk, node, &fields, &route.spec);
     Some(route)
 }
 

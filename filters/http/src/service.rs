@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use weir_codecs::http1::Limits;
+use weir_codecs::http1::{Limits, client_field};
 use weir_config::{Config, Listener, Node, Section, Settings, Table, Upstream, Walk};
 use weir_decide::exchange::NameKind;
 use weir_decide::route::RouteTable;
@@ -92,6 +92,22 @@ impl Filter for Http {
         // Thousands of routes may lead to thousands of clusters: each is looked up, not looked for.
         let clusters: HashMap<&str, _> =
             config.clusters.iter().map(|cluster| (&*cluster.name, &**cluster)).collect();
+        if listener.trusted.networks.is_empty()
+            && !listener.trusted.unix
+            && let Some(header) = settings
+                .routes
+                .iter()
+                .flat_map(|route| &route.spec.headers)
+                .find(|header| client_field(header.name.as_bytes()).is_some())
+        {
+            return Err(BuildError::new(
+                listener,
+                format!(
+                    "a route asks for `{}`, which is taken off all requests of peers that are not in `trusted`, and this listener trusts nobody",
+                    header.name
+                ),
+            ));
+        }
         for route in &settings.routes {
             let config::Action::Cluster(name) = &route.action else { continue };
             let cluster = clusters.get(&**name);

@@ -33,7 +33,7 @@ fn hop_by_hop_fields_stay_behind_and_known_ones_cannot_be_nominated_away() {
     view.fields().copy_lines(&mut out, |f| f.class == Class::EndToEnd);
     assert_eq!(
         String::from_utf8_lossy(&out),
-        "Host: a\r\nAuthorization: Basic eA==\r\nCookie: c\r\nX-Forwarded-For: 10.0.0.1\r\nTrailer: X-Sum\r\n\
+        "Host: a\r\nAuthorization: Basic eA==\r\nProxy-Authorization: x\r\nCookie: c\r\nX-Forwarded-For: 10.0.0.1\r\nTrailer: X-Sum\r\n\
          X-Kept:  spaced \r\n"
     );
     assert!(!head.keep_alive() && head.takes_trailers());

@@ -1,6 +1,6 @@
 //! What a route matches, as the file says it.
 
-use super::HEADER;
+use super::{HEADER, sense};
 use crate::h1::head::PATHS;
 use std::sync::Arc;
 use weir_codecs::http1::path::normalize;
@@ -62,7 +62,12 @@ pub(super) fn spec(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<RouteSpec
         (None, None) => PathMatch::Any,
     };
     let methods = fields.items(walk, "method").unwrap_or_default();
-    let methods = methods.iter().filter_map(|node| walk.method(node)).map(|m| (*m).into()).collect();
+    let mut method = |node: &Node| {
+        let text = walk.method(node)?;
+        sense::method(walk, node, &text);
+        Some((*text).into())
+    };
+    let methods = methods.iter().filter_map(&mut method).collect();
     let headers = fields.items(walk, "headers").unwrap_or_default();
     let headers = headers.iter().filter_map(|node| header(walk, node)).collect();
     Some(RouteSpec { hosts, path, methods, headers })
@@ -74,7 +79,8 @@ fn header(walk: &mut Walk<'_>, node: &Node) -> Option<HeaderMatch> {
     if let Some(node) = fields.child("name")
         && !weir_codecs::http1::token::is_token(name.as_bytes())
     {
-        walk.expected(node, "the name of a header");
+        let pseudo = name.starts_with(':');
+        walk.expected(node, if pseudo { "the name of a header; `host`, `path` and `method` of the route match what begins with a colon" } else { "the name of a header" });
         return None;
     }
     let mut text = |key| fields.text(walk, key).map(|text| Box::<str>::from(&*text));
@@ -86,7 +92,9 @@ fn header(walk: &mut Walk<'_>, node: &Node) -> Option<HeaderMatch> {
         _ => ValueMatch::Present,
     };
     let invert = fields.flag(walk, "invert")?;
-    Some(HeaderMatch { name: name.to_ascii_lowercase().into(), value, invert })
+    let header = HeaderMatch { name: name.to_ascii_lowercase().into(), value, invert };
+    sense::header(walk, &fields, &header);
+    Some(header)
 }
 
 /// What a route is called that has no name: what it matches.

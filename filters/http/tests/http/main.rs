@@ -15,6 +15,7 @@ mod peer;
 mod pooled;
 mod retries;
 mod secure;
+mod sense;
 mod settings;
 mod strict;
 mod times;

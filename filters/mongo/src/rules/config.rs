@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::sense;
 use weir_codecs::mongo::{Command, Labels};
 use weir_config::{Field, Fields, Kind, Node, Table, Walk, words};
 use weir_decide::rules::{Action, Disturbance, Globs, OperationClass, Operations, Rate, Rule, Selector};
@@ -241,7 +242,11 @@ fn rule(walk: &mut Walk<'_>, node: &Node) -> Option<RuleSettings> {
     let fields = walk.fields(node, &RULE)?;
     let name = fields.text(walk, "name");
     let selector = match fields.child("match") {
-        Some(_) => fields.table(walk, "match").and_then(|fields| selector(walk, &fields)),
+        Some(_) => fields.table(walk, "match").and_then(|matched| {
+            let selector = selector(walk, &matched)?;
+            sense::check(walk, &matched, &selector, fields.child("read_only").is_some());
+            Some(selector)
+        }),
         None => Some(Selector::default()),
     };
     let (mut message, mut error) = (None, None);

@@ -9,6 +9,7 @@
 
 mod class;
 mod config;
+mod sense;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests;

@@ -59,6 +59,16 @@ fn covers(a: &RouteSpec, b: &RouteSpec) -> bool {
         && a.headers.iter().all(|a| b.headers.iter().any(|b| follows(a, b)))
 }
 
+impl RouteSpec {
+    /// The header of which two conditions can never hold together: one asks for what the other forbids.
+    pub fn contradiction(&self) -> Option<&str> {
+        let (forbidden, asked): (Vec<_>, Vec<_>) = self.headers.iter().partition(|header| header.invert);
+        let contradicted =
+            |a: &&&HeaderMatch| forbidden.iter().any(|f| f.name == a.name && implies(&a.value, &f.value));
+        asked.iter().find(contradicted).map(|header| &*header.name)
+    }
+}
+
 fn covers_host(a: &HostMatch, b: &HostMatch) -> bool {
     match (a, b) {
         (HostMatch::Exact(a), HostMatch::Exact(b)) => a == b,

@@ -239,7 +239,7 @@ impl<'a> Request<'a> {
         self.head.target.of(self.buf)
     }
 
-    /// `host[:port]` of the target if it has one, else of Host; empty if there is neither (1.0).
+    /// `host[:port]` of the target if it has one, else of Host; empty if there is neither (1.0), or Host is.
     #[must_use]
     pub fn authority(&self) -> &'a [u8] {
         self.head.authority.of(self.buf)
@@ -487,6 +487,10 @@ fn host(buf: &[u8], head: &mut RequestHead) -> Result<(), Reject> {
         return Err(Reject::at(Rule::HostRepeated, second.name.start as usize));
     }
     let at = field.value.start as usize;
+    // RFC 9110 section 7.2: what is sent where the target has no authority.
+    if field.value.of(buf).is_empty() && matches!(head.form, Form::Origin | Form::Asterisk) {
+        return Ok(());
+    }
     let Some(host) = Authority::parse(field.value.of(buf)) else {
         return Err(Reject::at(Rule::HostInvalid, at));
     };

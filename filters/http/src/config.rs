@@ -347,13 +347,20 @@ pub struct Direct {
 }
 
 impl Redirect {
-    /// Where `request` is sent. Without scheme, host and port it stays on the same server.
-    pub fn location(&self, request: &Request) -> Vec<u8> {
+    /// Where `request` is sent. Without scheme, host and port it stays on the same server. `None`: nowhere, it names no path, or
+    /// no host where one is needed.
+    pub fn location(&self, request: &Request) -> Option<Vec<u8>> {
+        if !request.target.starts_with(b"/") {
+            return None;
+        }
         let mut to = Vec::with_capacity(request.target.len() + 64);
         if self.scheme.is_some() || self.host.is_some() || self.port.is_some() {
             let secure = self.scheme.map_or(request.secure, |scheme| scheme == Scheme::Https);
             to.extend_from_slice(if secure { b"https://" } else { b"http://" });
             let given = weir_decide::route::host_of(&request.authority);
+            if self.host.is_none() && given.is_empty() {
+                return None;
+            }
             to.extend_from_slice(self.host.as_ref().map_or(given, |host| host.as_bytes()));
             // Another scheme has another default port: the request's own goes then.
             let own =
@@ -367,7 +374,7 @@ impl Redirect {
             Some(path) => to.extend_from_slice(path.as_bytes()),
             None => to.extend_from_slice(&request.target),
         }
-        to
+        Some(to)
     }
 }
 

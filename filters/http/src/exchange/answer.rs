@@ -161,7 +161,12 @@ impl<D: Downstream> Exchange<'_, D> {
     }
 
     pub(super) async fn redirect(&mut self, site: &Site, route: &Route, redirect: &Redirect) {
-        let location = redirect.location(self.request);
+        let Some(location) = redirect.location(self.request) else {
+            let fault = Fault::new(Side::Client, Phase::Admitted, Reason::Malformed);
+            let text = "the request names no host and path that it could be redirected to";
+            let reply = LocalReply::plain(&Refusal { fault: &fault, status: 400, text });
+            return self.refuse_in_words(site, Some(route), &fault, reply).await;
+        };
         let mut reply =
             LocalReply { status: redirect.status, fields: crate::Fields::new(), body: Cow::Borrowed(b"") };
         reply.fields.push(b"location", &location);
@@ -184,7 +189,7 @@ impl<D: Downstream> Exchange<'_, D> {
     }
 
     /// An answer that the route asks for.
-    async fn local(&mut self, site: &Site, route: &Route, reply: LocalReply) {
+    pub(super) async fn local(&mut self, site: &Site, route: &Route, reply: LocalReply) {
         let mut watcher = self.plain(site, route.label);
         let mut account = Account::new(site, route.place, &watcher, self.began, self.request.head_bytes);
         if let Watcher::Plain { status, .. } = &mut watcher {

@@ -110,7 +110,10 @@ impl<D: Downstream> Exchange<'_, D> {
         let mut ticket = Some(ticket);
         let mut fresh = false;
         if self.request.authority.is_empty() && self.request.fields.value(b"host").is_none() {
-            self.request.fields.push(b"host", pick.address().as_bytes());
+            // The path of a Unix socket is no host.
+            let address = pick.address();
+            let host = if address.starts_with("unix:") { "localhost" } else { address };
+            self.request.fields.push(b"host", host.as_bytes());
         }
         loop {
             attempt.account.reach(Phase::Connecting);
@@ -310,6 +313,7 @@ impl<D: Downstream> Exchange<'_, D> {
     /// The head goes to the client: from here on there is no other try.
     fn begin_reply(&mut self, attempt: &mut Attempt<'_>, flow: &mut Flow) -> crate::seam::Result<()> {
         flow.begun = true;
+        self.date();
         let bytes = self.down.respond(self.reply)?;
         attempt.account.replied(bytes as u64);
         Ok(())

@@ -21,6 +21,7 @@ mod attempt;
 mod blame;
 mod clocks;
 mod flow;
+mod last;
 mod pump;
 mod replay;
 mod switch;
@@ -138,6 +139,7 @@ impl<D: Downstream> Exchange<'_, D> {
             return self.reject(&site, 400, rule, Reason::Malformed, route.place).await;
         }
         match &route.action {
+            Action::Forward(_) if self.ends_here() => self.answer_here(&site, route).await,
             Action::Forward(target) => self.forward(&site, route, target).await,
             Action::Redirect(redirect) => self.redirect(&site, route, redirect).await,
             Action::Direct(direct) => self.direct(&site, route, direct).await,

@@ -153,7 +153,7 @@ impl<D: Downstream> Exchange<'_, D> {
 }
 
 /// What may be asked for instead.
-fn allowed(route: Option<&Route>) -> String {
+pub(super) fn allowed(route: Option<&Route>) -> String {
     let named = route.map(|route| route.methods.iter().filter(|method| &***method != "CONNECT"));
     let named: Vec<&str> = named.into_iter().flatten().map(|method| &**method).collect();
     if named.is_empty() { METHODS.into() } else { named.join(", ") }

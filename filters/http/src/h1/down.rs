@@ -122,8 +122,8 @@ impl Downstream for Down {
         self.replied = true;
         let connect = self.method == Method::Connect;
         self.outgoing = Outgoing::of(reply.length, reply.end, self.version != Version::Http10);
-        // A client that waits for a 100 may send its body or not once it has a final status: nobody knows which.
-        let lost = self.expecting || (reply.end && !self.incoming.is_done());
+        // A client that waits for a 100 may send its body or not once it has a final status: nobody knows which, unless it has.
+        let lost = !self.incoming.is_done() && (self.expecting || reply.end);
         // CONNECT has no body, and what follows a refused one belongs to nobody.
         let refused = connect && !(200..300).contains(&reply.status);
         if self.drain.is_draining() || lost || refused || self.outgoing == Outgoing::Close {
@@ -136,7 +136,7 @@ impl Downstream for Down {
     fn abandon(&mut self) {
         // What has arrived already is read past, so that a small body does not cost the connection.
         let mut cx = Context::from_waker(Waker::noop());
-        while self.keep_alive && !self.expecting && !self.incoming.is_done() {
+        while self.keep_alive && !self.incoming.is_done() {
             let in_hand = !self.wire.buf.is_empty();
             match self.incoming.poll_part(&mut cx, &mut self.wire) {
                 Poll::Ready(Ok(_)) if in_hand => {}

@@ -136,8 +136,19 @@ fn fill_reply(into: &mut Reply, parsed: &ResponseHead, bytes: &[u8]) {
     };
     into.end = parsed.framing().is_empty();
     into.upgrade.extend_from_slice(view.upgrade().unwrap_or_default());
+    if into.status == UPGRADE_REQUIRED {
+        for (_, _, value) in view.fields().iter().filter(|(field, ..)| field.known == Some(Known::Upgrade)) {
+            if !into.upgrade.is_empty() {
+                into.upgrade.extend_from_slice(b", ");
+            }
+            into.upgrade.extend_from_slice(value);
+        }
+    }
     into.head_bytes = parsed.len() as u64;
 }
+
+/// Upgrade Required: says by Upgrade to what (RFC 9110 section 15.5.22).
+const UPGRADE_REQUIRED: u16 = 426;
 
 /// What the client's connection has to be told with a reply.
 #[derive(Debug, Clone, Copy)]
@@ -163,6 +174,11 @@ pub fn write_reply(out: &mut BytesMut, reply: &Reply, to: Answering) -> Result<u
             (Version::Http11 | Version::Http2, true) => out.put_slice(b"connection: close\r\n"),
             _ => {}
         }
+    }
+    if reply.status == UPGRADE_REQUIRED && !reply.upgrade.is_empty() {
+        out.put_slice(b"connection: upgrade\r\nupgrade: ");
+        out.put_slice(&reply.upgrade);
+        out.put_slice(b"\r\n");
     }
     if reply.status == 101 {
         encode::upgrade(out, &reply.upgrade).map_err(unencodable)?;

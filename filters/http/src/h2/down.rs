@@ -3,11 +3,18 @@
 use super::{Due, In, Out, broken, head};
 use crate::fields::Fields;
 use crate::seam::{Broken, Downstream, Part, Recv, Reply, Result, Sink};
+use crate::timer::Timer;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream};
+use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use weir_decide::exchange::Reason;
+use weir_drive::time;
+
+/// How long the end of a request of a kind that has no body is waited for, which was not announced with its head.
+const ALONE: Duration = Duration::from_millis(100);
 
 /// One stream of a client's.
 pub struct Down {
@@ -34,6 +41,16 @@ impl Down {
             reset: false,
             aborting: None,
         }
+    }
+
+    /// Whether the request has no body after all: its end comes alone, at once (as an empty DATA frame, which some clients send).
+    pub async fn ends_alone(&mut self, timer: &mut Timer) -> bool {
+        let until = time::now().after(ALONE);
+        poll_fn(|cx| match self.incoming.poll_ends(cx) {
+            Poll::Pending => timer.poll(cx, until).map(|_| false),
+            ends => ends,
+        })
+        .await
     }
 
     /// The client gave it up, or its connection has ended.

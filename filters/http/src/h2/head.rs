@@ -81,6 +81,16 @@ pub fn read_request(
     read_fields(&parts.headers, into)
 }
 
+/// Whether a request whose head did not end it is of a kind that has no body, and none is announced: in HTTP/1 it would have to
+/// be sent in chunks, which servers refuse with such a method.
+pub fn is_without_body(request: &Request) -> bool {
+    let kind = matches!(
+        request.method,
+        Method::Get | Method::Head | Method::Delete | Method::Options | Method::Trace
+    );
+    kind && !request.end && request.length == Length::Unknown && request.upgrade.is_empty()
+}
+
 fn read_authority(parts: &request::Parts, into: &mut Request) -> std::result::Result<(), Rule> {
     let mut hosts = parts.headers.get_all(http::header::HOST).iter();
     let host = hosts.next();
@@ -194,10 +204,11 @@ pub fn write_request(from: &Request, secure: bool) -> Result<http::Request<()>> 
         map.insert(http::header::CONTENT_LENGTH, HeaderValue::from(n));
     }
     let mut uri = http::uri::Parts::default();
-    let authority = if from.authority.is_empty() {
-        from.fields.value(b"host").unwrap_or_default()
-    } else {
-        &from.authority
+    let authority = match from.fields.value(b"host") {
+        _ if !from.authority.is_empty() => &from.authority,
+        // An empty Host, which HTTP/2 has no form for.
+        None | Some(b"") => &b"localhost"[..],
+        Some(host) => host,
     };
     uri.authority = Some(authority.try_into().map_err(|_: http::uri::InvalidUri| malformed(()))?);
     let tunnel = !from.upgrade.is_empty();

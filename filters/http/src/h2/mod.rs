@@ -53,6 +53,8 @@ pub const UPSTREAM_FRAME_BUDGET: usize = 96 * 1024 * 1024;
 /// What comes on a stream.
 pub struct In {
     stream: Option<RecvStream>,
+    /// Taken already, and to be given out first.
+    first: Option<Result<Option<Part>>>,
     data_done: bool,
     done: bool,
 }
@@ -60,15 +62,26 @@ pub struct In {
 impl In {
     /// Nothing yet.
     pub fn none() -> In {
-        In { stream: None, data_done: false, done: false }
+        In { stream: None, first: None, data_done: false, done: false }
     }
 
     /// What comes on this stream.
     pub fn new(stream: RecvStream) -> In {
-        In { stream: Some(stream), data_done: false, done: false }
+        In { stream: Some(stream), first: None, data_done: false, done: false }
+    }
+
+    /// Whether it ends with nothing having come. What comes is kept.
+    pub fn poll_ends(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let part = ready!(self.poll_part(cx));
+        let ends = matches!(part, Ok(None));
+        self.first = (!ends).then_some(part);
+        Poll::Ready(ends)
     }
 
     pub fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(first);
+        }
         let Some(stream) = &mut self.stream else { return Poll::Pending };
         if self.done {
             return Poll::Ready(Ok(None));

@@ -6,7 +6,7 @@ use super::cork::{Cork, Corked, corked};
 use super::frames::Frames;
 use super::{CONNECTION_WINDOW, Down, FRAME_BUDGET, MAX_HEADER_LIST, SEND_BUFFER, STREAM_WINDOW, head};
 use crate::exchange::Exchange;
-use crate::seam::{Reply, Request};
+use crate::seam::{Length, Reply, Request};
 use crate::service::HttpService;
 use crate::site::Peer;
 use crate::timer::Timer;
@@ -277,6 +277,9 @@ async fn stream(
     let read = head::read_request(&parts, end, conn.peer.secure, scratch, request);
     drop(parts);
     let mut down = Down::new(body, respond);
+    if read.is_ok() && head::is_without_body(request) && down.ends_alone(timer).await {
+        (request.end, request.length) = (true, Length::None);
+    }
     let mut exchange =
         Exchange { site: &site, peer: &conn.peer, down: &mut down, request, reply, timer, began };
     match read {

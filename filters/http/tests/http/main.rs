@@ -6,6 +6,7 @@ mod blame;
 mod client;
 mod connect;
 mod dialects;
+mod edges;
 mod guards;
 mod house;
 mod limits;

@@ -157,19 +157,19 @@ async fn heads_are_forwarded_exactly_but_for_what_must_change() {
     let n = soon(upstream.read(&mut seen)).await.unwrap();
     assert_eq!(
         std::str::from_utf8(&seen[..n]).unwrap(),
-        "POST /b~?q=%2e HTTP/1.1\r\nX-Odd-CASE:  v  \r\nX-Request-Id: mine\r\nhost: Shop.example:80\r\n\
+        "POST /b~?q=%2e HTTP/1.1\r\nX-Odd-CASE:  v  \r\nProxy-Authorization: secret\r\nX-Request-Id: mine\r\nhost: Shop.example:80\r\n\
          te: trailers\r\nx-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\nx-forwarded-host: Shop.example:80\r\n\
          Via: 1.0 x, 1.1 weir\r\ncontent-length: 3\r\nconnection: te\r\n\r\nabc"
     );
     upstream
-        .write_all(b"HTTP/1.1 299 Odd Phrase\r\nX-Back:  1 \r\nConnection: x-hop\r\nX-Hop: 1\r\ncontent-length: 2\r\n\r\nok")
+        .write_all(b"HTTP/1.1 299 Odd Phrase\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nX-Back:  1 \r\nConnection: x-hop\r\nX-Hop: 1\r\ncontent-length: 2\r\n\r\nok")
         .await
         .unwrap();
     let mut back = vec![0; 4096];
     let n = soon(client.read(&mut back)).await.unwrap();
     assert_eq!(
         std::str::from_utf8(&back[..n]).unwrap(),
-        "HTTP/1.1 299 Odd Phrase\r\nX-Back:  1 \r\ncontent-length: 2\r\n\r\nok"
+        "HTTP/1.1 299 Odd Phrase\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nX-Back:  1 \r\ncontent-length: 2\r\n\r\nok"
     );
 }
 

@@ -41,6 +41,9 @@ pub enum Command {
         /// The host under which drivers reach that, where it is not the address itself
         #[arg(long, value_name = "HOST")]
         advertise: Option<String>,
+        /// Where a member really is, from here, by the name that the set has for it: behind a port-forward, a tunnel, in a container
+        #[arg(long, value_name = "NAME=ADDRESS")]
+        member: Vec<String>,
         /// Where the admin API listens
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
         admin: SocketAddr,

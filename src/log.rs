@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*, reload};
 use weir_config::{Log, LogFormat, Word as _};
+use weir_decide::text::is_clean;
 
 type Filter = reload::Handle<EnvFilter, tracing_subscriber::Registry>;
 
@@ -38,9 +39,46 @@ struct Queue {
     dropped: Arc<AtomicU64>,
 }
 
+/// The line as it may be read in a terminal: whatever a terminal acts on is escaped, but for the colours that the line was given here, and
+/// what looks like a further line is set off, so that nobody takes it for one of Weir's.
+fn guarded(line: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(line);
+    let (text, end) = text.strip_suffix('\n').map_or((&*text, ""), |text| (text, "\n"));
+    let mut out = String::with_capacity(text.len() + 1);
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| !is_clean(c.encode_utf8(&mut [0; 4]))) {
+        let (before, foul) = rest.split_at(at);
+        out += before;
+        let colour = colour(foul);
+        if colour > 0 {
+            out += foul.get(..colour).unwrap_or_default();
+            rest = foul.get(colour..).unwrap_or_default();
+            continue;
+        }
+        let mut chars = foul.chars();
+        match chars.next() {
+            Some('\n') => out += "\n    ",
+            Some('\t') => out.push('\t'),
+            Some(c) => out.extend(c.escape_unicode()),
+            None => {}
+        }
+        rest = chars.as_str();
+    }
+    out += rest;
+    out += end;
+    out.into_bytes()
+}
+
+/// How long the sequence that sets a colour is which the text begins with, 0 if it does not.
+fn colour(text: &str) -> usize {
+    let Some(parameters) = text.strip_prefix("\x1b[") else { return 0 };
+    let length = parameters.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
+    if parameters.as_bytes().get(length) == Some(&b'm') { 2 + length + 1 } else { 0 }
+}
+
 impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.lines.try_send(Entry::Line(line.to_owned())).is_err() {
+        if self.lines.try_send(Entry::Line(guarded(line))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -135,6 +173,20 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_line_is_for_the_terminal() {
+        for (line, expected) in [
+            ("INFO ready member=a:1\n", "INFO ready member=a:1\n"),
+            ("\x1b[32m INFO\x1b[0m a\n", "\x1b[32m INFO\x1b[0m a\n"),
+            ("a \x1b[2J\x1b]0;x\x07 b\n", "a \\u{1b}[2J\\u{1b}]0;x\\u{7} b\n"),
+            ("a \u{9b}31m\u{202e}\n", "a \\u{9b}31m\\u{202e}\n"),
+            ("error: x\nERROR forged\n", "error: x\n    ERROR forged\n"),
+            ("a\rb\n", "a\\u{d}b\n"),
+        ] {
+            assert_eq!(String::from_utf8(guarded(line.as_bytes())).unwrap(), expected);
         }
     }
 

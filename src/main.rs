@@ -26,13 +26,14 @@ use run::Origin;
 use std::process::ExitCode;
 #[cfg(feature = "mongo")]
 use std::sync::Arc;
+use weir_decide::text::clean_lines;
 
 #[allow(clippy::print_stderr, reason = "where a command line says what went wrong")]
 fn main() -> ExitCode {
     match command(Args::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", clean_lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
@@ -44,8 +45,9 @@ fn command(command: Command) -> Result<ExitCode> {
         Command::Run { file } => run::run(&Origin::File(&file)),
         Command::Check { file, json } => Ok(check::check(&file, json)),
         #[cfg(feature = "mongo")]
-        Command::Mongo { uri, listen, advertise, admin, resolver, print_config } => {
-            let wish = mongo::Wish::new(&uri, listen, admin, mongo::Means { advertise, resolver })?;
+        Command::Mongo { uri, listen, advertise, member, admin, resolver, print_config } => {
+            let wish =
+                mongo::Wish::new(&uri, listen, admin, mongo::Means { advertise, members: member, resolver })?;
             let config = wish.config();
             if print_config {
                 print!("{config}");
@@ -55,7 +57,7 @@ fn command(command: Command) -> Result<ExitCode> {
             run::run_beside(&Origin::Text(&config), |server, admin| {
                 let server = Arc::clone(server);
                 async move {
-                    print!("{}", wish.advice(&server, admin, &found).await);
+                    print!("{}", clean_lines(&wish.advice(&server, admin, &found).await));
                     std::future::pending().await
                 }
             })

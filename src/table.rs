@@ -1,10 +1,16 @@
 //! Tables in a terminal: columns as wide as they need to be, numbers to the right.
 
+use weir_decide::text::clean;
+
 /// A column's heading, and whether it holds numbers.
 pub type Column = (&'static str, bool);
 
 /// Lays out rows under their headings.
 pub fn lay_out(columns: &[Column], rows: &[Vec<String>]) -> String {
+    // Names come from clients and servers.
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| clean(cell).into_owned()).collect()).collect();
+    let rows = rows.as_slice();
     let widths: Vec<usize> = columns
         .iter()
         .enumerate()

@@ -2,6 +2,7 @@
 //! replica set an address, and tells the URI that the application should use. Credentials in the given URI ([`uri`]) belong
 //! to the application: they are neither used nor shown.
 
+mod reach;
 mod srv;
 mod uri;
 
@@ -9,9 +10,11 @@ pub use uri::Uri;
 
 use anyhow::{Result, bail};
 use bson::{Document, doc};
+use reach::{Unreached, names, unreached};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
+use weir_decide::text::clean;
 use weir_drive::Server;
 
 /// How long a server may take to say what it is.
@@ -20,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const ADDRESSES: usize = 8;
 /// How long members may take to get their addresses before the URI is told without them.
 const SETTLING: Duration = Duration::from_secs(10);
+/// The same where some cannot be reached.
+const SETTLING_IN_PART: Duration = Duration::from_secs(2);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// The longest answer to `hello` that is read.
@@ -38,6 +43,8 @@ pub struct Wish {
     pub listen: SocketAddr,
     /// Under which host drivers reach that.
     pub advertise: Option<String>,
+    /// Where members really are, by the set's names for them.
+    pub members: Vec<(String, String)>,
     /// Where the admin API listens.
     pub admin: SocketAddr,
 }
@@ -47,6 +54,8 @@ pub struct Wish {
 pub struct Means {
     /// Under which host drivers reach Weir.
     pub advertise: Option<String>,
+    /// Where members really are: `NAME=ADDRESS`, each `host:port`.
+    pub members: Vec<String>,
     /// The name server to ask for a `mongodb+srv://` name, instead of the system's.
     pub resolver: Option<SocketAddr>,
 }
@@ -54,7 +63,8 @@ pub struct Means {
 impl Wish {
     /// Reads the connection string, and looks up a `mongodb+srv://` name.
     pub fn new(uri: &str, listen: SocketAddr, admin: SocketAddr, means: Means) -> Result<Wish> {
-        let Means { advertise, resolver } = means;
+        let Means { advertise, members, resolver } = means;
+        let members = members.iter().map(|member| reach::member(member)).collect::<Result<_>>()?;
         let mut uri = Uri::parse(uri)?;
         if uri.is_srv {
             srv::resolve(&mut uri, resolver)?;
@@ -62,7 +72,7 @@ impl Wish {
         if listen.ip().is_unspecified() && advertise.is_none() && !uri.direct {
             bail!("--listen {listen}: drivers must be told an address, so --advertise HOST is needed");
         }
-        Ok(Wish { uri, listen, advertise, admin })
+        Ok(Wish { uri, listen, advertise, members, admin })
     }
 
     /// The configuration file that `weir mongo` stands for.
@@ -79,7 +89,13 @@ impl Wish {
         } else {
             let (first, last) = self.ports();
             let advertise = self.advertise.as_ref().map(|host| format!(", advertise: {}", quoted(host)));
-            format!("member_ports: {first}-{last}{}", advertise.unwrap_or_default())
+            let members: Vec<String> =
+                self.members.iter().map(|(name, at)| format!("{}: {}", quoted(name), quoted(at))).collect();
+            let members = match members.is_empty() {
+                true => String::new(),
+                false => format!(", members: {{ {} }}", members.join(", ")),
+            };
+            format!("member_ports: {first}-{last}{}{members}", advertise.unwrap_or_default())
         };
         format!(
             "# What `weir mongo` runs on: save it, and `weir run` it.\n\
@@ -98,8 +114,16 @@ impl Wish {
         (first, first + (count - 1))
     }
 
-    /// What the first server that answers says of itself; `Err`: none did.
-    pub fn look(&self) -> Result<Document> {
+    /// What the first server that answers says of itself, and which members cannot be reached from here.
+    pub fn look(&self) -> Found {
+        let hello = self.ask();
+        let asked = hello.as_ref().ok().filter(|_| !self.uri.direct);
+        let unreached = asked.map_or_else(Vec::new, |hello| unreached(&names(hello), &self.members));
+        Found { hello, unreached }
+    }
+
+    /// `Err`: none answered.
+    fn ask(&self) -> Result<Document> {
         let tls = self.uri.tls.then(|| weir_config::ClientTls {
             ca: self.uri.ca.as_ref().map(weir_config::File::at_path),
             ..weir_config::ClientTls::default()
@@ -116,21 +140,20 @@ impl Wish {
 
     /// What to tell the person: the URI to give the application. Waits until the members have their addresses.
     /// `admin` is where the admin API really listens.
-    pub async fn advice(
-        &self,
-        server: &Server,
-        admin: Option<SocketAddr>,
-        found: &Result<Document>,
-    ) -> String {
+    pub async fn advice(&self, server: &Server, admin: Option<SocketAddr>, found: &Found) -> String {
+        let Found { hello: found, unreached } = found;
         let listen = server.address("mongo").unwrap_or(self.listen);
         let set = match found {
-            Ok(hello) => hello.get_str("setName").ok().map(str::to_owned),
+            Ok(hello) => {
+                hello.get_str("setName").ok().filter(|set| weir_mongo::is_set(set)).map(str::to_owned)
+            }
             Err(_) => self.uri.replica_set.clone(),
         };
-        let members = found.as_ref().map_or(0, count);
+        let members = found.as_ref().map_or(0, |hello| names(hello).len());
         let mut hosts = vec![listen.port()];
         if set.is_some() && !self.uri.direct {
-            hosts = self.settled(server, listen, members).await;
+            let patience = if unreached.is_empty() { SETTLING } else { SETTLING_IN_PART };
+            hosts = self.settled(server, listen, members, patience).await;
         }
         let host = self.advertise.clone().unwrap_or_else(|| listen.ip().to_string());
         let host = if host.contains(':') { format!("[{host}]") } else { host };
@@ -139,7 +162,10 @@ impl Wish {
         let set = set.filter(|_| !self.uri.direct);
         let uri = self.uri.fronted(&hosts.join(","), set.as_deref(), self.uri.direct);
         let mut text = match &set {
-            Some(set) => format!("Weir fronts the replica set {set}: {}\n", names(found, &self.uri)),
+            Some(set) => {
+                let hosts = found.as_ref().map(names).unwrap_or_else(|_| self.uri.servers.clone());
+                format!("Weir fronts the replica set {}: {}\n", clean(set), hosts.join(", "))
+            }
             None => format!("Weir fronts {}\n", self.uri.servers.join(", ")),
         };
         text += &format!("  for the application    {uri}\n");
@@ -156,6 +182,7 @@ impl Wish {
             }
             _ => {}
         }
+        text += &reach::told(unreached);
         if self.uri.has_credentials {
             text += "  credentials            those of the application, as before: put them in front of the hosts\n";
         }
@@ -171,8 +198,9 @@ impl Wish {
         if let Err(error) = found {
             let (first, last) = self.ports();
             text += &format!(
-                "  not known yet          the server could not be asked what it is ({error:#}); should it be of a replica set, its\n\
-                 \x20                        members get ports of {first}-{last}\n"
+                "  not known yet          the server could not be asked what it is ({error}); should it be of a replica set, its\n\
+                 \x20                        members get ports of {first}-{last}\n",
+                error = clean(&format!("{error:#}")),
             );
         }
         let admin = admin.unwrap_or(self.admin);
@@ -180,9 +208,15 @@ impl Wish {
     }
 
     /// The ports of the members, once there are so many (or it has taken too long).
-    async fn settled(&self, server: &Server, listen: SocketAddr, members: usize) -> Vec<u16> {
+    async fn settled(
+        &self,
+        server: &Server,
+        listen: SocketAddr,
+        members: usize,
+        patience: Duration,
+    ) -> Vec<u16> {
         let (first, last) = self.ports();
-        let mut patience = SETTLING.as_millis() / LOOK.as_millis();
+        let mut patience = patience.as_millis() / LOOK.as_millis();
         loop {
             let mut ports: Vec<u16> = server.doors("mongo").iter().map(SocketAddr::port).collect();
             if ports.is_empty() || (first..=last).contains(&listen.port()) {
@@ -197,15 +231,13 @@ impl Wish {
     }
 }
 
-fn count(hello: &Document) -> usize {
-    let lists = ["hosts", "passives", "arbiters"].into_iter().filter_map(|key| hello.get_array(key).ok());
-    lists.map(Vec::len).sum()
-}
-
-fn names(found: &Result<Document>, uri: &Uri) -> String {
-    let hosts = found.as_ref().ok().and_then(|hello| hello.get_array("hosts").ok());
-    let hosts: Option<Vec<&str>> = hosts.map(|hosts| hosts.iter().filter_map(|host| host.as_str()).collect());
-    hosts.map_or_else(|| uri.servers.join(", "), |hosts| hosts.join(", "))
+/// What was found before anything was started.
+#[derive(Debug)]
+pub struct Found {
+    /// What a server says it is; `Err`: none answered.
+    hello: Result<Document>,
+    /// Members that cannot be reached from here.
+    unreached: Vec<Unreached>,
 }
 
 /// A YAML string in double quotes.
@@ -294,6 +326,29 @@ mod tests {
                 let config = weir_config::parse(&text, "weir.yaml", &crate::filters::sections());
                 assert!(config.is_ok_and(|config| config.warnings.is_empty()), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn members_may_be_elsewhere() {
+        let means = |members: &[&str]| Means {
+            members: members.iter().map(|m| (*m).to_owned()).collect(),
+            ..Means::default()
+        };
+        let admin = SocketAddr::from(([127, 0, 0, 1], 9901));
+        let listen = "127.0.0.1:27018".parse().unwrap();
+        let wish = |members: &[&str]| Wish::new("mongodb://127.0.0.1:9/", listen, admin, means(members));
+        let text = wish(&["mongo-0.mongo.svc:27017=127.0.0.1:27017", "m-1:1=localhost:2"]).unwrap().config();
+        assert!(
+            text.contains(
+                r#"members: { "mongo-0.mongo.svc:27017": "127.0.0.1:27017", "m-1:1": "localhost:2" }"#
+            ),
+            "{text}"
+        );
+        let config = weir_config::parse(&text, "weir.yaml", &crate::filters::sections());
+        assert!(config.is_ok_and(|config| config.warnings.is_empty()), "{text}");
+        for bad in ["a", "a:1", "a=b", "a:1=b", "a=b:1", "a b:1=c:1", "a:1=\x1b:1", "=a:1"] {
+            assert!(wish(&[bad]).is_err(), "{bad:?}");
         }
     }
 

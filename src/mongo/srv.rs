@@ -42,6 +42,9 @@ pub fn resolve(uri: &mut Uri, resolver: Option<SocketAddr>) -> Result<()> {
 /// A server must be in the domain of the name that leads to it, or whoever answers could send us anywhere.
 fn checked(name: &str, host: &str) -> Result<String> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
+    if !weir_mongo::is_member(&format!("{host}:1")) {
+        bail!("{}: the SRV record names no host", weir_decide::text::clean(&host));
+    }
     // Of a name of one or two parts, all of it: what is left would be a domain that anybody may be in.
     let short = name.split('.').count() < 3;
     let domain = name.split_once('.').filter(|_| !short).map_or(name, |(_, domain)| domain);

@@ -134,17 +134,34 @@ impl Uri {
 
     /// The string to give the application: these hosts instead of the servers, without credentials.
     pub fn fronted(&self, hosts: &str, replica_set: Option<&str>, direct: bool) -> String {
-        let ours = replica_set.map(|set| ("replicaSet".to_owned(), set.to_owned()));
+        // A set's name is a server's text: a percent sign in it is one.
+        let ours = replica_set.map(|set| ("replicaSet".to_owned(), set.replace('%', "%25")));
         let direct = direct.then(|| ("directConnection".to_owned(), "true".to_owned()));
         let options: Vec<String> = ours
             .iter()
             .chain(&direct)
             .chain(&self.kept)
-            .map(|(name, value)| format!("{name}={value}"))
+            .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
             .collect();
         let options = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
-        format!("mongodb://{hosts}/{}{options}", self.database)
+        format!("mongodb://{hosts}/{}{options}", encoded(&self.database))
     }
+}
+
+/// Text as it may stand in a URI: all but what RFC 3986 leaves unreserved, and a few delimiters that mean nothing there, by percent.
+/// What is encoded already stays.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (at, byte) in text.bytes().enumerate() {
+        let hex = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
+        match byte {
+            b'-' | b'.' | b'_' | b'~' | b',' | b':' | b'$' | b'+' | b'!' | b'*' => out.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+            b'%' if hex(at + 1) && hex(at + 2) => out.push('%'),
+            _ => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
 }
 
 /// `host:port` of a host that may come without a port.

@@ -235,7 +235,7 @@ pub fn top(admin: SocketAddr, interval: Duration, once: bool, mut view: View) ->
             std::thread::sleep(interval);
         }
         seen.look(view.page)?;
-        print!("{}", seen.text(&view, None));
+        print!("{}", weir_decide::text::clean_lines(&seen.text(&view, None)));
         return Ok(ExitCode::SUCCESS);
     }
     let terminal = Terminal::take().context("standard input is no terminal (--once prints one table)")?;

@@ -160,7 +160,7 @@ fn connections(answer: &Value) -> Result<Sheet> {
     let age =
         |seconds: &Value| seconds.as_f64().map_or_else(|| "-".to_owned(), |seconds| span(seconds as u64));
     let row = |one: &Value| {
-        let driver = [word(one, "driver"), word(one, "driver_version")].join(" ");
+        let driver = [word(one, "driver"), word(one, "driver_version"), word(one, "framework")].join(" ");
         let number = |key: &str| one[key].as_u64();
         let bytes = |key| number(key).map_or_else(|| "-".to_owned(), size);
         let secrets = [one["tls"].as_bool().filter(|tls| *tls).map(|_| "tls"), one["mechanism"].as_str()];

@@ -5,6 +5,7 @@ use rustix::termios::{
 };
 use std::io::{self, Read as _, Write as _, stdin, stdout};
 use std::sync::mpsc::{Receiver, channel};
+use weir_decide::text::clean;
 
 /// A terminal that gives each key at once and shows none; dropped, it is as it was.
 pub struct Terminal {
@@ -55,7 +56,8 @@ impl Terminal {
             if at > 0 {
                 out.push_str("\r\n");
             }
-            out.extend(line.chars().take(columns));
+            // What is drawn has names of others in it.
+            out.extend(clean(line).chars().take(columns));
             out.push_str("\x1b[K");
         }
         out.push_str("\x1b[J");

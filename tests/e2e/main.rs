@@ -29,6 +29,8 @@ mod http_parts;
 mod lifecycle;
 mod load;
 mod mongo;
+mod mongo_batches;
+mod mongo_belief;
 mod mongo_bounds;
 mod mongo_drain;
 mod mongo_front;
@@ -66,6 +68,8 @@ fn main() -> ExitCode {
         dead::tests,
         docs::tests,
         mongo::tests,
+        mongo_batches::tests,
+        mongo_belief::tests,
         mongo_bounds::tests,
         mongo_drain::tests,
         mongo_front::tests,

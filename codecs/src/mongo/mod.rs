@@ -24,6 +24,7 @@
 //! | `comment` | what an application says of itself in a command |
 //! | `shape` | a command without its values |
 //! | `max_time` | a limit of time put into a command |
+//! | `touches` | every namespace that a command states |
 //! | `whole` | a whole message taken apart and put together again; the beginning of one in the clear |
 
 mod bson;
@@ -42,7 +43,7 @@ mod reply;
 mod request;
 mod shape;
 mod snappy;
-
+mod touches;
 mod walk;
 mod whole;
 
@@ -59,4 +60,5 @@ pub use problem::Problem;
 pub use reply::{Labels, ReplyHead};
 pub use request::{ClientMetadata, Flags, MAX_CURSORS, Mechanism, RequestHead};
 pub use shape::{MAX_SHAPE, Shape};
+pub use touches::{Clear, Touch};
 pub use whole::{Whole, opening};

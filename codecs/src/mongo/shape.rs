@@ -2,7 +2,8 @@
 //!
 //! What remains is written as one line, `{find: ?, filter: {age: {$gt: ?}, id: {$in: [?]}}, sort: {name: ?}}`, and hashed. Names
 //! of fields and operators are kept, since they are what a query looks like; whatever stands in their place as data is not:
-//! scalars become `?`, an array of scalars `[?]` however many there are, an array of documents its different shapes. The
+//! scalars become `?`, an array of scalars `[?]` however many there are, an array of documents its different shapes. What of a
+//! field's name is data itself (a user, a day, a hash) becomes `?` there. The
 //! documents of an insert, the replacement of an update and what is not known to be a query are data, so their field names
 //! may be anybody's: they become `?` as a whole. Options that only say how it is done or sent are left out, and an `explain` has
 //! the shape of what it explains: otherwise either would be a way round a rule.
@@ -19,6 +20,10 @@ const DEPTH: u32 = 12;
 pub const MAX_SHAPE: usize = 1024;
 /// The longest name that is shown, and the longest path.
 const MAX_NAME: usize = 128;
+/// The longest part of a name that is taken for one.
+const MAX_PART: usize = 64;
+/// The most digits in one.
+const MAX_DIGITS: usize = 6;
 /// The most elements of a document, and documents in an array, that are looked at.
 const MAX_ELEMENTS: usize = 256;
 
@@ -213,6 +218,37 @@ impl Reads {
     }
 }
 
+/// What a part of a field's name is.
+enum Piece {
+    /// A name.
+    Name,
+    /// One of many: an index, a number, a hash.
+    Number,
+    /// Somebody's.
+    Data,
+}
+
+impl Piece {
+    fn of(part: &[u8]) -> Piece {
+        // `$`, `$$ROOT`, `$inc`; `$[]` and `$[name]` stand for members of a list.
+        let bare = match part.strip_prefix(b"$[").and_then(|inner| inner.strip_suffix(b"]")) {
+            Some(inner) => inner,
+            None => part.get(part.iter().take_while(|byte| **byte == b'$').count()..).unwrap_or_default(),
+        };
+        let named = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b' ');
+        let digits = bare.iter().filter(|byte| byte.is_ascii_digit()).count();
+        let is_hash = bare.len() >= 8
+            && digits > 0
+            && bare.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'-' | b'_'));
+        match bare.first() {
+            None => Piece::Name,
+            Some(_) if !bare.iter().all(named) || bare.len() > MAX_PART => Piece::Data,
+            Some(first) if first.is_ascii_digit() || is_hash || digits > MAX_DIGITS => Piece::Number,
+            Some(_) => Piece::Name,
+        }
+    }
+}
+
 struct Writer {
     text: String,
     hash: u64,
@@ -268,6 +304,23 @@ impl Writer {
         self.name(path);
     }
 
+    /// The name of a field, or the path to one, without what is data in it: applications count by user, by day, by address, and then
+    /// have those for names. A part that begins with a digit or is a hash stands for others of its kind; what follows a part that no
+    /// program would call a field belongs to it.
+    fn field(&mut self, path: &[u8]) {
+        let path = path.get(..MAX_NAME).unwrap_or(path);
+        for (at, part) in path.split(|byte| *byte == b'.').enumerate() {
+            if at > 0 {
+                self.put(".");
+            }
+            match Piece::of(part) {
+                Piece::Name => self.name(part),
+                Piece::Number => self.put("?"),
+                Piece::Data => return self.put("?"),
+            }
+        }
+    }
+
     /// A name, printable and cut.
     fn name(&mut self, name: &[u8]) {
         let shown = name.get(..MAX_NAME).unwrap_or(name);
@@ -288,7 +341,7 @@ impl Writer {
             if !std::mem::take(&mut first) {
                 self.put(", ");
             }
-            self.name(name);
+            self.field(name);
             self.put(": ");
             match part {
                 Part::Query(_) if distinct && name == b"key" => {
@@ -408,7 +461,7 @@ impl Writer {
                     if at > 0 {
                         self.put(", ");
                     }
-                    self.name(element?.name);
+                    self.field(element?.name);
                     self.put(": ?");
                 }
                 self.put("}");
@@ -496,7 +549,7 @@ impl Writer {
             if at > 0 {
                 self.put(", ");
             }
-            self.name(name);
+            self.field(name);
             self.put(": ");
             self.value(kind, value, depth - 1, (names_fields(name), reads.behind(name)))?;
         }

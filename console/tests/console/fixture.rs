@@ -149,8 +149,12 @@ impl Fixture {
         let shown = driver.connection();
         shown.is_encrypted();
         shown.goes_to(Some(&"10.0.0.7:27017".into()));
-        let software =
-            Software { application: "checkout".into(), driver: "PyMongo".into(), version: "4.15.0".into() };
+        let software = Software {
+            application: "checkout".into(),
+            driver: "PyMongo".into(),
+            version: "4.15.0".into(),
+            framework: "".into(),
+        };
         let software = Some(Arc::new(software));
         shown.says(About { software, compressor: Some("zstd"), mechanism: Some("SCRAM-SHA-256") });
         shown.moved(now);

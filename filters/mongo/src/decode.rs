@@ -52,7 +52,13 @@ impl<H: Head> Direction<H> {
         }
     }
 
+    /// Rules have to hold.
     fn is_guarded(&self) -> bool {
+        self.control.as_ref().is_some_and(|control| control.is_enforced())
+    }
+
+    /// Rules look at what passes, though all of them may only run dry.
+    fn is_watched(&self) -> bool {
         self.control.as_ref().is_some_and(|control| control.is_in_force())
     }
 
@@ -122,7 +128,7 @@ impl<H: Head + Troubled> Decode for Direction<H> {
                 // Rules decide on what is known so far.
                 if let Some(piece) = &mut piece
                     && piece.head.is_none()
-                    && self.is_guarded()
+                    && self.is_watched()
                 {
                     piece.head = self.decoder.partial_head().cloned();
                 }

@@ -47,6 +47,7 @@ use weir_measure::topology::Topology;
 pub use cursors::AwaitCursors;
 pub use decode::{Replies, Requests};
 pub use measure::slow::SlowSettings;
+pub use members::belief::{is_member, is_set};
 pub use protocol::{MongoOp, Protocol, Session};
 pub use rules::{Control, RuleSettings};
 
@@ -66,6 +67,7 @@ static TABLE: Table = Table {
         members::settings::MODE,
         members::settings::ADVERTISE,
         members::settings::MEMBER_PORTS,
+        members::settings::AT,
         applications::FIELD,
         Field::with_default(
             "message_timeout",
@@ -222,13 +224,11 @@ fn parts(
     let protocol = Rc::new(protocol.fronting(fronted));
     control.replace(&listener.name, &settings.rules, measure);
     let timeout = Some(settings.message_timeout).filter(|timeout| !timeout.is_zero());
-    Ok(Made {
-        parts: (protocol, Context::timed(worker, listener, &cluster, timeout)),
-        showing,
-        seats: Arc::clone(seats),
-        members,
-        discovery,
-    })
+    let context = Context::timed(worker, listener, &cluster, timeout);
+    if let Some(members) = &members {
+        members::follow_cuts(members, &context);
+    }
+    Ok(Made { parts: (protocol, context), showing, seats: Arc::clone(seats), members, discovery })
 }
 
 /// How operations are shown from now on, also those of connections that stand.

@@ -12,7 +12,7 @@ use weir_codecs::mongo::{
     Budget, Class, Command, Heads, Inflate, MAX_CURSORS, OpCode, ReplyHead, ReplyTo, RequestHead,
 };
 use weir_decide::exchange::{
-    Affinity, Belief, EndpointId, Fault, NameId, NameKind, Names, Operation, Outcome, Phase, Reason,
+    Affinity, Belief, EndpointId, Fault, NameId, NameKind, Names, Now, Operation, Outcome, Phase, Reason,
     Replies as Due, Side, Trait,
 };
 use weir_decide::protocol::{self, Answer, Ending, Standing, Stays, Step, Unwritten};
@@ -153,14 +153,15 @@ impl Protocol {
 
     /// Completes `op` with what `head` tells.
     fn describe(&self, session: &mut Session, names: &mut dyn Names, op: &mut MongoOp, head: &RequestHead) {
-        if let Some(client) = &head.client
-            && !client.application.is_empty()
-        {
-            session.calls_itself(names, client.application.as_bytes());
-            // The server takes only the first hello's word for it.
-            if session.application_name.is_empty() {
+        // The server takes only the first hello's word for it.
+        if head.command.is_hello() && !session.introduced {
+            if let Some(client) = &head.client
+                && *client.application.as_bytes() != *session.application_name
+            {
+                session.calls_itself(names, client.application.as_bytes());
                 session.application_name = client.application.as_bytes().into();
             }
+            session.introduced = head.complete;
         }
         // Rules look at heads of which the half is not known yet.
         if head.complete {
@@ -171,6 +172,7 @@ impl Protocol {
         session.authenticated |= head.authenticates
             || matches!(head.command, Command::SaslStart | Command::SaslContinue | Command::Authenticate);
         op.command = head.command;
+        op.authenticates = head.authenticates;
         op.op_code = head.op_code;
         op.is_query_command = head.is_query_command;
         op.reply_to = ReplyTo::request(head);
@@ -290,6 +292,8 @@ pub struct Session {
     gone: u64,
     /// The same, for rules.
     pub(crate) application_name: Box<[u8]>,
+    /// The first hello has come whole.
+    introduced: bool,
     /// Among the connections of that application.
     seated: Seated,
     /// Somebody has authenticated on it.
@@ -352,6 +356,8 @@ pub struct MongoOp {
     is_first: bool,
     /// What the answer to a hello said of the server.
     heard: Option<Heard>,
+    /// A hello by which somebody authenticates.
+    authenticates: bool,
 }
 
 impl Default for MongoOp {
@@ -376,6 +382,7 @@ impl Default for MongoOp {
             belongs: Belongs::default(),
             is_first: false,
             heard: None,
+            authenticates: false,
         }
     }
 }
@@ -406,6 +413,7 @@ impl protocol::Protocol for Protocol {
             application: NameId::NONE,
             gone: 0,
             application_name: Box::default(),
+            introduced: false,
             seated: Seated::Nowhere,
             authenticated: false,
             last_request_id: 0,
@@ -477,6 +485,10 @@ impl protocol::Protocol for Protocol {
         }
     }
 
+    fn half_closes(&self) -> bool {
+        true
+    }
+
     fn survives(&self, session: &Session) -> bool {
         !session.authenticated
     }
@@ -538,6 +550,7 @@ impl protocol::Protocol for Protocol {
         session: &mut Session,
         op: &MongoOp,
         whole: &[u8],
+        waited: Duration,
         out: &mut BytesMut,
     ) -> Result<(), Unwritten> {
         if let Some(max_time) = op.governed.max_time() {
@@ -546,7 +559,7 @@ impl protocol::Protocol for Protocol {
             return Ok(());
         }
         match &self.members {
-            Some(members) => members.rewrite(&session.door, whole, &self.shared, out),
+            Some(members) => members.rewrite(&session.door, (whole, waited), &self.shared, out),
             None => {
                 // Transparent: never asked for.
                 out.extend_from_slice(whole);
@@ -606,9 +619,20 @@ impl protocol::Protocol for Protocol {
         op.kept = session.kept.keep(op.command, bytes);
     }
 
+    fn further(&self, _: &mut Session, op: &mut MongoOp, now: Now) -> Option<Now> {
+        op.governed.further(now)
+    }
+
     fn ended(&self, session: &mut Session, op: &mut MongoOp, ending: &Ending<'_>) {
+        op.governed.ended(Duration::from_nanos(ending.ended.since(ending.began)));
         if let Some(heard) = op.heard.take() {
             self.hear(op, heard, ending);
+        }
+        if ending.outcome.fault.is_some_and(|fault| fault.side == Side::Network)
+            && let Some(endpoint) = ending.endpoint
+            && !self.topology.is_listed()
+        {
+            self.topology.missed(endpoint, ending.ended);
         }
         let cursors = Cursors { asked: op.cursor_id, killed: &op.killed, left: op.left_open };
         op.belongs.ended(&self.ledger, op.command, cursors, &op.shared, ending);
@@ -618,6 +642,10 @@ impl protocol::Protocol for Protocol {
             self.limit_open.inc();
         }
         let cursor = if op.cursor_id == 0 { op.left_open } else { op.cursor_id };
+        if op.command.is_hello() && !op.authenticates {
+            // By these drivers see whether the server is well, again and again: they are nobody's operations.
+            return;
+        }
         let kept = (&session.kept, &*self.shared.inflate);
         self.showing.borrow().slow.ended(kept, op.kept, (op.command, cursor), &op.shared, ending);
     }
@@ -628,7 +656,7 @@ impl protocol::Protocol for Protocol {
 
     fn degrades(&self, session: &Session) -> bool {
         // In members mode a driver's monitor must not see a hello that has not been rewritten.
-        !self.control.is_in_force() && (self.members.is_none() || session.door.spoke)
+        !self.control.is_enforced() && (self.members.is_none() || session.door.spoke)
     }
 }
 

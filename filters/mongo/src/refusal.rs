@@ -65,7 +65,7 @@ pub(crate) fn refuse(
         }
         // A client that goes takes its long polls with it, of which nothing more was expected.
         (Side::Client, _) if op.as_ref().parked => return unanswered(result::OK),
-        (Side::Client, _) => return unanswered("client_gone"),
+        (Side::Client, _) => return unanswered(result::CLIENT_GONE),
         // A monitor whose connection ends asks anew at once.
         (Side::Proxy, Reason::Draining) if op.command.is_hello() => return unanswered("refused"),
         _ => {}

@@ -1,9 +1,12 @@
 //! How an operation went, from the end of its reply.
 
 use weir_codecs::mongo::{OpCode, ReplyHead};
-use weir_decide::exchange::{Class, NameId, NameKind, Names, Outcome, RetryOn};
+use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Outcome, Phase, Reason, RetryOn, Side};
 
 use crate::protocol::MongoOp;
+
+/// `ClientDisconnect`.
+const CLIENT_DISCONNECT: i32 = 279;
 
 /// The results that a reply can have; [`crate::refusal`] has those of operations without one.
 pub(crate) mod result {
@@ -15,6 +18,8 @@ pub(crate) mod result {
     pub const WRITE_ERROR: &str = "write_error";
     /// The writes were made, but not as safely as was asked for, inside `ok: 1`.
     pub const WRITE_CONCERN_ERROR: &str = "write_concern_error";
+    /// The client went away before it was answered.
+    pub const CLIENT_GONE: &str = "client_gone";
     /// The reply could not be understood.
     pub const UNDECODED: &str = "undecoded";
 }
@@ -33,6 +38,14 @@ pub(crate) fn of_reply(names: &mut dyn Names, op: &MongoOp, tail: &ReplyHead) ->
         OpCode::REPLY if !op.is_query_command => true,
         _ => tail.ok == Some(true),
     };
+    if !ok && tail.code == CLIENT_DISCONNECT {
+        // The server has seen the client go, and has left what it was doing: what it says of that reaches nobody.
+        let fault = Some(Fault::new(Side::Client, Phase::Waiting, Reason::Closed));
+        return Outcome {
+            fault,
+            ..outcome(Class::Cancelled, result::CLIENT_GONE, NameId::NONE, RetryOn::NONE)
+        };
+    }
     if !ok {
         let code = code_name(names, tail.code_name.as_bytes(), tail.code);
         return if is_state_change(tail.code) {

@@ -13,6 +13,7 @@ pub mod route;
 pub mod rules;
 pub mod sources;
 pub mod tally;
+pub mod text;
 
 // The loom model shares its short words with the tests from outside, which call this crate by its name.
 #[cfg(all(loom, test))]

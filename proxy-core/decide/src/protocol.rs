@@ -37,6 +37,9 @@ pub enum Unwritten {
     /// There is nothing wrong with it: it is not known yet, or not any more, what it should say.
     #[error("it is not known what it should say")]
     Unready,
+    /// The same, and worth a little time: a reply is held, and the protocol is asked again.
+    #[error("it is not known yet what it should say")]
+    Later,
 }
 
 /// One direction of a connection, cut into messages. Fed a buffer of what has arrived; takes pieces off its front.
@@ -109,7 +112,7 @@ pub struct Ruling {
     /// It is held back so long before anything is done with it.
     pub delay: Option<Duration>,
     /// Counted from its first byte: after so long it fails with [`Reason::Timeout`](crate::exchange::Reason::Timeout), and the
-    /// upstream connection is closed so that the server stops.
+    /// upstream connection is closed so that the server stops. Each reply of a stream has so long.
     pub time_limit: Option<Duration>,
 }
 
@@ -186,6 +189,8 @@ pub struct Software {
     pub driver: Box<str>,
     /// Its version.
     pub version: Box<str>,
+    /// What is built upon it, if anything.
+    pub framework: Box<str>,
 }
 
 /// How well a client is known.
@@ -260,6 +265,12 @@ pub trait Protocol {
         false
     }
 
+    /// Whether the server is to decide what becomes of what is under way when the client has sent its last byte: it is told so, and what
+    /// it still says goes on. Otherwise the connection to it is closed at once.
+    fn half_closes(&self) -> bool {
+        false
+    }
+
     /// Whether the client only watches the server over this connection. When the server goes, such connections end a moment after
     /// the others: a client that gives the server up before it hears what became of its operations may not try those again.
     fn watches(&self, session: &Self::Session) -> bool {
@@ -303,7 +314,7 @@ pub trait Protocol {
         head: &<Self::Reply as Decode>::Head,
     ) -> Answer;
 
-    /// Write the message `whole` to `out` as it shall go on.
+    /// Write the message `whole` to `out` as it shall go on. It has waited for so long because of [`Unwritten::Later`].
     ///
     /// # Errors
     /// Why it does not go on.
@@ -312,6 +323,7 @@ pub trait Protocol {
         session: &mut Self::Session,
         op: &Self::Op,
         whole: &[u8],
+        waited: Duration,
         out: &mut BytesMut,
     ) -> Result<(), Unwritten>;
 
@@ -324,6 +336,13 @@ pub trait Protocol {
         op: &mut Self::Op,
         tail: &<Self::Reply as Decode>::Head,
     ) -> Outcome;
+
+    /// A reply of a stream has been judged, and the next one, which counts as an operation of its own, begins. Says until when it is
+    /// to be left unread.
+    fn further(&self, session: &mut Self::Session, op: &mut Self::Op, now: Now) -> Option<Now> {
+        let _ = (session, op, now);
+        None
+    }
 
     /// The operation failed with `fault`: append an error in the protocol's own words to `out` (nothing where no reply is
     /// due, or where a reply has begun), and say how it counts.

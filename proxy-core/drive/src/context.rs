@@ -2,7 +2,7 @@
 
 use crate::address::Client;
 use crate::cluster::{Cluster, Connected, Offer};
-use crate::message::Numbers;
+use crate::message::{Cuts, Numbers};
 use crate::worker::Worker;
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -10,9 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use weir_config::Listener;
 use weir_decide::cluster::{Ticket, Tries};
-use weir_decide::exchange::{Class, Fault, NameId, Operation, Outcome, RetryOn, Side};
+use weir_decide::exchange::{Class, Fault, NameId, NameKind, Operation, Outcome, RetryOn, Side};
 use weir_decide::policy::{Replay, RetryPolicy, Verdict};
 use weir_measure::{Naming, Place};
+
+/// What applications without a name are called in the numbers.
+const UNNAMED: &[u8] = b"_unnamed";
 
 /// What the connections of a listener that goes to one cluster have in common, on one worker. A reload makes a new one; connections keep theirs.
 pub struct Context {
@@ -29,6 +32,9 @@ pub struct Context {
     /// How long a message that has begun may take to come, with what its rate earns it (see [`crate::message`]).
     pub message_timeout: Option<Duration>,
     pub(crate) listener: Arc<str>,
+    pub(crate) cuts: Cuts,
+    /// The name of applications without one, once it is needed.
+    unnamed: OnceCell<NameId>,
     messages: OnceCell<Numbers>,
     protocol: &'static str,
 }
@@ -71,6 +77,8 @@ impl Context {
             idle_timeout: listener.idle_timeout,
             message_timeout,
             listener: Arc::clone(&listener.name),
+            cuts: Cuts::default(),
+            unnamed: OnceCell::new(),
             messages: OnceCell::new(),
             protocol,
         })
@@ -79,6 +87,27 @@ impl Context {
     /// What names of this listener are interned with.
     pub(crate) fn names(&self) -> Naming<'_> {
         self.worker.measure().names(self.place)
+    }
+
+    /// Under which name operations of an application are counted. One that does not say its own has a name too: left out, the numbers by
+    /// application would not add up.
+    pub(crate) fn application(&self, named: NameId) -> NameId {
+        match named {
+            NameId::NONE => {
+                *self.unnamed.get_or_init(|| self.worker.measure().intern(NameKind::Application, &[UNNAMED]))
+            }
+            named => named,
+        }
+    }
+
+    /// From now on [`cut`](Context::cut) finds the upstream connections that are made.
+    pub fn may_cut(&self) {
+        self.cuts.want();
+    }
+
+    /// Ends the upstream connections to the endpoint `address`, as if the server had closed them. Says how many.
+    pub fn cut(&self, address: &str) -> usize {
+        self.cuts.cut(address)
     }
 
     /// The numbers of message connections; made when the first one asks.

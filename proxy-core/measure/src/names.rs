@@ -264,12 +264,14 @@ families! {
         "Directions of calls whose bytes are no gRPC messages, or ended inside one though the call was complete.";
 
     // MongoDB listeners.
-    MONGO_RULE_ACTIONS = Counter "weir_mongo_rule_actions_total" ["listener", "rule", "action"] max 8192:
-        "What rules did: refused, limited, cut short or disturbed an operation, by rule and what it does.";
+    MONGO_RULE_ACTIONS = Counter "weir_mongo_rule_actions_total" ["listener", "rule", "action", "dry_run"] max 8192:
+        "What rules did: refused, limited, cut short or disturbed an operation, by rule and what it does. Under `dry_run` `true`: what a rule would have done, had it not only run dry.";
     MONGO_AWAITED_CURSORS_FORGOTTEN = Counter "weir_mongo_awaited_cursors_forgotten_total" []:
         "Cursors that wait for data and are no longer known to, because there are too many; their getMores may count in latencies.";
     MONGO_HELLOS = Counter "weir_mongo_hellos_total" ["listener", "result"]:
-        "Answers to hello in members mode: `rewritten` to name Weir, `passed` because they name nobody, `refused` because they could not be rewritten, which ended the connection.";
+        "Answers to hello in members mode: `rewritten` to name Weir, `incomplete` too, but without a member for which no address was there within a second, `passed` because they name nobody, `refused` because they could not be rewritten, which ended the connection.";
+    MONGO_MEMBERS_REFUSED = Counter "weir_mongo_members_refused_total" ["listener", "reason"]:
+        "Members that a server named and that are not believed in, each time that these change: `too_many` (beyond 50), `malformed`, `near` (on this host or its link, where no server of the configuration is).";
     MONGO_MEMBERS = Gauge "weir_mongo_members" ["listener"]:
         "Members of the replica set that have an address at the listener.";
 
@@ -280,12 +282,12 @@ families! {
     MONGO_MEMBER_ROUND_TRIP = Gauge "weir_mongo_member_round_trip_seconds" ["listener", "member"]:
         "How long the latest hello to a server took, connecting left out: Weir's own in members mode, otherwise one of a client that did not wait for news.";
 
-    MONGO_CONNECTIONS = Counter "weir_mongo_connections_total" ["listener", "application", "driver", "version"]:
-        "Connections by the application and driver that their first hello names.";
+    MONGO_CONNECTIONS = Counter "weir_mongo_connections_total" ["listener", "application", "driver", "version", "framework"]:
+        "Connections by the application and driver that their first hello names, and by the framework upon that, if there is one.";
     MONGO_CONNECTIONS_REFUSED = Counter "weir_mongo_connections_refused_total" ["listener", "application"]:
         "Connections that were closed because their application has max_connections_per_application.";
-    MONGO_CONNECTIONS_OPEN = Gauge "weir_mongo_connections_open" ["listener", "application", "driver", "version"]:
-        "Connections that are open, by the application and driver that their first hello names.";
+    MONGO_CONNECTIONS_OPEN = Gauge "weir_mongo_connections_open" ["listener", "application", "driver", "version", "framework"]:
+        "Connections that are open, by the application and driver that their first hello names, and by the framework upon that.";
     MONGO_AUTHENTICATIONS = Counter "weir_mongo_authentications_total" ["listener", "mechanism", "result"]:
         "Authentications that have ended, by mechanism and result: ok, failed.";
     MONGO_COMPRESSED_BYTES = Counter "weir_mongo_compressed_bytes_total" ["listener", "compressor", "direction"]:

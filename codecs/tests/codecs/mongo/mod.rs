@@ -8,6 +8,7 @@ mod facts;
 mod malformed;
 mod max_time;
 mod shape;
+mod shape_names;
 mod splits;
 mod steady;
 

@@ -96,8 +96,8 @@ impl Connections {
 
     #[cold]
     fn hold(&self, software: &Software) -> Held {
-        let Software { application, driver, version } = software;
-        let labels = [&*self.listener, application, driver, version];
+        let Software { application, driver, version, framework } = software;
+        let labels = [&*self.listener, application, driver, version, framework];
         self.measure.counter(&names::MONGO_CONNECTIONS, &labels).inc();
         self.measure.gauge(&names::MONGO_CONNECTIONS_OPEN, &labels).hold()
     }
@@ -151,9 +151,62 @@ impl Connections {
 
 /// Whose software it is, as it is shown.
 fn software(client: &ClientMetadata) -> Software {
+    let (driver, framework) = told_apart(&String::from_utf8_lossy(client.driver.as_bytes()));
+    let version = client.driver_version.as_bytes();
+    let (version, _) = split(&String::from_utf8_lossy(version));
     Software {
         application: shown(client.application.as_bytes()).into(),
-        driver: shown(client.driver.as_bytes()).into(),
-        version: shown(client.driver_version.as_bytes()).into(),
+        driver: shown(driver.as_bytes()).into(),
+        version: shown(version.as_bytes()).into(),
+        framework: shown(framework.as_bytes()).into(),
+    }
+}
+
+/// What drivers say of themselves behind their own names: how they were built, or which of their faces is used.
+const VARIANTS: [&str; 6] = ["c", "async", "sync", "reactive-streams", "legacy", "kotlin"];
+
+/// A driver's name, with the variant of it, and that of the framework upon it: `PyMongo|c|MongoEngine`, `nodejs|Mongoose`,
+/// `mongoc / ext-mongodb:PHP / PHPLIB`.
+fn told_apart(name: &str) -> (String, String) {
+    let (mut driver, mut rest) = split(name);
+    while !rest.is_empty() {
+        let (next, behind) = split(&rest);
+        if !VARIANTS.contains(&&*next) {
+            break;
+        }
+        driver = format!("{driver}|{next}");
+        rest = behind;
+    }
+    (driver, rest)
+}
+
+/// The first of several words, and those behind it.
+fn split(words: &str) -> (String, String) {
+    let bar = words.split_once('|');
+    let (first, rest) = bar.or_else(|| words.split_once(" / ")).unwrap_or((words, ""));
+    (first.trim().to_owned(), rest.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_and_frameworks_are_told_apart() {
+        for (name, driver, framework) in [
+            ("PyMongo", "PyMongo", ""),
+            ("PyMongo|c", "PyMongo|c", ""),
+            ("PyMongo|c|MongoEngine", "PyMongo|c", "MongoEngine"),
+            ("PyMongo|c|async|Beanie", "PyMongo|c|async", "Beanie"),
+            ("PyMongo|Motor", "PyMongo", "Motor"),
+            ("nodejs|Mongoose", "nodejs", "Mongoose"),
+            ("nodejs|Mongoose|Payload", "nodejs", "Mongoose|Payload"),
+            ("mongo-java-driver|sync|spring-boot", "mongo-java-driver|sync", "spring-boot"),
+            ("mongoc / ext-mongodb:PHP / PHPLIB", "mongoc", "ext-mongodb:PHP / PHPLIB"),
+            ("", "", ""),
+        ] {
+            assert_eq!(told_apart(name), (driver.to_owned(), framework.to_owned()), "{name}");
+        }
+        assert_eq!(split("4.17.0|0.29.1").0, "4.17.0");
     }
 }

@@ -4,7 +4,9 @@
 //! The primary's word is the truth. Without a primary a newer configuration counts, and otherwise what was known stays: a
 //! set in an election must not lose its doors.
 
+use super::belief::{Named, REASONS};
 use super::map::Map;
+use super::word::{Word, believed, remembered};
 use super::{Members, role};
 use bson::{Document, doc};
 use bytes::BytesMut;
@@ -15,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::{Notify, Semaphore};
 use weir_codecs::mongo::{HEADER_LENGTH, Header, OpCode, op_msg};
 use weir_config::Listener;
 use weir_decide::exchange::Now;
@@ -23,13 +26,19 @@ use weir_measure::topology::{Heard, Topology};
 use weir_measure::{Gauge, names};
 
 /// How often the members are asked.
-const REFRESH: Duration = Duration::from_secs(5);
-/// How often while no primary is known.
+const REFRESH: Duration = Duration::from_secs(2);
+/// How often while no primary is known, or somebody has not answered yet.
 const UNSETTLED: Duration = Duration::from_millis(500);
 /// The least time between two rounds, whatever hellos name.
 const REST: Duration = Duration::from_millis(100);
 /// How long a member may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a round waits for those who have not answered when somebody has; what they say later counts in the next.
+const STRAGGLE: Duration = Duration::from_millis(200);
+/// A member that has not answered for so long does not answer.
+const SILENT: Duration = Duration::from_secs(1);
+/// The most connections to members that are being made at a time.
+const CONNECTING: usize = 10;
 /// The longest answer that is read.
 const LONGEST: usize = 1 << 20;
 /// `OP_MSG` before the document: header, flags, the section's kind.
@@ -58,6 +67,7 @@ impl Discovery {
             doors: Vec::new(),
             cluster: Arc::clone(cluster.name()),
             endpoints: Vec::new(),
+            at: Vec::new(),
         };
         let fronted = Rc::new(Cell::new(false));
         let gauge = worker.measure().measure().gauge(&names::MONGO_MEMBERS, &[&listener.name]);
@@ -69,6 +79,12 @@ impl Discovery {
             members: Arc::clone(members),
             host,
             connections: BTreeMap::new(),
+            asking: BTreeMap::new(),
+            answered: Rc::default(),
+            connecting: Rc::new(Semaphore::new(CONNECTING)),
+            primary: None,
+            deposed: None,
+            refused: Named::default(),
             fronted: Rc::clone(&fronted),
             stands: false,
             taken: Vec::new(),
@@ -109,60 +125,6 @@ fn host(advertise: Option<&str>, bind: Option<SocketAddr>) -> Arc<str> {
     }
 }
 
-/// What a member says of its set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Word {
-    set: Arc<str>,
-    version: i64,
-    members: Vec<Arc<str>>,
-    primary: Option<Arc<str>>,
-    is_primary: bool,
-    /// Tells which of two that call themselves primary was elected later.
-    election: Vec<u8>,
-}
-
-impl Word {
-    /// Reads a hello; `None`: it is of no replica set, or of a member that is not in it yet.
-    fn of(hello: &Document) -> Option<Word> {
-        let set = hello.get_str("setName").ok()?;
-        let lists = ["hosts", "passives", "arbiters"].into_iter().filter_map(|key| hello.get_array(key).ok());
-        let members: Vec<Arc<str>> =
-            lists.flatten().filter_map(|member| member.as_str().map(Arc::from)).collect();
-        if members.is_empty() {
-            return None;
-        }
-        let version = hello.get_i32("setVersion").map_or(0, i64::from);
-        let election = hello.get_object_id("electionId").map(|id| id.bytes().to_vec()).unwrap_or_default();
-        let is_primary =
-            ["isWritablePrimary", "ismaster"].iter().any(|key| hello.get_bool(key).unwrap_or(false));
-        let primary = hello.get_str("primary").ok().map(Arc::from);
-        Some(Word { set: set.into(), version, members, primary, is_primary, election })
-    }
-}
-
-/// What the map says itself.
-fn remembered(map: &Map) -> Option<Word> {
-    let ported = map.members.iter().map(|(_, member)| member);
-    let members = ported.chain(&map.left_out).cloned().collect();
-    let (set, version) = (map.set.clone()?, map.version);
-    Some(Word { set, version, members, primary: None, is_primary: false, election: Vec::new() })
-}
-
-/// What is to be believed, of what the members say; `None`: nothing new.
-fn believed(map: &Map, words: &[Word]) -> Option<Word> {
-    let of_set = || words.iter().filter(|word| map.set.as_ref().is_none_or(|set| *set == word.set));
-    let primary =
-        of_set().filter(|word| word.is_primary).max_by_key(|word| (word.version, word.election.clone()));
-    let newest = || of_set().max_by_key(|word| word.version);
-    match primary {
-        Some(word) => Some(word.clone()),
-        None => {
-            let word = newest().filter(|word| !map.is_known() || word.version > map.version)?;
-            Some(Word { primary: None, ..word.clone() })
-        }
-    }
-}
-
 /// What a round needs, and what it leaves to the next.
 struct Round {
     worker: Rc<Worker>,
@@ -172,6 +134,17 @@ struct Round {
     host: Arc<str>,
     /// To those who answered last time.
     connections: BTreeMap<Arc<str>, Connected>,
+    /// Those who have not answered yet.
+    asking: BTreeMap<Arc<str>, Asking>,
+    /// Told when one has.
+    answered: Rc<Notify>,
+    connecting: Rc<Semaphore>,
+    /// Who was primary last.
+    primary: Option<Arc<str>>,
+    /// Who was primary before another one was, until it answers or its connections have ended.
+    deposed: Option<Arc<str>>,
+    /// Who is not believed in, as the log says.
+    refused: Named,
     /// The process has been asked for doors and endpoints.
     fronted: Rc<Cell<bool>>,
     /// This task has asked itself, and they are as they should be: a reload may have changed what its predecessor had.
@@ -187,6 +160,24 @@ struct Round {
 /// What came of asking an endpoint: what it says it is, and when it did; or when it was asked in vain.
 type Answer = (Arc<str>, Option<Heard>, Now);
 
+/// A member that is being asked.
+struct Asking {
+    task: tokio::task::JoinHandle<Option<Asked>>,
+    since: Now,
+}
+
+impl Asking {
+    fn is_silent(&self) -> bool {
+        time::now().since(self.since) >= SILENT.as_nanos() as u64
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 impl Round {
     async fn run(mut self) {
         loop {
@@ -196,13 +187,17 @@ impl Round {
             let lost = !self.stands || !map.members.iter().all(|(_, member)| is_endpoint(member));
             match believed(&map, &words).or_else(|| remembered(&map).filter(|_| lost)) {
                 Some(word) => self.take(&map, &word).await,
-                None if map.is_known() && !words.iter().any(|word| word.is_primary) => {
+                // One that has not answered yet may still be what it was.
+                None if map.primary.as_ref().is_some_and(|primary| !self.is_pending(primary))
+                    && !words.iter().any(|word| word.is_primary) =>
+                {
                     self.members.publish(Map { primary: None, ..(*map).clone() });
                 }
                 None => {}
             }
+            self.end_deposed();
             self.note(&answers);
-            let settled = self.members.map().primary.is_some() || self.is_told;
+            let settled = (self.members.map().primary.is_some() || self.is_told) && self.asking.is_empty();
             let pause = if settled { REFRESH } else { UNSETTLED };
             tokio::time::sleep(REST).await;
             tokio::time::timeout(pause, self.members.outdated.notified()).await.ok();
@@ -225,37 +220,67 @@ impl Round {
         }
     }
 
-    /// Asks every endpoint, all at once.
+    /// Whether it has been asked, and has not been silent for long.
+    fn is_pending(&self, member: &Arc<str>) -> bool {
+        self.asking.get(member).is_some_and(|asking| !asking.is_silent())
+    }
+
+    /// Ends the connections to who was primary before, once another one is and it is silent: nothing more will come from there, and
+    /// drivers would wait for it.
+    fn end_deposed(&mut self) {
+        let Some(now) = self.members.map().primary.clone() else { return };
+        match self.primary.replace(Arc::clone(&now)) {
+            Some(before) if before != now => self.deposed = Some(before),
+            _ => {}
+        }
+        let Some(deposed) = self.deposed.clone() else { return };
+        match self.asking.get(&deposed) {
+            Some(asking) if asking.is_silent() => {
+                self.members.cut(&deposed);
+                self.deposed = None;
+            }
+            Some(_) => {}
+            // It answers, or it is known to be gone.
+            None => self.deposed = None,
+        }
+    }
+
+    /// Asks every endpoint that is not being asked already, all at once. Those who do not answer at once keep nobody waiting.
     async fn ask_all(&mut self) -> (Vec<Word>, Vec<Answer>) {
-        let asked_at = time::now();
         let addresses = self.cluster.view.addresses();
         self.connections.retain(|address, _| addresses.contains(address));
-        let asked: Vec<_> = addresses
-            .into_iter()
-            .map(|address| {
-                let kept = self.connections.remove(&address);
-                let cluster = Rc::clone(&self.cluster);
-                self.worker.spawn(async move {
-                    let answer = tokio::time::timeout(PATIENCE, ask(&cluster, &address, kept)).await;
-                    (address, answer.ok().flatten())
-                })
-            })
-            .collect();
+        self.asking.retain(|address, _| addresses.contains(address));
+        for address in addresses {
+            if !self.asking.contains_key(&address) {
+                let asking = self.ask(&address);
+                self.asking.insert(address, asking);
+            }
+        }
+        let answered = self.wait_for_answers().await;
         let (mut words, mut answers) = (Vec::new(), Vec::new());
         let mut strangers = false;
-        for answer in asked {
-            let Ok((address, answer)) = answer.await else { continue };
+        for (address, since, answer) in answered {
             let Some(Asked { connection, hello, took, at }) = answer else {
-                answers.push((address, None, asked_at));
+                answers.push((address, None, since));
                 continue;
             };
             let heard = Heard { round_trip: Some(took), ..role::of_document(&hello) };
             answers.push((Arc::clone(&address), Some(heard), at));
             self.connections.insert(address, connection);
             strangers |= !hello.contains_key("setName") && !hello.contains_key("isreplicaset");
-            words.extend(Word::of(&hello));
+            match Word::of(&hello, |member| self.may_be_told_of(member)) {
+                Some(word) if word.members.is_empty() => self.tell_refused(&word.named),
+                word => words.extend(word),
+            }
         }
-        if words.is_empty() && strangers && !self.is_told && !self.members.map().is_known() {
+        let silent = self.asking.iter().filter(|(_, asking)| asking.is_silent());
+        answers.extend(silent.map(|(address, asking)| (Arc::clone(address), None, asking.since)));
+        if words.is_empty()
+            && strangers
+            && self.asking.is_empty()
+            && !self.is_told
+            && !self.members.map().is_known()
+        {
             self.is_told = true;
             tracing::info!(
                 listener = %self.listener.name,
@@ -265,8 +290,59 @@ impl Round {
         (words, answers)
     }
 
+    fn ask(&mut self, address: &Arc<str>) -> Asking {
+        let kept = self.connections.remove(address);
+        let (cluster, connecting) = (Rc::clone(&self.cluster), Rc::clone(&self.connecting));
+        let (address, answered) = (Arc::clone(address), Rc::clone(&self.answered));
+        let task = self.worker.spawn(async move {
+            let answer = tokio::time::timeout(PATIENCE, ask(&cluster, &address, kept, &connecting)).await;
+            answered.notify_one();
+            answer.ok().flatten()
+        });
+        Asking { task, since: time::now() }
+    }
+
+    /// Waits for all who are asked, or a little longer than for the first who answers.
+    async fn wait_for_answers(&mut self) -> Vec<(Arc<str>, Now, Option<Asked>)> {
+        let mut deadline = None;
+        let mut answered = Vec::new();
+        loop {
+            let done: Vec<_> = self
+                .asking
+                .iter()
+                .filter(|(_, asking)| asking.task.is_finished())
+                .map(|(address, _)| Arc::clone(address))
+                .collect();
+            for address in done {
+                let Some(mut asking) = self.asking.remove(&address) else { continue };
+                let answer = (&mut asking.task).await.ok().flatten();
+                if answer.is_some() {
+                    deadline.get_or_insert(time::now().after(STRAGGLE));
+                }
+                answered.push((address, asking.since, answer));
+            }
+            if self.asking.is_empty() {
+                return answered;
+            }
+            // Nobody has answered: as long as one may take.
+            let until = time::deadline(deadline.unwrap_or(time::now().after(SILENT)));
+            if tokio::time::timeout_at(until, self.answered.notified()).await.is_err() {
+                // The last one may have finished without being seen to.
+                return answered;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether a server may tell of a member of this name: the operator has said where it is, or it is where servers may be.
+    fn may_be_told_of(&self, member: &str) -> bool {
+        self.members.fronting.at.iter().any(|(name, _)| name.eq_ignore_ascii_case(member))
+            || self.cluster.may_be_told_of(member)
+    }
+
     /// Follows `word`: doors and endpoints first, then the map that sends drivers to them.
     async fn take(&mut self, before: &Map, word: &Word) {
+        self.tell_refused(&word.named);
         let next = self.next(before, word, &[]);
         let known = |member: &Arc<str>| self.cluster.view.endpoint_at(member).is_some();
         if self.stands && next.members == before.members && word.members.iter().all(known) {
@@ -288,6 +364,7 @@ impl Round {
         let ports = self.members.fronting.ports;
         let mut next = before.with(&word.set, &self.host, &word.members, ports, taken);
         next.version = word.version;
+        next.refused = word.named.refused.iter().map(|(name, _)| Arc::clone(name)).collect();
         next.primary = if word.is_primary { word.primary.clone() } else { None };
         next
     }
@@ -336,11 +413,33 @@ impl Round {
             doors: ports.map(|port| SocketAddr::new(own.ip(), port)).collect(),
             cluster: Arc::clone(self.cluster.name()),
             endpoints: endpoints.to_vec(),
+            at: self.members.fronting.at.to_vec(),
         };
         // Before it is known what comes of it: this task may be gone by then.
         self.fronted.set(true);
         let fronted = self.worker.front(front).await?;
         Some(fronted.failed.into_iter().map(|(address, error)| (address.port(), error)).collect())
+    }
+
+    /// Says and counts who is not believed in, when that changes.
+    fn tell_refused(&mut self, named: &Named) {
+        if self.refused == *named {
+            return;
+        }
+        let listener = &*self.listener.name;
+        for reason in REASONS {
+            let count = named.refused.iter().filter(|(_, its)| *its == reason).count() as u64;
+            let measure = self.worker.measure().measure();
+            measure.counter(&names::MONGO_MEMBERS_REFUSED, &[listener, reason]).add(count);
+        }
+        if let Some((member, reason)) = named.refused.first() {
+            tracing::warn!(
+                listener, %member, reason, members = named.refused_count,
+                "a server names members that are not believed in: more than a set can have, no names, or on this host or its link; \
+                 where such a member really is can be said in `members`"
+            );
+        }
+        self.refused = named.clone();
     }
 
     fn tell(&self, before: &Map, next: &Map) {
@@ -378,7 +477,12 @@ struct Asked {
 }
 
 /// Asks one member, over `kept` if that still stands.
-async fn ask(cluster: &Cluster, address: &Arc<str>, kept: Option<Connected>) -> Option<Asked> {
+async fn ask(
+    cluster: &Cluster,
+    address: &Arc<str>,
+    kept: Option<Connected>,
+    connecting: &Semaphore,
+) -> Option<Asked> {
     let asked = |connection, hello, began: Now| {
         let at = time::now();
         Asked { connection, hello, took: Duration::from_nanos(at.since(began)), at }
@@ -389,6 +493,7 @@ async fn ask(cluster: &Cluster, address: &Arc<str>, kept: Option<Connected>) -> 
             return Some(asked(kept, hello, began));
         }
     }
+    let _one_of_few = connecting.acquire().await.ok()?;
     let pick = cluster.view.endpoint_at(address)?;
     // Why it cannot be reached is logged by the cluster.
     let mut made = cluster.connect(&pick, Offer::Nothing, None).await.ok()?;
@@ -426,59 +531,7 @@ async fn hello(connection: &mut Connected, is_first: bool) -> Result<Document, B
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings::Ports;
     use super::*;
-    use bson::oid::ObjectId;
-
-    fn word(text: &str) -> Word {
-        // version, members, and a star when it is the primary
-        let mut words = text.split_whitespace();
-        let version: i32 = words.next().unwrap().parse().unwrap();
-        let members: Vec<&str> = words.next().unwrap().split(',').collect();
-        let election = words.next().map(|nth| ObjectId::from_bytes([nth.len() as u8; 12]));
-        let mut hello = doc! { "setName": "rs", "setVersion": version, "hosts": members.clone() };
-        if let Some(election) = election {
-            hello.extend(doc! { "isWritablePrimary": true, "primary": members[0], "electionId": election });
-        }
-        Word::of(&hello).unwrap()
-    }
-
-    #[test]
-    fn the_primary_is_believed_and_silence_changes_nothing() {
-        let known = Map::unknown().with(
-            &"rs".into(),
-            &"weir".into(),
-            &word("3 a:1,b:1").members,
-            Ports { first: 10, last: 12 },
-            &[],
-        );
-        let known = Map { version: 3, ..known };
-        // (what is known, what members say, who is believed)
-        let table: &[(&Map, &[&str], Option<&str>)] = &[
-            (&known, &[], None),
-            (&known, &["3 a:1,b:1", "3 a:1,b:1 *"], Some("3 a:1,b:1 *")),
-            (&known, &["2 a:1 *", "3 b:1 *"], Some("3 b:1 *")),
-            (&known, &["3 a:1 *", "3 b:1 **"], Some("3 b:1 **")),
-            (&known, &["3 a:1,b:1", "3 a:1,b:1,c:1"], None),
-            (&known, &["4 a:1,b:1,c:1"], Some("4 a:1,b:1,c:1")),
-            (&Map::unknown(), &["3 a:1,b:1"], Some("3 a:1,b:1")),
-            (&Map::unknown(), &[], None),
-        ];
-        for (map, said, expected) in table {
-            let words: Vec<Word> = said.iter().map(|text| word(text)).collect();
-            assert_eq!(believed(map, &words), expected.map(word), "{said:?}");
-        }
-        let stranger = Word { set: "other".into(), ..word("9 z:1 *") };
-        assert_eq!(believed(&known, &[stranger]), None);
-    }
-
-    #[test]
-    fn hellos_of_no_set_say_nothing() {
-        for hello in [doc! { "ok": 1 }, doc! { "isreplicaset": true }, doc! { "setName": "rs", "hosts": [] }]
-        {
-            assert_eq!(Word::of(&hello), None);
-        }
-    }
 
     #[test]
     fn hosts_are_written_so_that_a_port_can_follow() {

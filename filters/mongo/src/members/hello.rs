@@ -1,16 +1,19 @@
 //! The answer to a hello, with Weir's addresses in place of the members'.
 
 use super::MAX_HELLO;
+use super::belief::MOST_MEMBERS;
 use super::map::Map;
 use bson::{Bson, Document};
 use bytes::BytesMut;
 use weir_codecs::mongo::{Inflate, Whole};
 
 /// What became of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Done {
-    /// It names Weir's addresses now. `unmapped`: a member that has none was left out.
+    /// It names Weir's addresses now.
     Rewritten {
+        /// Members that have none were left out: these, of whom nothing is known yet.
+        new: Vec<String>,
         /// Somebody was left out.
         unmapped: bool,
     },
@@ -47,30 +50,36 @@ pub(super) fn rewrite(
     }
     let unmapped = translate(map, port, &mut document)?;
     message.put_together(&document.to_vec().map_err(|_| "hello")?, out);
-    Ok(Done::Rewritten { unmapped })
+    let is_unmapped = !unmapped.is_empty();
+    // One that names more than a set has is not waited for.
+    let new = if unmapped.len() > MOST_MEMBERS { Vec::new() } else { unmapped };
+    let new = new.into_iter().filter(|member| map.awaits(member)).collect();
+    Ok(Done::Rewritten { new, unmapped: is_unmapped })
 }
 
-/// Translates the addresses of `document`; says whether one had to be left out.
-fn translate(map: &Map, port: u16, document: &mut Document) -> Result<bool, &'static str> {
-    let mut unmapped = false;
+/// Translates the addresses of `document`; says which had to be left out.
+fn translate(map: &Map, port: u16, document: &mut Document) -> Result<Vec<String>, &'static str> {
+    let mut unmapped = Vec::new();
     for key in LISTS {
         let Some(list) = document.get_mut(key) else { continue };
         let Bson::Array(list) = list else { return Err("hello_members") };
         let mut known = Vec::with_capacity(list.len());
         for member in list.iter() {
-            match map.advertised(member.as_str().ok_or("hello_members")?) {
+            let member = member.as_str().ok_or("hello_members")?;
+            match map.advertised(member) {
                 Some(address) => known.push(Bson::String(address)),
-                None => unmapped = true,
+                None => unmapped.push(member.to_owned()),
             }
         }
         *list = known;
     }
     if let Some(primary) = document.get_mut("primary") {
-        match map.advertised(primary.as_str().ok_or("hello_members")?) {
+        let name = primary.as_str().ok_or("hello_members")?;
+        match map.advertised(name) {
             Some(address) => *primary = Bson::String(address),
             None => {
+                unmapped.push(name.to_owned());
                 document.remove("primary");
-                unmapped = true;
             }
         }
     }
@@ -154,7 +163,8 @@ mod tests {
         after.insert("me", "weir:10");
         for ((form, whole), (_, expected)) in forms(&before).into_iter().zip(forms(&after)) {
             let (done, out) = rewritten(&map(), 10, &whole);
-            assert_eq!(done, Ok(Done::Rewritten { unmapped: true }), "{form}");
+            let new = vec!["x:1".to_owned()];
+            assert_eq!(done, Ok(Done::Rewritten { new, unmapped: true }), "{form}");
             // What was compressed comes out in the clear.
             let expected =
                 if form.starts_with("OP_COMPRESSED") { forms(&after).remove(0).1 } else { expected };
@@ -208,6 +218,26 @@ mod tests {
             let (done, out) = rewritten(&map(), 10, &short);
             assert!(done.is_err() && out.is_empty(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn only_a_member_that_nothing_is_known_of_is_new() {
+        let new = |map: &Map, document: &Document| match rewritten(map, 10, &forms(document).remove(0).1).0 {
+            Ok(Done::Rewritten { new, .. }) => new.join(" "),
+            other => panic!("{other:?}"),
+        };
+        let hello =
+            |hosts: &[&str], primary: &str| doc! { "setName": "rs", "hosts": hosts, "primary": primary };
+        assert_eq!(new(&map(), &hello(&["a:1", "b:1"], "a:1")), "");
+        assert_eq!(new(&map(), &hello(&["a:1", "B:1"], "C:1")), "");
+        assert_eq!(new(&map(), &hello(&["a:1", "x:1"], "y:1")), "x:1 y:1");
+        // Who has no port, or is not believed in, will not have one in a moment either.
+        let known = Map { left_out: vec!["x:1".into()], refused: vec!["y:1".into()], ..map() };
+        assert_eq!(new(&known, &hello(&["a:1", "X:1"], "y:1")), "");
+        assert_eq!(new(&map(), &hello(&["a:1", "no name"], "a:1")), "");
+        let many: Vec<String> = (0..60).map(|n| format!("h{n}:1")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(new(&map(), &hello(&many, "a:1")), "");
     }
 
     #[test]

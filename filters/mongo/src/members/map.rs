@@ -1,5 +1,6 @@
 //! Which member of a replica set has which port of Weir's. Decided here, by a table; nothing is opened.
 
+use super::belief::is_member;
 use super::settings::Ports;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub(crate) struct Map {
     pub(crate) members: Vec<(u16, Arc<str>)>,
     /// Members for which there was no port.
     pub(crate) left_out: Vec<Arc<str>>,
+    /// Members that are not believed in, as they are shown; some of them, where there are many.
+    pub(crate) refused: Vec<Arc<str>>,
     /// The primary, if one is known.
     pub(crate) primary: Option<Arc<str>>,
     /// Ports that somebody has had. A driver may still have connections to him there, so a new member gets another as
@@ -32,6 +35,7 @@ impl Map {
             host: "".into(),
             members: Vec::new(),
             left_out: Vec::new(),
+            refused: Vec::new(),
             primary: None,
             used: Vec::new(),
         }
@@ -91,6 +95,12 @@ impl Map {
     /// The port of a member.
     pub(crate) fn port_of(&self, member: &str) -> Option<u16> {
         self.members.iter().find(|(_, its)| its.eq_ignore_ascii_case(member)).map(|(port, _)| *port)
+    }
+
+    /// Whether a member of this name, which has no port, may get one in a moment.
+    pub(crate) fn awaits(&self, member: &str) -> bool {
+        let mut known = self.left_out.iter().chain(&self.refused);
+        is_member(member) && !known.any(|known| known.eq_ignore_ascii_case(member))
     }
 
     /// Where a connection goes that came through nobody's door.

@@ -15,11 +15,13 @@
 //! For the same reason bytes that cannot be understood end a connection that has only asked for hellos so far; once it has
 //! sent another command it is none of a driver's monitors.
 
+pub(crate) mod belief;
 pub(crate) mod discover;
 mod hello;
 pub(crate) mod map;
 pub(crate) mod role;
 pub(crate) mod settings;
+mod word;
 
 use crate::decode::Shared;
 use bytes::BytesMut;
@@ -27,16 +29,27 @@ use map::Map;
 use settings::Fronting;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Notify;
+use std::time::Duration;
+use tokio::sync::{Notify, broadcast};
 use weir_decide::cluster::View as Endpoints;
 use weir_decide::exchange::{Affinity, Fault, Phase, Reason, Side};
 use weir_decide::protocol::{Answer, Malformed, Unwritten};
+use weir_drive::message::Context;
 use weir_measure::{Counter, Measure, names};
 
 /// The largest answer to a hello that is rewritten, on the wire and decompressed. A set has 50 members at most.
 const MAX_HELLO: usize = 1 << 20;
+
+/// How long the answer to a hello may wait for the addresses of those that it names.
+const HELD: Duration = Duration::from_secs(1);
+
+/// The most members that were waited for in vain that are remembered; when there are so many none is waited for.
+const MOST_IN_VAIN: usize = 64;
+
+/// The most members whose connections are to end that may not have been noticed yet.
+const MOST_CUTS: usize = 16;
 
 /// What all workers know of a listener's replica set.
 #[derive(Debug)]
@@ -50,6 +63,12 @@ pub(crate) struct Members {
     map: Mutex<Arc<Map>>,
     /// Told when a hello names somebody who is not on the map.
     pub(crate) outdated: Notify,
+    /// The listener is fronted otherwise by now.
+    retired: AtomicBool,
+    /// Members that were waited for in vain, since who is on the map last changed.
+    in_vain: Mutex<Vec<Box<str>>>,
+    /// Members whose connections are to end: they are silent, and another is primary.
+    cuts: broadcast::Sender<Arc<str>>,
 }
 
 impl Members {
@@ -72,6 +91,9 @@ impl Members {
             generation: AtomicU64::new(1),
             map: Mutex::new(Arc::new(Map::unknown())),
             outdated: Notify::new(),
+            retired: AtomicBool::new(false),
+            in_vain: Mutex::default(),
+            cuts: broadcast::channel(MOST_CUTS).0,
         })
     }
 
@@ -82,14 +104,65 @@ impl Members {
     }
 
     pub(crate) fn publish(&self, map: Map) {
+        if self.map().members != map.members {
+            self.in_vain.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
         *self.map.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
         self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// The listener is to be fronted otherwise: connections that still go by this map end with their next hello.
     pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
         self.publish(Map::unknown());
     }
+}
+
+impl Members {
+    /// Connections to `member` end, on all workers.
+    pub(crate) fn cut(&self, member: &Arc<str>) {
+        // Nobody listens where no worker has any.
+        self.cuts.send(Arc::clone(member)).ok();
+    }
+
+    /// Whether it is of use to wait for one of these members, which have no address yet.
+    fn awaits(&self, new: &[String]) -> bool {
+        let in_vain = self.in_vain.lock().unwrap_or_else(PoisonError::into_inner);
+        in_vain.len() < MOST_IN_VAIN
+            && new.iter().any(|member| !in_vain.iter().any(|one| one.eq_ignore_ascii_case(member)))
+    }
+
+    /// These were waited for in vain.
+    fn gave_up(&self, new: Vec<String>) {
+        let mut in_vain = self.in_vain.lock().unwrap_or_else(PoisonError::into_inner);
+        for member in new {
+            if in_vain.len() < MOST_IN_VAIN && !in_vain.iter().any(|one| one.eq_ignore_ascii_case(&member)) {
+                in_vain.push(member.into());
+            }
+        }
+    }
+}
+
+/// Ends connections of `context` when members say so, for as long as it has any.
+pub(crate) fn follow_cuts(members: &Arc<Members>, context: &Rc<Context>) {
+    context.may_cut();
+    let mut cuts = members.cuts.subscribe();
+    let (of, worker) = (Rc::downgrade(context), Rc::clone(&context.worker));
+    worker.spawn(async move {
+        loop {
+            let member = match cuts.recv().await {
+                Ok(member) => member,
+                // Others may be known by the time that they are silent again.
+                Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                Err(broadcast::error::RecvError::Closed) => return,
+            };
+            let Some(context) = of.upgrade() else { return };
+            let ended = context.cut(&member);
+            if ended > 0 {
+                tracing::info!(%member, connections = ended, "a silent member is not the primary any more: its connections end");
+            }
+        }
+    });
 }
 
 /// A worker's view of a listener's members.
@@ -106,6 +179,7 @@ pub(crate) struct Fronted {
 
 struct Numbers {
     rewritten: Counter,
+    incomplete: Counter,
     passed: Counter,
     refused: Counter,
 }
@@ -138,6 +212,7 @@ impl Fronted {
             map: RefCell::new(members.map()),
             numbers: Numbers {
                 rewritten: hellos("rewritten"),
+                incomplete: hellos("incomplete"),
                 passed: hellos("passed"),
                 refused: hellos("refused"),
             },
@@ -190,22 +265,35 @@ impl Fronted {
     pub(crate) fn rewrite(
         &self,
         door: &Door,
-        whole: &[u8],
+        (whole, waited): (&[u8], Duration),
         shared: &Shared,
         out: &mut BytesMut,
     ) -> Result<(), Unwritten> {
         let mut inflate = shared.inflate.borrow_mut();
         match hello::rewrite(&self.map(), door.port, whole, &mut inflate, out) {
-            Ok(hello::Done::Rewritten { unmapped }) => {
-                self.numbers.rewritten.inc();
+            Ok(hello::Done::Rewritten { new, unmapped }) => {
                 if unmapped {
                     self.members.outdated.notify_one();
+                }
+                if !new.is_empty() && self.members.awaits(&new) {
+                    if waited < HELD {
+                        out.clear();
+                        return Err(Unwritten::Later);
+                    }
+                    self.members.gave_up(new);
+                    self.numbers.incomplete.inc();
+                } else {
+                    self.numbers.rewritten.inc();
                 }
                 Ok(())
             }
             Ok(hello::Done::Passed) => {
                 self.numbers.passed.inc();
                 Ok(())
+            }
+            Ok(hello::Done::Unknown) if waited < HELD && !self.members.retired.load(Ordering::Relaxed) => {
+                self.members.outdated.notify_one();
+                Err(Unwritten::Later)
             }
             Ok(hello::Done::Unknown) => Err(self.refused(Unwritten::Unready)),
             Err(reason) => Err(self.refused(Malformed::Syntax(reason).into())),
@@ -230,7 +318,8 @@ mod tests {
     #[test]
     fn a_door_leads_to_its_member_or_nowhere() {
         let ports = Ports { first: 10, last: 19 };
-        let members = Members::after(None, &Fronting { advertise: None, ports }, &"rs".into());
+        let members =
+            Members::after(None, &Fronting { advertise: None, ports, at: Arc::default() }, &"rs".into());
         let cluster = Cluster::new("rs", Settings::default());
         let spec = |address: &str| EndpointSpec { address: address.into(), weight: 1 };
         cluster.set_endpoints(&[spec("seed:1")], Now(0));

@@ -1,5 +1,6 @@
 //! What a listener's section says about replica sets: `mode`, `advertise`, `member_ports`.
 
+use super::belief::is_member;
 use crate::MongoSettings;
 use std::sync::Arc;
 use weir_config::{Bind, Config, Field, Fields, Kind, MorePorts, Node, Source, Walk, words};
@@ -39,6 +40,20 @@ pub(crate) const MEMBER_PORTS: Field = Field::optional(
      among them, and is then a member's too; no other listener's may. Leave room for members to come.",
 );
 
+/// `members`
+pub(crate) const AT: Field = Field::optional(
+    "members",
+    Kind::Map { key: "member", value: &Kind::HostPort },
+    "Where members really are, from here: `host:port` by the name, `host:port`, that the set has for each. For those whose names \
+     do not lead there: behind a port-forward or a tunnel, or in containers.",
+);
+
+/// Members, by the set's names for them, and where they really are.
+pub(crate) type At = Arc<[(Arc<str>, Arc<str>)]>;
+
+/// The most members that may be said to be elsewhere.
+const MOST_AT: usize = 64;
+
 /// A range of ports, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ports {
@@ -68,6 +83,8 @@ impl Ports {
 pub(crate) struct Fronting {
     pub(crate) advertise: Option<Arc<str>>,
     pub(crate) ports: Ports,
+    /// Where members really are, by the set's names for them.
+    pub(crate) at: At,
 }
 
 /// What is said of replica sets.
@@ -79,7 +96,7 @@ pub(crate) struct Said {
     pub(crate) fronting: Option<Fronting>,
 }
 
-/// Reads the three keys.
+/// Reads the four keys.
 pub(crate) fn read(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Said> {
     let mode = fields.child("mode").and_then(|_| fields.word::<Mode>(walk, "mode"));
     let advertise = fields.child("advertise").and_then(|_| fields.text(walk, "advertise"));
@@ -109,8 +126,42 @@ pub(crate) fn read(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Said> {
         }
         _ => {}
     }
-    let fronting = ports.map(|ports| Fronting { advertise, ports });
+    let at = at(walk, fields)?;
+    if let Some(node) = said("members")
+        && said("member_ports").is_none()
+    {
+        walk.error(node, "`members` is of no use without `member_ports`");
+    }
+    let fronting = ports.map(|ports| Fronting { advertise, ports, at });
     Some(Said { transparent: mode == Some(Mode::Transparent), fronting })
+}
+
+fn at(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<At> {
+    let mut at: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+    let mut good = true;
+    for entry in fields.map(walk, "members").unwrap_or_default() {
+        if !is_member(entry.key()) {
+            walk.error_at_key(
+                entry,
+                "expected a member's name, `host:port`, as the set's configuration has it",
+            );
+            good = false;
+        } else if at.iter().any(|(name, _)| name.eq_ignore_ascii_case(entry.key())) {
+            walk.error_at_key(
+                entry,
+                "another entry is about the same member: names are told apart without regard to case",
+            );
+            good = false;
+        } else if at.len() == MOST_AT {
+            walk.error_at_key(entry, format!("at most {MOST_AT} members"));
+            return None;
+        }
+        match walk.host_port(entry.value()) {
+            Some(address) => at.push((entry.key().into(), address)),
+            None => good = false,
+        }
+    }
+    good.then(|| at.into())
 }
 
 /// The ports for members, of a listener with this address; what is wrong with them there is recorded.

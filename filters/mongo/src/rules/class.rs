@@ -9,10 +9,17 @@
 //!
 //! `explain` is of the class of what it explains. The whole table is `weir_codecs::mongo::Command`.
 
-use weir_codecs::mongo::{Class, Command, Namespace, OpCode, RequestHead};
-use weir_decide::rules::{Foreseen, OperationClass, Subject};
+use std::time::Duration;
 
-/// What rules look at; `None` for what nobody can class.
+use weir_codecs::mongo::{Class, Clear, Command, Namespace, OpCode, RequestHead};
+use weir_decide::rules::{Foreseen, OperationClass, Subject, Touch};
+
+use super::copies;
+
+/// How long a server makes a getMore wait that does not say how long.
+const AWAITS: Duration = Duration::from_secs(1);
+
+/// What rules look at, but for what it touches; `None` for what nobody can class.
 pub(super) fn subject<'a>(head: &'a RequestHead, application: &'a [u8], parked: bool) -> Option<Subject<'a>> {
     let command = head.command;
     let class = match head.op_code {
@@ -26,12 +33,10 @@ pub(super) fn subject<'a>(head: &'a RequestHead, application: &'a [u8], parked: 
         },
     };
     let inner = head.explained.unwrap_or(command);
-    let (more_collections, more_databases) = beyond(head, inner);
     Some(Subject {
         database: head.database.as_bytes(),
         collection: head.collection.as_bytes(),
-        more_collections,
-        more_databases,
+        touches: &[],
         operation: command.id(),
         inner: inner.id(),
         class,
@@ -43,7 +48,14 @@ pub(super) fn subject<'a>(head: &'a RequestHead, application: &'a [u8], parked: 
         application,
         shape: None,
         parked,
+        waits: (parked && command == Command::GetMore).then(|| waits(head)),
     })
+}
+
+/// How long a server makes a getMore wait for data.
+fn waits(head: &RequestHead) -> Duration {
+    let own = head.max_time_ms.and_then(|own| u64::try_from(own).ok()).filter(|own| *own > 0);
+    own.map_or(AWAITS, Duration::from_millis)
 }
 
 /// What is certain of a request before its end has come; `None` where too much is not.
@@ -59,51 +71,73 @@ pub(super) fn foreseen<'a>(head: &'a RequestHead, application: &'a [u8]) -> Opti
         _ => return None,
     };
     let piped = command == Command::Aggregate;
-    let named = !piped && !head.collection.is_empty() && !stands_for_another(head.collection.as_bytes());
+    let named = !piped && !head.collection.is_empty() && !copies::may_be(head.collection.as_bytes());
     let collection = named.then(|| head.collection.as_bytes());
     let writes = piped || class == OperationClass::Write;
     Some(Foreseen { collection, operation: command.id(), class, writes, application })
 }
 
-/// Whether it may touch other collections, and other databases, than the one that it names.
-fn beyond(head: &RequestHead, command: Command) -> (bool, bool) {
-    let unnamed = head.database.is_empty();
-    let whole = head.collection.is_empty();
-    let (collections, databases) = match command {
-        // An aggregation of a whole database, or of the server.
-        Command::Aggregate if whole => (true, head.database.as_bytes() == b"admin"),
-        Command::Aggregate => {
-            (head.joins || head.writes_result || !head.complete, head.writes_result || !head.complete)
-        }
-        Command::MapReduce => (head.writes_result || !head.complete, head.writes_result || !head.complete),
-        Command::BulkWrite => {
-            let more = head.more_namespaces || !head.complete;
-            (more, more)
-        }
-        Command::DropDatabase | Command::DbHash | Command::Group | Command::Eval => (true, false),
-        // Views are of other collections.
-        Command::Create | Command::CollMod => (true, false),
-        Command::Other
-        | Command::RenameCollection
-        | Command::ApplyOps
-        | Command::Clone
-        | Command::CloneCollection
-        | Command::CloneCollectionAsCapped
-        | Command::Copydb => (true, true),
-        // A collection can be named by its UUID.
-        _ => match command.namespace() {
-            Namespace::Value | Namespace::Full | Namespace::Field | Namespace::NsInfo => (whole, false),
-            Namespace::Nested | Namespace::None => (false, false),
-        },
-    };
-    let another = stands_for_another(head.collection.as_bytes());
-    (collections || unnamed || another, databases || unnamed)
+/// All that a request touches or may touch that may name more than its head says. `clear` is the request, if that could be read.
+pub(super) fn touches<'a>(
+    head: &'a RequestHead,
+    subject: &Subject<'a>,
+    clear: Option<&'a Clear<'_>>,
+) -> Vec<Touch<'a>> {
+    let command = head.explained.unwrap_or(head.command);
+    let mut touches = vec![own(head, subject)];
+    match clear {
+        Some(clear) => touches.extend(clear.touches(head).iter().map(|touch| Touch {
+            database: touch.database,
+            collection: touch.collection,
+            changed: touch.changed && subject.changes,
+        })),
+        None => touches.push(Touch::ANY),
+    }
+    if command == Command::Other {
+        touches.push(Touch::ANY);
+    }
+    copies::widen(&mut touches);
+    touches
 }
 
-/// Whether what is done to a collection of this name is done to another one: measurements of a time series lie in buckets, and a view
-/// is what stands among the views.
-fn stands_for_another(collection: &[u8]) -> bool {
-    collection.starts_with(b"system.buckets.") || collection == b"system.views"
+/// What its head says that it is about.
+pub(super) fn own<'a>(head: &'a RequestHead, subject: &Subject<'a>) -> Touch<'a> {
+    let command = head.explained.unwrap_or(head.command);
+    let (database, collection) = (head.database.as_bytes(), head.collection.as_bytes());
+    let by_value = matches!(
+        command.namespace(),
+        Namespace::Value | Namespace::Full | Namespace::Field | Namespace::NsInfo
+    );
+    let any_collection = match command {
+        // Of a whole database; the stages of others say what they touch.
+        Command::Aggregate => collection.is_empty() && (head.change_stream || head.collection.is_overlong()),
+        // A collection can be named by its UUID.
+        _ => collection.is_empty() && by_value,
+    };
+    // A change stream of the database `admin` is one of the whole server.
+    let any_database = database.is_empty() || (any_collection && head.change_stream && database == b"admin");
+    let only_reads =
+        matches!(command, Command::Aggregate | Command::MapReduce | Command::CloneCollectionAsCapped);
+    Touch {
+        database: (!any_database).then_some(database),
+        collection: (!any_collection && !database.is_empty()).then_some(collection),
+        changed: subject.changes && !only_reads,
+    }
+}
+
+/// Whether the request may name more than its head says.
+pub(super) fn names_more(head: &RequestHead) -> bool {
+    match head.command {
+        Command::Find
+        | Command::GetMore
+        | Command::Count
+        | Command::Distinct
+        | Command::Insert
+        | Command::Update
+        | Command::Delete
+        | Command::FindAndModify => false,
+        command => head.has_command() && command.class() != Class::Session,
+    }
 }
 
 /// Commands of the class admin that change nothing.

@@ -84,8 +84,9 @@ static MATCH: Table = Table {
         Field::optional(
             "collection",
             PATTERNS,
-            "The collection. What may touch others besides (`$lookup`, `$out`, views, renames, several namespaces) is denied \
-             where any of them may be meant.",
+            "The collection. `deny` and `read_only` go by all that a command states (`$lookup`, `$out`, views, renames, several \
+             namespaces); what cannot be read is refused where it may be meant. The others go by the collection that the \
+             command is about.",
         ),
         Field::optional(
             "command",
@@ -193,9 +194,16 @@ static RULE: Table = Table {
             Kind::Duration { min: 1, max: 3_600_000 },
             "After so long the application gets error 50 (MaxTimeMSExpired), and the connection to the server is closed so that \
              the server stops. A client that had authenticated has to connect anew. Writes of up to 320 KiB are sent on with the \
-             deadline as their `maxTimeMS`, so that the server ends them itself. Long polls are exempt.",
+             deadline as their `maxTimeMS`, so that the server ends them itself. A getMore that waits for data has it beside its own `maxTimeMS` \
+             (1 s where there is none), each reply of a stream has it anew, hellos that wait for news are exempt.",
         ),
         Field::optional("fault", Kind::Table(&FAULT), "Disturbs."),
+        Field::with_default(
+            "dry_run",
+            Kind::Bool,
+            "false",
+            "Refuses, ends and disturbs nothing: what the rule would do is counted, of what the others let through.",
+        ),
     ],
     rules: &[weir_config::Rule::ExactlyOne(&[
         "deny",
@@ -277,7 +285,8 @@ fn rule(walk: &mut Walk<'_>, node: &Node) -> Option<RuleSettings> {
         (disturbance, error) = self::fault(walk, &fault)?;
         action = Some(Action::Fault(disturbance));
     }
-    let rule = Rule { name: name?, selector: selector?, action: action? };
+    let dry_run = fields.flag(walk, "dry_run");
+    let rule = Rule { name: name?, selector: selector?, action: action?, dry_run: dry_run? };
     Some(RuleSettings { rule, message, error })
 }
 

@@ -9,23 +9,28 @@
 
 mod class;
 mod config;
+mod copies;
 mod sense;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests;
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use weir_codecs::mongo::{
-    Command, ErrorReply, Inflate, Labels, OpCode, RequestHead, Shape, Whole, error_reply, with_max_time,
+    Clear, Command, ErrorReply, Inflate, Labels, OpCode, RequestHead, Shape, Whole, error_reply,
+    with_max_time,
 };
-use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Outcome, Phase, Reason, RetryOn, Side};
+use weir_decide::exchange::{
+    Class, Fault, NameId, NameKind, Names, Now, Outcome, Phase, Reason, Replies, RetryOn, Side,
+};
 use weir_decide::protocol::{At, Ruling, Step};
-use weir_decide::rules::{Action, Cause, Judgement, Permits, Rule, Rules, States};
+use weir_decide::rules::{Action, Cause, Judgement, Permits, Recurring, Rule, Rules, States};
 use weir_measure::{Counter, Measure, names};
 
 use crate::protocol::{MongoOp, Session};
@@ -36,6 +41,9 @@ pub(crate) use config::{FIELD, read};
 
 /// The most of a compressed request that is decompressed once more, whole, for its shape.
 const LOOKED_INTO: usize = 320 * 1024;
+
+/// The same for the names in it.
+const NAMES_LOOKED_FOR: usize = 1 << 20;
 
 /// The longest write that waits until it is there whole, for its deadline to be put into it.
 const MOST_LIMITED: usize = 320 * 1024;
@@ -50,6 +58,8 @@ static STATES: LazyLock<States> = LazyLock::new(States::default);
 #[derive(Default)]
 pub struct Control {
     in_force: Cell<bool>,
+    /// Some of them is more than a dry run.
+    enforced: Cell<bool>,
     active: RefCell<Rc<Active>>,
 }
 
@@ -58,11 +68,17 @@ impl Control {
     pub fn replace(&self, listener: &str, rules: &[RuleSettings], measure: &Measure) {
         *self.active.borrow_mut() = Rc::new(Active::new(listener, rules, measure));
         self.in_force.set(!rules.is_empty());
+        self.enforced.set(self.active.borrow().rules.enforce());
     }
 
     /// Whether there are any.
     pub(crate) fn is_in_force(&self) -> bool {
         self.in_force.get()
+    }
+
+    /// Whether any of them has to hold: nothing passes unread then.
+    pub(crate) fn is_enforced(&self) -> bool {
+        self.enforced.get()
     }
 
     /// What the rules say of a request, of which a head is known and which the decompressors can look into.
@@ -78,7 +94,11 @@ impl Control {
             return Ruling::default();
         }
         let active = Rc::clone(&self.active.borrow());
-        active.govern(session, names, op, (head, inflate), at)
+        let ruling = active.govern(session, names, op, (head, inflate), at);
+        if let Some(stream) = &mut op.governed.stream {
+            stream.active = active;
+        }
+        ruling
     }
 }
 
@@ -91,6 +111,23 @@ pub(crate) struct Governed {
     overdue: Option<(Arc<str>, Counter)>,
     /// What the server is told of that, in milliseconds.
     max_time: Option<u32>,
+    /// How long it may take by rules that only run dry, and what counts when it took longer.
+    dry_deadlines: Vec<(Duration, Counter)>,
+    /// It is answered by a stream of replies: the rates under which further ones come.
+    stream: Option<Box<Stream>>,
+}
+
+/// A stream of replies under rules.
+#[derive(Default)]
+struct Stream {
+    active: Rc<Active>,
+    rates: Recurring,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rates.fmt(f)
+    }
 }
 
 impl Governed {
@@ -102,6 +139,23 @@ impl Governed {
     /// What its `maxTimeMS` is to be.
     pub(crate) fn max_time(&self) -> Option<u32> {
         self.max_time
+    }
+
+    /// Another reply of its stream begins. Says until when it is held back.
+    pub(crate) fn further(&self, now: Now) -> Option<Now> {
+        let stream = self.stream.as_deref()?;
+        let further = stream.rates.further(now);
+        further.acted.iter().for_each(|rule| stream.active.acted(*rule));
+        (further.until > now).then_some(further.until)
+    }
+
+    /// It has ended, or a reply of its stream has.
+    pub(crate) fn ended(&self, took: Duration) {
+        for (limit, acted) in &self.dry_deadlines {
+            if took >= *limit {
+                acted.inc();
+            }
+        }
     }
 
     /// The server has ended it, for the time that it was told.
@@ -127,6 +181,8 @@ struct Active {
     by_shape: bool,
     /// Some rule sets a deadline.
     by_time: bool,
+    /// Some rule forbids by the names of databases or collections.
+    by_names: bool,
 }
 
 /// What the engine need not know of a rule.
@@ -141,7 +197,8 @@ impl Active {
     fn new(listener: &str, rules: &[RuleSettings], measure: &Measure) -> Active {
         let detail = |settings: &RuleSettings| {
             let RuleSettings { rule, message, error } = settings;
-            let labels = [listener, &rule.name, config::word(&rule.action)];
+            let dry_run = if rule.dry_run { "true" } else { "false" };
+            let labels = [listener, &rule.name, config::word(&rule.action), dry_run];
             Detail {
                 name: Arc::clone(&rule.name),
                 message: message.clone(),
@@ -154,7 +211,10 @@ impl Active {
             rules: Rules::new(&engine, listener, &STATES),
             details: rules.iter().map(detail).collect(),
             by_shape: engine.iter().any(|rule| !rule.selector.shapes.is_empty()),
-            by_time: engine.iter().any(|rule| matches!(rule.action, Action::Deadline(_))),
+            by_names: engine.iter().any(|rule| {
+                matches!(rule.action, Action::Deny | Action::ReadOnly) && rule.selector.goes_by_names()
+            }),
+            by_time: engine.iter().any(|rule| !rule.dry_run && matches!(rule.action, Action::Deadline(_))),
         }
     }
 
@@ -166,30 +226,68 @@ impl Active {
         (head, inflate): (Option<&RequestHead>, &RefCell<Inflate>),
         at: At<'_>,
     ) -> Ruling {
+        let enforced = self.rules.enforce();
         let Some(head) = head.filter(|head| head.problem.is_none()) else {
             let waits = !at.end && head.is_none();
-            return instead(if waits { Step::More { limit: usize::MAX } } else { unreadable() });
+            return match (waits, enforced) {
+                (true, _) => instead(Step::More { limit: usize::MAX }),
+                (false, true) => instead(unreadable()),
+                (false, false) => Ruling::default(),
+            };
         };
         if !self.is_known(head) {
             let foreseen = class::foreseen(head, &session.application_name);
-            if foreseen.is_some_and(|known| !self.rules.may_concern(&known)) {
+            let may_concern =
+                |enforced| foreseen.is_none_or(|known| self.rules.may_concern(&known, enforced));
+            if !may_concern(false) {
                 return Ruling::default();
             }
             if !at.end {
                 return instead(Step::More { limit: head.header.length as usize });
             }
             if !head.is_named() && !head.complete {
+                if !(enforced && may_concern(true)) {
+                    return Ruling::default();
+                }
                 let text = "too much waits until it is known what it is about";
                 return instead(refuse(session, names, op, Reason::Limited, text));
             }
         }
         let Some(mut subject) = class::subject(head, &session.application_name, op.as_ref().parked) else {
+            if !enforced {
+                return Ruling::default();
+            }
             return instead(refuse(session, names, op, Reason::Denied, "nobody can tell what it does"));
         };
         if self.by_shape {
             subject.shape = shape(head, at.bytes, inflate);
         }
-        let Judgement { refused, delay, deadline, permits } = self.rules.judge(&subject, at.now, at.random);
+        let (clear, few, many);
+        if self.by_names && class::names_more(head) {
+            clear = clear_of(head, at.bytes, inflate);
+            many = class::touches(head, &subject, clear.as_ref());
+            subject.touches = &many;
+        } else if self.by_names {
+            few = copies::widened(class::own(head, &subject));
+            subject.touches = &few;
+        }
+        let judgement = self.rules.judge(&subject, at.now, at.random);
+        judgement.would.iter().for_each(|rule| self.acted(*rule));
+        let stream = (op.as_ref().replies == Replies::Stream)
+            .then(|| Box::new(Stream { active: Rc::default(), rates: self.rules.recurring(&subject) }));
+        self.rule(session, names, op, (head, at.bytes), (judgement, stream))
+    }
+
+    /// Does what has been judged of a request of this head, of which these are the bytes.
+    fn rule(
+        &self,
+        session: &mut Session,
+        names: &mut dyn Names,
+        op: &mut MongoOp,
+        (head, bytes): (&RequestHead, &[u8]),
+        (judgement, stream): (Judgement, Option<Box<Stream>>),
+    ) -> Ruling {
+        let Judgement { refused, delay, deadline, permits, dry_deadlines, .. } = judgement;
         if let Some((n, _)) = delay {
             self.acted(n);
         }
@@ -202,8 +300,10 @@ impl Active {
         });
         let detail = deadline.and_then(|(n, _)| self.details.get(n));
         let overdue = detail.map(|detail| (Arc::clone(&detail.name), detail.acted.clone()));
-        let max_time = deadline.and_then(|(_, limit)| max_time(head, at.bytes, limit));
-        op.governed = Governed { permits, overdue, max_time };
+        let max_time = deadline.and_then(|(_, limit)| max_time(head, bytes, limit));
+        let dry = |(n, limit): (usize, Duration)| Some((limit, self.details.get(n)?.acted.clone()));
+        let dry_deadlines = dry_deadlines.into_iter().filter_map(dry).collect();
+        op.governed = Governed { permits, overdue, max_time, dry_deadlines, stream };
         let rewritten = max_time.map(|_| Step::Rewrite { limit: MOST_LIMITED });
         let grace = if max_time.is_some() { GRACE } else { Duration::ZERO };
         Ruling {
@@ -264,6 +364,14 @@ impl Active {
             None => refuse(session, names, op, reason, &text),
         }
     }
+}
+
+/// The request in the clear, where it can be read.
+fn clear_of<'a>(head: &RequestHead, bytes: &'a [u8], inflate: &RefCell<Inflate>) -> Option<Clear<'a>> {
+    if !head.complete {
+        return None;
+    }
+    Clear::of(bytes, &mut inflate.borrow_mut(), NAMES_LOOKED_FOR).ok()
 }
 
 /// How long the server is to be told that a request may take. It ends what only reads when the connection that it came by is closed;

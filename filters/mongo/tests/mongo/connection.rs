@@ -24,7 +24,7 @@ fn the_first_hello_says_whose_connection_it_is() {
     let client = |name: &str| doc! { "application": { "name": name }, "driver": { "name": "PyMongo", "version": "4.17" } };
     run(&mut connection, doc! { "hello": 1, "client": client("web") }, doc! { "ok": 1 });
     run(&mut connection, doc! { "hello": 1, "client": client("other") }, doc! { "ok": 1 });
-    let expected = ["application=web,driver=PyMongo,version=4.17 1"];
+    let expected = ["application=web,driver=PyMongo,version=4.17,framework= 1"];
     assert_eq!(told(&connection, "weir_mongo_connections_total"), expected);
     assert_eq!(told(&connection, "weir_mongo_connections_open"), expected);
 }

@@ -62,6 +62,19 @@ fn secrets_are_never_kept() {
 }
 
 #[test]
+fn a_drivers_plain_hello_is_nobodys_operation() {
+    let mut connection = Connection::new();
+    let lost = Fault::new(Side::Network, Phase::Connecting, Reason::ConnectFailed);
+    let client = doc! { "driver": { "name": "PyMongo" } };
+    for hello in
+        [doc! { "hello": 1, "$db": "admin" }, doc! { "isMaster": 1, "client": client, "$db": "admin" }]
+    {
+        assert!(run(&mut connection, hello.clone(), 9_000, None).is_empty());
+        assert!(run(&mut connection, hello, 0, Some(lost)).is_empty());
+    }
+}
+
+#[test]
 fn only_the_latest_request_of_a_connection_has_a_shape() {
     let mut connection = Connection::new();
     let [first, second] = ["a", "b"].map(|name| {

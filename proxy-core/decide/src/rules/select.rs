@@ -1,6 +1,6 @@
 //! What a rule applies to.
 
-use super::{Foreseen, OperationClass, Subject};
+use super::{Foreseen, OperationClass, Subject, Touch};
 use std::sync::Arc;
 
 /// What a rule applies to: every list that is not empty has to match.
@@ -21,17 +21,43 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Whether the rule applies. Where an operation may touch more than is known, `doubt` decides.
-    pub(super) fn matches(&self, subject: &Subject<'_>, doubt: bool) -> bool {
-        if !self.class(subject) || !self.operations.matches(subject.operation, subject.inner) {
-            return false;
-        }
-        self.databases.matches_or(subject.database, doubt && subject.more_databases)
-            && self.collections.matches_or(subject.collection, doubt && subject.more_collections)
+    /// Whether the rule applies, by the names by which the operation goes.
+    pub(super) fn matches(&self, subject: &Subject<'_>) -> bool {
+        self.matches_but_names(subject)
+            && self.databases.matches(subject.database)
+            && self.collections.matches(subject.collection)
+            && (self.shapes.is_empty() || subject.shape.is_some_and(|shape| self.shapes.contains(&shape)))
+    }
+
+    /// Whether the rule applies to anything that the operation touches or may touch, or only to what it changes.
+    pub(super) fn may_be_meant(&self, subject: &Subject<'_>, changed: bool) -> bool {
+        let fits = |globs: &Globs, name: Option<&[u8]>| name.is_none_or(|name| globs.matches(name));
+        let meant = |touch: &Touch<'_>| {
+            (touch.changed || !changed)
+                && fits(&self.databases, touch.database)
+                && fits(&self.collections, touch.collection)
+        };
+        let any_name = self.databases.is_any() && self.collections.is_any();
+        let one = Touch {
+            database: Some(subject.database),
+            collection: Some(subject.collection),
+            changed: subject.changes,
+        };
+        self.matches_but_names(subject)
+            && (any_name
+                || if subject.touches.is_empty() { meant(&one) } else { subject.touches.iter().any(meant) })
+            && (self.shapes.is_empty() || subject.shape.is_none_or(|shape| self.shapes.contains(&shape)))
+    }
+
+    /// Whether it may depend on the names of databases or collections.
+    pub fn goes_by_names(&self) -> bool {
+        !self.databases.is_any() || !self.collections.is_any()
+    }
+
+    fn matches_but_names(&self, subject: &Subject<'_>) -> bool {
+        self.class(subject)
+            && self.operations.matches(subject.operation, subject.inner)
             && self.applications.matches(subject.application)
-            && (self.shapes.is_empty()
-                || subject.shape.is_some_and(|shape| self.shapes.contains(&shape))
-                || (doubt && subject.shape.is_none()))
     }
 
     /// Whether the rule may apply, as far as that can be told.
@@ -82,10 +108,6 @@ impl Globs {
     pub fn matches(&self, name: &[u8]) -> bool {
         (self.wanted.is_empty() || self.wanted.iter().any(|pattern| glob(pattern, name)))
             && !self.excluded.iter().any(|pattern| glob(pattern, name))
-    }
-
-    fn matches_or(&self, name: &[u8], doubt: bool) -> bool {
-        doubt || self.matches(name)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use weir_decide::exchange::Now;
 use weir_decide::rules::{
     Action, Cause, Disturbance, Globs, OperationClass, Operations, Rate, Rule, Rules, Selector, States,
-    Subject,
+    Subject, Touch,
 };
 
 const FIND: u16 = 1;
@@ -19,8 +19,7 @@ fn find() -> Subject<'static> {
     Subject {
         database: b"shop",
         collection: b"orders",
-        more_collections: false,
-        more_databases: false,
+        touches: &[],
         operation: FIND,
         inner: FIND,
         class: OperationClass::Read,
@@ -28,8 +27,11 @@ fn find() -> Subject<'static> {
         application: b"web",
         shape: None,
         parked: false,
+        waits: None,
     }
 }
+
+const ORDERS: Touch<'static> = Touch { database: Some(b"shop"), collection: Some(b"orders"), changed: false };
 
 fn drop() -> Subject<'static> {
     Subject { operation: DROP, inner: DROP, class: OperationClass::Write, changes: true, ..find() }
@@ -58,6 +60,7 @@ fn rules(rules: &[(Selector, Action)]) -> Rules {
             name: format!("r{n}").into(),
             selector: selector.clone(),
             action: *action,
+            dry_run: false,
         })
         .collect();
     Rules::new(&rules, "listener", &States::default())
@@ -103,20 +106,38 @@ fn every_list_of_a_selector_has_to_match() {
             Subject { operation: EXPLAIN, inner: DROP, ..find() },
             None,
         ),
-        // What may touch more than is known is in doubt, and what is in doubt is forbidden.
+        // What it touches counts, and what cannot be told is forbidden.
         (
             Selector { collections: globs(&["carts"]), ..all.clone() },
-            Subject { more_collections: true, ..find() },
+            Subject { touches: &[ORDERS, Touch { collection: Some(b"carts"), ..ORDERS }], ..find() },
+            denied,
+        ),
+        (
+            Selector { collections: globs(&["carts"]), ..all.clone() },
+            Subject { touches: &[ORDERS, Touch { collection: Some(b"users"), ..ORDERS }], ..find() },
+            None,
+        ),
+        (
+            Selector { databases: globs(&["shop"]), collections: globs(&["carts"]), ..all.clone() },
+            Subject {
+                touches: &[ORDERS, Touch { database: Some(b"x"), collection: Some(b"carts"), ..ORDERS }],
+                ..find()
+            },
+            None,
+        ),
+        (
+            Selector { collections: globs(&["carts"]), ..all.clone() },
+            Subject { touches: &[ORDERS, Touch { collection: None, ..ORDERS }], ..find() },
             denied,
         ),
         (
             Selector { databases: globs(&["other"]), ..all.clone() },
-            Subject { more_collections: true, ..find() },
+            Subject { touches: &[Touch { collection: None, ..ORDERS }], ..find() },
             None,
         ),
         (
             Selector { databases: globs(&["other"]), collections: globs(&["x"]), ..all.clone() },
-            Subject { more_collections: true, more_databases: true, ..find() },
+            Subject { touches: &[ORDERS, Touch::ANY], ..find() },
             denied,
         ),
         (Selector { shapes: Arc::from([7]), ..all.clone() }, Subject { shape: Some(7), ..find() }, denied),
@@ -131,7 +152,7 @@ fn every_list_of_a_selector_has_to_match() {
 fn doubt_is_no_reason_to_limit() {
     let selector = Selector { collections: globs(&["carts"]), ..Selector::default() };
     let rules = rules(&[(selector, Action::Concurrency(0))]);
-    assert_eq!(refused(&rules, &Subject { more_collections: true, ..find() }), None);
+    assert_eq!(refused(&rules, &Subject { touches: &[Touch::ANY], ..find() }), None);
 }
 
 #[test]
@@ -182,6 +203,9 @@ fn deadlines_and_disturbances() {
     let calm = rules(&[(any(), Action::Deadline(seconds(5))), (any(), Action::Deadline(seconds(2)))]);
     assert_eq!(calm.judge(&find(), Now(0), 0).deadline, Some((1, seconds(2))));
     assert_eq!(calm.judge(&Subject { parked: true, ..find() }, Now(0), 0).deadline, None);
+    // What says how long it may wait has that, and the time of the rule besides.
+    let waits = Subject { parked: true, waits: Some(seconds(10)), ..find() };
+    assert_eq!(calm.judge(&waits, Now(0), 0).deadline, Some((1, seconds(12))));
     let sure = rules(&[
         (any(), fault(100, Some(seconds(1)), false)),
         (any(), fault(100, Some(seconds(3)), false)),
@@ -202,12 +226,81 @@ fn deadlines_and_disturbances() {
 }
 
 #[test]
+fn read_only_is_about_what_is_changed() {
+    let still = |collection| {
+        let selector = Selector { collections: globs(&[collection]), ..Selector::default() };
+        rules(&[(selector, Action::ReadOnly)])
+    };
+    let report = Touch { collection: Some(b"report"), changed: true, ..ORDERS };
+    let copies = Subject { touches: &[ORDERS, report], ..drop() };
+    assert_eq!(refused(&still("report"), &copies), Some((0, Cause::ReadOnly)));
+    assert_eq!(refused(&still("orders"), &copies), None, "it is only read");
+    assert_eq!(refused(&still("orders"), &drop()), Some((0, Cause::ReadOnly)));
+    assert_eq!(refused(&still("orders"), &Subject { touches: &[Touch::ANY], ..find() }), None);
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do_and_does_nothing() {
+    let seconds = Duration::from_secs;
+    let one = Rate::new(1, seconds(1), 1);
+    let fault = Action::Fault(Disturbance { percent: 100, delay: Some(seconds(1)), refuse: true });
+    let actions = [
+        Action::Deny,
+        Action::ReadOnly,
+        Action::Rate(one),
+        Action::Concurrency(1),
+        Action::Deadline(seconds(1)),
+        fault,
+    ];
+    let dry = |dry_run: &[bool]| {
+        let rule = |(n, action): (usize, &Action)| Rule {
+            name: format!("r{n}").into(),
+            selector: Selector::default(),
+            action: *action,
+            dry_run: dry_run[n],
+        };
+        let rules: Vec<Rule> = actions.iter().enumerate().map(rule).collect();
+        Rules::new(&rules, "dry", &States::default())
+    };
+    let all = dry(&[true; 6]);
+    assert!(!all.enforce());
+    let first = all.judge(&drop(), Now(0), 0);
+    assert_eq!((first.refused, first.delay, first.deadline), (None, None, None));
+    assert_eq!((first.would, first.dry_deadlines), (vec![0, 1, 5], vec![(4, seconds(1))]));
+    assert_eq!(first.permits.count(), 1);
+    let kept = first.permits;
+    assert_eq!(all.judge(&drop(), Now(0), 0).would, [0, 1, 2, 3, 5]);
+    std::mem::drop(kept);
+    assert_eq!(all.judge(&find(), Now(2_000_000_000), 0).would, [0, 5]);
+    // Beside one that holds it counts what that lets through.
+    let some = dry(&[true, false, true, true, true, true]);
+    assert!(some.enforce());
+    let judged = some.judge(&drop(), Now(0), 0);
+    assert_eq!((judged.refused, judged.would), (Some((1, Cause::ReadOnly)), vec![]));
+}
+
+#[test]
+fn further_batches_wait_for_their_rate() {
+    let rules = rules(&[(Selector::default(), Action::Rate(Rate::new(2, Duration::from_secs(1), 2)))]);
+    assert_eq!(refused(&rules, &find()), None);
+    let stream = rules.recurring(&find());
+    let further = |_| {
+        let further = stream.further(Now(0));
+        (further.until.0 / 1_000_000, further.acted)
+    };
+    let waits: Vec<_> = (0..3).map(further).collect();
+    assert_eq!(waits, [(0, vec![]), (500, vec![0]), (1000, vec![0])]);
+    assert_eq!(rules.recurring(&hello()).further(Now(0)).until, Now(0), "it is about none of it");
+}
+
+#[test]
 fn state_outlives_a_reload_by_the_rules_name() {
     let states = States::default();
     let rule = |name: &str, burst| Rule {
         name: name.into(),
         selector: Selector::default(),
         action: Action::Rate(Rate::new(1, Duration::from_secs(1), burst)),
+        dry_run: false,
     };
     let old = Rules::new(&[rule("a", 1)], "l", &states);
     assert_eq!(refused(&old, &find()), None);
@@ -258,11 +351,13 @@ fn threads_together_never_get_more_than_there_is() {
                     name: "rate".into(),
                     selector: Selector { operations: Operations::new(&[FIND], &[]), ..Selector::default() },
                     action: Action::Rate(Rate::new(1, Duration::from_secs(1), 5_000)),
+                    dry_run: false,
                 },
                 Rule {
                     name: "few".into(),
                     selector: Selector { operations: Operations::new(&[DROP], &[]), ..Selector::default() },
                     action: Action::Concurrency(3),
+                    dry_run: false,
                 },
             ],
             "l",

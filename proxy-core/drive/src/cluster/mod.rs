@@ -63,6 +63,12 @@ impl Cluster {
         Arc::clone(&self.config.borrow())
     }
 
+    /// Whether a server may tell of another one at this address, `host:port`: not of one on this host or its link, unless the
+    /// configuration lists such servers itself. What a name stands for is looked at when it is resolved.
+    pub fn may_be_told_of(&self, address: &str) -> bool {
+        self.shared.may_be_told_of(address)
+    }
+
     pub(crate) fn numbers(&self) -> &crate::numbers::ClusterNumbers {
         self.shared.numbers()
     }

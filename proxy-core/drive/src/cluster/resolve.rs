@@ -2,7 +2,7 @@
 //! at start, after a reload, and every `dns_refresh`. What it finds is published; a failure is counted and logged, and what
 //! was known before stays.
 
-use super::shared::Shared;
+use super::shared::{Near, Shared};
 use crate::process::lock;
 use crate::time;
 use hashbrown::HashMap;
@@ -22,7 +22,7 @@ const PARALLEL: usize = 8;
 /// An answer that takes longer counts as a failure.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-type Found = HashMap<Arc<str>, Arc<[SocketAddr]>, foldhash::fast::RandomState>;
+pub(super) type Found = HashMap<Arc<str>, Arc<[SocketAddr]>, foldhash::fast::RandomState>;
 
 /// The addresses behind the names among a cluster's endpoints.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Book {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    fn read(&self) -> Arc<Found> {
+    pub(super) fn read(&self) -> Arc<Found> {
         Arc::clone(&lock(&self.found))
     }
 }
@@ -52,15 +52,15 @@ pub(crate) struct Addresses {
 impl Addresses {
     /// The addresses of the endpoint `address` (`host:port`); none when its name has not been resolved yet.
     pub(crate) fn of(&mut self, book: &Book, address: &str) -> Arc<[SocketAddr]> {
-        if let Ok(literal) = address.parse::<SocketAddr>() {
-            return Arc::new([literal]);
-        }
         let generation = book.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.found = book.read();
             self.generation = generation;
         }
-        self.found.get(address).cloned().unwrap_or_default()
+        if let Some(found) = self.found.get(address) {
+            return Arc::clone(found);
+        }
+        address.parse::<SocketAddr>().map(|literal| Arc::from([literal])).unwrap_or_default()
     }
 }
 
@@ -190,6 +190,8 @@ async fn watch(request: Request) {
 /// A `dns` cluster: every address is an endpoint, and what a filter found is too.
 async fn look_up_members(shared: &Shared, host: &str, port: u16) {
     if let Some(found) = look_up(shared, host, port).await {
+        *lock(&shared.dns_near) =
+            found.iter().map(|address| Near::of(address.ip())).fold(Near::default(), Near::and);
         let spec = |address: &SocketAddr| EndpointSpec { address: address.to_string().into(), weight: 1 };
         let endpoints: Vec<_> = found.iter().map(spec).chain(shared.listed()).collect();
         shared.decide.set_endpoints(&endpoints, time::now());
@@ -201,9 +203,14 @@ async fn look_up_endpoints(shared: &Arc<Shared>) -> bool {
     let list = shared.listed();
     let before = shared.book.read();
     let mut asked = tokio::task::JoinSet::new();
-    for spec in list.iter().filter(|spec| is_name(&spec.address)) {
+    for spec in &list {
+        let at = shared.really_at(&spec.address);
+        if at.is_none() && !is_name(&spec.address) {
+            continue;
+        }
         let (shared, address) = (Arc::clone(shared), Arc::clone(&spec.address));
-        let (host, port) = spec.host_port();
+        let really = at.map(|address| EndpointSpec { address, weight: 1 });
+        let (host, port) = really.as_ref().unwrap_or(spec).host_port();
         let host = host.to_owned();
         asked.spawn(async move { (address, look_up(&shared, &host, port).await) });
     }
@@ -218,10 +225,30 @@ async fn look_up_endpoints(shared: &Arc<Shared>) -> bool {
             found.insert(address, addresses);
         }
     }
+    keep_afar(shared, &mut found);
     if found != *before {
         shared.book.publish(found);
     }
     true
+}
+
+/// What a server told of, and a name that is its own to choose stands for, is not to be looked for on this host or this link, unless
+/// the configuration itself lists such servers, or says where it is.
+fn keep_afar(shared: &Shared, found: &mut Found) {
+    let near = shared.seeds_near(|name| found.get(name).cloned());
+    for (name, addresses) in found.iter_mut() {
+        if addresses.iter().all(|address| near.allows(address.ip()))
+            || shared.is_seed(name)
+            || shared.really_at(name).is_some()
+        {
+            continue;
+        }
+        tracing::warn!(
+            cluster = %shared.decide.name(), endpoint = %name,
+            "a server told of another one whose name stands for this host or its link: it is not connected to there"
+        );
+        *addresses = addresses.iter().filter(|address| near.allows(address.ip())).copied().collect();
+    }
 }
 
 /// The addresses of one name, in the order of the resolver (RFC 6724), each once; `None` when there are none, which is counted.

@@ -8,6 +8,7 @@ use crate::time;
 use crate::tls::client::ClientTls;
 use crate::tls::numbers::ClusterHandshakes;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
@@ -29,7 +30,49 @@ pub(crate) struct Shared {
     current: Mutex<Current>,
     /// Endpoints that filters found, beside those of the configuration, by who found them: at most as many as there are
     /// listeners, with those that are still drained.
-    discovered: Mutex<BTreeMap<u64, Arc<[decide::EndpointSpec]>>>,
+    discovered: Mutex<BTreeMap<u64, Discovered>>,
+    /// A `dns` cluster's name stands for addresses that are near.
+    pub(super) dns_near: Mutex<Near>,
+}
+
+/// What somebody found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Discovered {
+    endpoints: Arc<[decide::EndpointSpec]>,
+    /// Where some of them really are.
+    at: Arc<[(Arc<str>, Arc<str>)]>,
+}
+
+/// Which addresses that mean something else on every host are among those of servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Near {
+    loopback: bool,
+    link_local: bool,
+}
+
+impl Near {
+    /// Those of one address.
+    pub(super) fn of(ip: IpAddr) -> Near {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => {
+                Near { loopback: ip.is_loopback() || ip.is_unspecified(), link_local: ip.is_link_local() }
+            }
+            IpAddr::V6(ip) => Near {
+                loopback: ip.is_loopback() || ip.is_unspecified(),
+                link_local: ip.is_unicast_link_local(),
+            },
+        }
+    }
+
+    pub(super) fn and(self, other: Near) -> Near {
+        Near { loopback: self.loopback || other.loopback, link_local: self.link_local || other.link_local }
+    }
+
+    /// Whether somebody who has been told of servers like this may tell of that address.
+    pub(super) fn allows(self, ip: IpAddr) -> bool {
+        let its = Near::of(ip);
+        (self.loopback || !its.loopback) && (self.link_local || !its.link_local) && !ip.is_multicast()
+    }
 }
 
 /// What a reload replaces.
@@ -51,6 +94,7 @@ impl Shared {
             idle: Idle::new(workers),
             current: Mutex::new(current),
             discovered: Mutex::default(),
+            dns_near: Mutex::default(),
             decide,
         });
         shared.list_endpoints();
@@ -74,12 +118,12 @@ impl Shared {
     }
 
     /// Takes over the endpoints that `by` found; what others found stays. Says whether they are others than before.
-    pub(crate) fn discover(&self, by: u64, addresses: &[Arc<str>]) -> bool {
+    pub(crate) fn discover(&self, by: u64, addresses: &[Arc<str>], at: &[(Arc<str>, Arc<str>)]) -> bool {
         let spec = |address: &Arc<str>| decide::EndpointSpec { address: Arc::clone(address), weight: 1 };
-        let found: Arc<[_]> = addresses.iter().map(spec).collect();
-        let before = match found.is_empty() {
+        let found = Discovered { endpoints: addresses.iter().map(spec).collect(), at: at.into() };
+        let before = match addresses.is_empty() {
             true => lock(&self.discovered).remove(&by),
-            false => lock(&self.discovered).insert(by, Arc::clone(&found)),
+            false => lock(&self.discovered).insert(by, found.clone()),
         };
         if before.unwrap_or_default() == found {
             return false;
@@ -96,13 +140,52 @@ impl Shared {
             config::Source::Dns { .. } => &[],
         };
         let discovered = lock(&self.discovered);
-        listed.iter().chain(discovered.values().flat_map(|found| &**found)).cloned().collect()
+        listed.iter().chain(discovered.values().flat_map(|found| &*found.endpoints)).cloned().collect()
+    }
+
+    /// Where an endpoint that somebody found really is, if that was said.
+    pub(crate) fn really_at(&self, address: &str) -> Option<Arc<str>> {
+        let discovered = lock(&self.discovered);
+        let mut at = discovered.values().flat_map(|found| &*found.at);
+        at.find(|(name, _)| name.eq_ignore_ascii_case(address)).map(|(_, at)| Arc::clone(at))
+    }
+
+    /// Whether the configuration lists this endpoint itself.
+    pub(super) fn is_seed(&self, address: &str) -> bool {
+        let config::Source::Endpoints(list) = &self.current().config.source else { return false };
+        list.iter().any(|spec| *spec.address == *address)
+    }
+
+    /// What is near of the servers that the configuration lists, by what is known of their names.
+    pub(super) fn seeds_near(&self, found: impl Fn(&str) -> Option<Arc<[SocketAddr]>>) -> Near {
+        let config::Source::Endpoints(list) = &self.current().config.source else {
+            return *lock(&self.dns_near);
+        };
+        let near = |spec: &decide::EndpointSpec| match spec.address.parse::<SocketAddr>() {
+            Ok(literal) => Near::of(literal.ip()),
+            // A Unix socket is on this host.
+            Err(_) if !is_name(&spec.address) => Near { loopback: true, link_local: false },
+            Err(_) => {
+                let addresses = found(&spec.address).unwrap_or_default();
+                addresses.iter().map(|address| Near::of(address.ip())).fold(Near::default(), Near::and)
+            }
+        };
+        list.iter().map(near).fold(Near::default(), Near::and)
+    }
+
+    /// Whether a server may tell of another one at this address, `host:port`, which may be a name: one whose address means another
+    /// host on each (loopback, link-local) only where the configuration lists such servers itself.
+    pub(crate) fn may_be_told_of(&self, address: &str) -> bool {
+        let Ok(literal) = address.parse::<SocketAddr>() else { return true };
+        let book = self.book.read();
+        self.seeds_near(|name| book.get(name).cloned()).allows(literal.ip())
     }
 
     /// Whether it has names that the resolver looks after.
     pub(crate) fn has_names(&self) -> bool {
         matches!(self.current().config.source, config::Source::Dns { .. })
             || self.listed().iter().any(|spec| is_name(&spec.address))
+            || lock(&self.discovered).values().any(|found| !found.at.is_empty())
     }
 
     /// Endpoints that are listed take effect at once; those behind a name when it is resolved.

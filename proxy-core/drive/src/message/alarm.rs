@@ -15,44 +15,94 @@ use tokio::time::Sleep;
 use weir_decide::exchange::{EndpointId, Fault, Now, Phase, Reason, Side};
 use weir_decide::protocol::Protocol;
 
-/// One timer for all that is waited for; made when first needed, and set anew only when it fires or something is due sooner.
+/// One timer for all that is waited for; made when first needed, as most connections never do, and set anew only when it fires or
+/// something is due sooner.
 #[derive(Debug, Default)]
-pub(super) struct Alarm {
-    timer: Option<Pin<Box<Sleep>>>,
+pub(super) struct Alarm(Option<Box<Armed>>);
+
+#[derive(Debug)]
+struct Armed {
+    timer: Pin<Box<Sleep>>,
     /// When it fires; none while nothing is waited for.
     at: Option<Now>,
+    /// Nothing more is read from the upstream before that.
+    unread_until: Option<Now>,
 }
 
 impl Alarm {
     /// Something is due then. Says whether the timer has been set for it, so that it has to be polled.
     pub(super) fn set(&mut self, due: Now) -> bool {
-        if self.at.is_some_and(|at| at <= due) {
+        if self.at().is_some_and(|at| at <= due) {
             return false;
         }
-        self.at = Some(due);
         // Timers tick in milliseconds: never sooner than due.
         let at = time::deadline(due) + Duration::from_millis(1);
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().reset(at),
-            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
+        match &mut self.0 {
+            Some(armed) => {
+                armed.at = Some(due);
+                armed.timer.as_mut().reset(at);
+            }
+            None => {
+                let timer = Box::pin(tokio::time::sleep_until(at));
+                self.0 = Some(Box::new(Armed { timer, at: Some(due), unread_until: None }));
+            }
         }
         true
     }
 
+    fn at(&self) -> Option<Now> {
+        self.0.as_ref().and_then(|armed| armed.at)
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        let fired =
-            self.at.is_some() && self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+        let Some(armed) = self.0.as_mut().filter(|armed| armed.at.is_some()) else { return false };
+        let fired = armed.timer.as_mut().poll(cx).is_ready();
         if fired {
-            self.at = None;
+            armed.at = None;
         }
         fired
+    }
+
+    /// Nothing more is to be read from the upstream before then.
+    pub(super) fn hold(&mut self, until: Now) {
+        self.set(until);
+        if let Some(armed) = &mut self.0 {
+            armed.unread_until = Some(until);
+        }
+    }
+
+    /// Whether nothing is to be read from the upstream yet.
+    pub(super) fn holds(&self) -> bool {
+        self.0.as_ref().is_some_and(|armed| armed.unread_until.is_some())
+    }
+
+    /// There is nothing to be read any more that could be held back.
+    pub(super) fn let_go(&mut self) {
+        if let Some(armed) = &mut self.0 {
+            armed.unread_until = None;
+        }
+    }
+
+    /// Lets go of what is due; says whether that was so, and sees to it that it fires for what is not.
+    fn release(&mut self, now: Now) -> bool {
+        match self.0.as_ref().and_then(|armed| armed.unread_until) {
+            Some(until) if until <= now => {
+                self.let_go();
+                true
+            }
+            Some(until) => {
+                self.set(until);
+                false
+            }
+            None => false,
+        }
     }
 }
 
 impl<P: Protocol> Exchange<P> {
     /// Does what is due. Says whether anything was done.
     pub(super) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
-        self.alarm.at.is_some() && self.poll_due(cx)
+        self.alarm.at().is_some() && self.poll_due(cx)
     }
 
     #[inline(never)]
@@ -61,6 +111,10 @@ impl<P: Protocol> Exchange<P> {
         while self.alarm.poll(cx) {
             self.now = self.context.worker.now();
             done |= self.resume_due() | self.end_overdue() | self.end_slow();
+            if self.alarm.release(self.now) {
+                self.retry_late();
+                done = true;
+            }
             if let Some(due) = self.pending.first_due() {
                 self.alarm.set(due);
             }

@@ -10,9 +10,10 @@ use super::requests::Inbound;
 use crate::relay::{Broken, Half};
 use bytes::BytesMut;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite as _, AsyncWriteExt};
 use weir_decide::cluster::{Ticket, Tries};
 use weir_decide::exchange::{Class, Fault, NameId, Reason, Side};
 use weir_decide::policy::{Replay, RetryPolicy};
@@ -115,22 +116,50 @@ impl<P: Protocol> Exchange<P> {
         self.to_client.clear();
     }
 
-    /// The client has sent its last byte. MongoDB drivers never half-close, so if something is under way nobody waits for it any
-    /// more; a request that nothing will answer is still delivered.
+    /// The client has sent its last byte. So is the server told, once it has all that came before, and what it still says goes on: it
+    /// decides whether anybody waits for that, as it would without Weir. (A MongoDB server ends what only reads, and the connection.)
+    /// What it has not been sent a byte of goes nowhere.
     #[cold]
-    pub(super) fn client_ended(&mut self) {
-        let abandoned =
-            self.pending.iter_mut().any(|pending| pending.is_awaited() && !pending.is_unanswered());
-        if abandoned || !matches!(self.inbound, Inbound::Boundary) {
-            self.client_lost(Reason::Closed);
-        } else if self.pending.is_empty() && self.to_upstream.is_empty() {
-            self.state = State::Closing;
+    pub(super) fn client_ended(&mut self, cx: &mut task::Context<'_>) {
+        let passing = matches!(self.inbound, Inbound::Passing { .. }) && self.protocol.half_closes();
+        let unsent = !passing && !matches!(self.inbound, Inbound::Boundary);
+        let awaits = self.pending.iter_mut().any(|pending| pending.is_awaited() && !pending.is_unanswered());
+        // Who only watches the server has nothing to wait for any more, and the server may take its time to see that.
+        let alone = !self.protocol.half_closes()
+            || self.upstream.is_none()
+            || (self.protocol.watches(&self.session) && self.pending.are_parked());
+        if unsent || (awaits && alone) {
+            return self.client_lost(Reason::Closed);
         }
+        if self.pending.is_empty() && self.to_upstream.is_empty() && !passing {
+            self.state = State::Closing;
+            return;
+        }
+        if !self.told_end
+            && self.protocol.half_closes()
+            && self.flush_upstream(cx)
+            && let Some(upstream) = &mut self.upstream
+        {
+            // Where that fails the reading side will tell the end.
+            self.told_end = Pin::new(&mut upstream.io).poll_shutdown(cx).is_ready();
+        }
+    }
+
+    /// The server has closed its side too, after the client had: what it has not answered it has left.
+    #[cold]
+    fn both_ended(&mut self) {
+        let said = std::mem::take(&mut self.to_client);
+        self.client_lost(Reason::Closed);
+        self.to_client = said;
+        self.state = State::Closing;
     }
 
     /// The upstream connection has ended.
     #[cold]
     pub(super) fn upstream_ended(&mut self, reason: Reason) {
+        if self.told_end {
+            return self.both_ended();
+        }
         self.ends_later = self.protocol.watches(&self.session);
         match self.outlives() {
             Some((number, fault)) => {
@@ -234,7 +263,7 @@ impl<P: Protocol> Exchange<P> {
                 self.note_malformed(from, malformed);
                 (from, Reason::Malformed)
             }
-            Unwritten::Unready => {
+            Unwritten::Unready | Unwritten::Later => {
                 tracing::info!(
                     listener = %self.context.listener, peer = %self.from.address,
                     "a message could not be rewritten at this moment, so its connection ends"
@@ -293,6 +322,7 @@ impl<P: Protocol> Exchange<P> {
     pub(super) fn drop_upstream(&mut self) -> bool {
         self.to_upstream.clear();
         self.from_upstream.discard(self.context.worker.buffers());
+        self.alarm.let_go();
         let upstream = self.upstream.take();
         if upstream.is_some() {
             self.held.connection().goes_to(None);

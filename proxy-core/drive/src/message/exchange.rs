@@ -1,6 +1,7 @@
 //! The loop itself: both directions of one connection, polled together.
 
 use super::alarm::Alarm;
+use super::cuts::Cut;
 use super::leaving::Leaving;
 use super::pace::Pace;
 use super::pending::Queue;
@@ -69,6 +70,8 @@ pub(crate) struct Exchange<P: Protocol> {
     pub(super) turn_over: bool,
     /// Once the connection is to come to its end.
     pub(super) leaving: Option<Box<Leaving>>,
+    /// The server has been told that the client has sent its last byte.
+    pub(super) told_end: bool,
     /// The server that it only watches has gone.
     pub(super) ends_later: bool,
     pub(super) state: State,
@@ -82,6 +85,8 @@ pub(super) struct Upstream {
     pub(super) tries: Tries,
     /// Nothing more can be written; what the server said before may still be read.
     pub(super) broken: bool,
+    /// By which it can be ended from elsewhere.
+    cut: Option<Rc<Cut>>,
     _slot: Slot,
 }
 
@@ -160,6 +165,7 @@ impl<P: Protocol> Exchange<P> {
             now_is_fresh: false,
             turn_over: false,
             leaving: None,
+            told_end: false,
             ends_later: false,
             state: State::Open,
         }
@@ -177,6 +183,9 @@ impl<P: Protocol> Exchange<P> {
     ) -> Poll<Event> {
         let (mut replies, mut requests) = (Looked::Moved, Looked::Moved);
         (self.now_is_fresh, self.turn_over) = (false, false);
+        if self.upstream.as_ref().and_then(|upstream| upstream.cut.as_ref()).is_some_and(|cut| cut.poll(cx)) {
+            self.upstream_ended(Reason::Closed);
+        }
         loop {
             if self.opaque.is_some() && self.state == State::Open && self.upstream.is_some() {
                 return self.poll_opaque(cx);
@@ -195,7 +204,7 @@ impl<P: Protocol> Exchange<P> {
                 requests = Looked::Moved;
             }
             if self.from_client.has_ended() && self.from_client.fresh().is_none() {
-                self.client_ended();
+                self.client_ended(cx);
             }
             if self.state != State::Open {
                 return Poll::Ready(Event::End);
@@ -244,6 +253,10 @@ impl<P: Protocol> Exchange<P> {
     /// Upstream to client: writes what waits, then reads, if there is room.
     fn poll_replies(&mut self, cx: &mut task::Context<'_>) -> Looked {
         if !self.flush_client(cx) {
+            return Looked::Blocked;
+        }
+        // A rule holds back the next reply of a stream, or one waits for what it should say.
+        if self.alarm.holds() {
             return Looked::Blocked;
         }
         if self.from_upstream.fresh().is_some_and(|left| !left.is_empty()) {
@@ -481,7 +494,8 @@ impl<P: Protocol> Exchange<P> {
                 self.held.connection().goes_to(Some(pick.address()));
                 self.pinned = None;
                 let tries = Tries::pinned(pick.clone());
-                self.upstream = Some(Upstream { io, pick, tries, broken: false, _slot: slot });
+                let cut = self.context.cuts.note(pick.address());
+                self.upstream = Some(Upstream { io, pick, tries, broken: false, cut, _slot: slot });
                 match waiting {
                     Some(waiting) => {
                         waiting.ticket = Some(ticket);

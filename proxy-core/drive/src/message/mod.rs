@@ -23,6 +23,7 @@
 //! drain brings connections to their end one by one ([`leaving`]).
 
 mod alarm;
+mod cuts;
 mod ending;
 mod exchange;
 mod held;
@@ -41,6 +42,7 @@ pub use room::{HELD_ANYWAY, MAX_HELD_REQUESTS};
 
 use crate::cluster::Connected;
 use crate::filter::Accepted;
+pub(crate) use cuts::Cuts;
 use exchange::{Event, Exchange};
 use std::future::poll_fn;
 use std::pin::pin;

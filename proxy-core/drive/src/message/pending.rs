@@ -3,6 +3,7 @@
 use crate::context::Context;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::time::Duration;
 use weir_decide::cluster::{Pick, Ticket, Tries};
 use weir_decide::exchange::{Class, NameId, Now, Operation, Outcome, Phase, Replies, RetryOn};
 use weir_decide::policy::{Replay, RetryPolicy};
@@ -18,6 +19,13 @@ pub(super) const DELIVERED: Outcome = Outcome {
     fault: None,
     latency: 0,
 };
+
+/// How long an operation may take, and when that is over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Due {
+    pub(crate) at: Now,
+    pub(crate) limit: Duration,
+}
 
 /// One operation under way.
 pub(crate) struct Pending<Op> {
@@ -39,6 +47,8 @@ pub(crate) struct Pending<Op> {
     pub(crate) retries: u32,
     /// When it is overdue.
     pub(crate) due: Option<Now>,
+    /// How long each reply of a stream may take.
+    pub(crate) limit: Option<Duration>,
     /// The last of the request has come (and is queued for the upstream, or swallowed).
     pub(crate) complete: bool,
     /// When the last of the request had come.
@@ -70,6 +80,7 @@ impl<Op: Default> Default for Pending<Op> {
             reply_bytes: 0,
             retries: 0,
             due: None,
+            limit: None,
             complete: false,
             completed: None,
             answer: Answering::Awaited,
@@ -123,6 +134,7 @@ impl<Op: AsRef<Operation>> Pending<Op> {
         self.tell(&outcome, now, tell);
         self.completed = Some(now);
         self.began = now;
+        self.due = self.limit.map(|limit| now.after(limit));
         self.first_byte = None;
         (self.request_bytes, self.reply_bytes, self.retries) = (0, 0, 0);
     }
@@ -158,7 +170,7 @@ impl<Op: AsRef<Operation>> Pending<Op> {
             place: context.place,
             operation: op.name,
             resource: op.resource,
-            application: op.application,
+            application: context.application(op.application),
             call_site: op.call_site,
             result: outcome.result,
             code: outcome.code,

@@ -6,11 +6,15 @@ use super::pending::Answering;
 use super::requests::put_off;
 use bytes::{Bytes, BytesMut};
 use std::task::Context;
+use std::time::Duration;
 use weir_codecs::Piece;
-use weir_decide::exchange::{Fault, Phase, Reason, Side};
-use weir_decide::protocol::{Answer, Decode, Ending, Protocol};
+use weir_decide::exchange::{Fault, Now, Phase, Reason, Side};
+use weir_decide::protocol::{Answer, Decode, Ending, Protocol, Unwritten};
 
 pub(super) type ReplyHead<P> = <<P as Protocol>::Reply as Decode>::Head;
+
+/// How often a reply that waits for what it should say is looked at again.
+const LATER: Duration = Duration::from_millis(20);
 
 /// The reply message that is coming in.
 pub(super) enum Outbound<P: Protocol> {
@@ -24,6 +28,8 @@ pub(super) enum Outbound<P: Protocol> {
     Holding { known: Known<P>, pieces: Vec<Bytes>, size: usize },
     /// It is collected, to be rewritten.
     Collecting { known: Known<P>, whole: BytesMut, limit: usize },
+    /// It is there whole, since then, and waits for what it should say to be known.
+    Late { known: Known<P>, whole: BytesMut, since: Now },
     /// It answers nothing that is under way, and goes on all the same.
     Unmatched,
 }
@@ -50,7 +56,7 @@ impl<P: Protocol> Outbound<P> {
     pub(super) fn into_bytes(self) -> Vec<Bytes> {
         match self {
             Outbound::Undecided { pieces, .. } | Outbound::Holding { pieces, .. } => pieces,
-            Outbound::Collecting { whole, .. } => vec![whole.freeze()],
+            Outbound::Collecting { whole, .. } | Outbound::Late { whole, .. } => vec![whole.freeze()],
             Outbound::Boundary | Outbound::Relaying(_) | Outbound::Unmatched => Vec::new(),
         }
     }
@@ -60,7 +66,7 @@ impl<P: Protocol> Exchange<P> {
     /// Cuts what is in hand into pieces and passes them on. Says whether the task may go on; if not, the rest is for its next turn.
     pub(super) fn take_replies(&mut self, cx: &mut Context<'_>) -> bool {
         let mut in_turn = true;
-        while self.state == State::Open && self.opaque.is_none() {
+        while self.state == State::Open && self.opaque.is_none() && !self.alarm.holds() {
             let Some(buffer) = self.from_upstream.fresh() else { break };
             if buffer.is_empty() && !self.replies.has_failed() {
                 self.from_upstream.starve();
@@ -126,6 +132,8 @@ impl<P: Protocol> Exchange<P> {
                 whole.extend_from_slice(&bytes);
                 self.collect_reply(known, whole, limit, last);
             }
+            // Nothing is read while it waits.
+            late @ Outbound::Late { .. } => self.outbound = late,
             Outbound::Unmatched => {
                 self.to_client.push(bytes);
                 if !last {
@@ -234,6 +242,14 @@ impl<P: Protocol> Exchange<P> {
                 protocol.ended(session, op, ending);
             };
             pending.turn(outcome, &self.context, self.now, tell);
+            if let Some(until) = self.protocol.further(&mut self.session, &mut pending.op, self.now) {
+                // Its time begins when it may be read.
+                pending.due = pending.limit.map(|limit| until.after(limit));
+                self.alarm.hold(until);
+            }
+            if let Some(due) = pending.due {
+                self.alarm.set(due);
+            }
             shown.under_way(self.pending.under_way_since());
         } else {
             pending.answer = Answering::Judged(outcome);
@@ -271,12 +287,31 @@ impl<P: Protocol> Exchange<P> {
             self.outbound = Outbound::Collecting { known, whole, limit };
             return;
         }
+        self.rewrite_reply(known, whole, self.now);
+    }
+
+    /// A reply that waited for what it should say is looked at again.
+    #[cold]
+    pub(super) fn retry_late(&mut self) {
+        match std::mem::replace(&mut self.outbound, Outbound::Boundary) {
+            Outbound::Late { known, whole, since } => self.rewrite_reply(known, whole, since),
+            other => self.outbound = other,
+        }
+    }
+
+    fn rewrite_reply(&mut self, known: Known<P>, whole: BytesMut, since: Now) {
         let Some(pending) = self.pending.find(known.number) else { return };
         let mut out = BytesMut::with_capacity(whole.len());
-        match self.protocol.rewrite(&mut self.session, &pending.op, &whole, &mut out) {
+        let waited = Duration::from_nanos(self.now.since(since));
+        match self.protocol.rewrite(&mut self.session, &pending.op, &whole, waited, &mut out) {
             Ok(()) => {
                 self.relay(known.number, out.freeze());
                 self.judge(known);
+            }
+            Err(Unwritten::Later) => {
+                let until = self.now.after(LATER);
+                self.alarm.hold(until);
+                self.outbound = Outbound::Late { known, whole, since };
             }
             Err(unwritten) => {
                 let (side, reason) = self.note_unwritten(Side::Upstream, unwritten);

@@ -4,12 +4,13 @@ use super::MAX_PENDING;
 use super::exchange::{Exchange, State};
 use super::held;
 use super::pace::Pace;
-use super::pending::{Answering, Pending};
+use super::pending::{Answering, Due, Pending};
 use super::room::Claim;
 use bytes::{Bytes, BytesMut};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::task::coop;
 use weir_codecs::Piece;
 use weir_decide::exchange::{Affinity, Fault, Now, Outcome, Phase, Reason, Side};
@@ -39,7 +40,7 @@ pub(super) struct Delayed<P: Protocol> {
     held: Held<P>,
     pending: Box<Pending<P::Op>>,
     step: Step,
-    due: Option<Now>,
+    due: Option<Due>,
     /// When it goes on.
     pub(super) until: Now,
 }
@@ -176,7 +177,7 @@ impl<P: Protocol> Exchange<P> {
             let Ruling { instead, delay, time_limit } =
                 self.protocol.govern(&mut self.session, &mut names, op, held.head.as_ref(), at);
             step = instead.unwrap_or(step);
-            due = time_limit.map(|limit| held.began.after(limit));
+            due = time_limit.map(|limit| Due { at: held.began.after(limit), limit });
             if let Some(delay) = delay {
                 let until = self.now.after(delay);
                 self.alarm.set(until);
@@ -212,7 +213,7 @@ impl<P: Protocol> Exchange<P> {
         (mut held, room): (Held<P>, &[u8]),
         pending: Box<Pending<P::Op>>,
         step: Step,
-        due: Option<Now>,
+        due: Option<Due>,
     ) -> bool {
         let last = held.last;
         if !matches!(step, Step::Forward) {
@@ -300,17 +301,17 @@ impl<P: Protocol> Exchange<P> {
         mut pending: Box<Pending<P::Op>>,
         (held, room): (&Held<P>, &[u8]),
         answer: Answering,
-        due: Option<Now>,
+        due: Option<Due>,
     ) -> u64 {
         let number = self.pending.number();
         if let Some(due) = due {
-            self.alarm.set(due);
+            self.alarm.set(due.at);
         }
         pending.number = number;
         pending.in_flight = Some(self.context.worker.measure().started(self.context.place));
         pending.began = held.began;
         pending.request_bytes = held.size as u64;
-        pending.due = due;
+        (pending.due, pending.limit) = (due.map(|due| due.at), due.map(|due| due.limit));
         pending.complete = held.last;
         pending.completed = held.last.then_some(self.now);
         pending.answer = answer;
@@ -329,7 +330,7 @@ impl<P: Protocol> Exchange<P> {
         &mut self,
         mut pending: Box<Pending<P::Op>>,
         held: (&Held<P>, &[u8]),
-        due: Option<Now>,
+        due: Option<Due>,
     ) -> Result<u64, (u64, Fault)> {
         let Some(upstream) = &mut self.upstream else {
             return Ok(self.begin(pending, held, Answering::Awaited, due));
@@ -362,7 +363,7 @@ impl<P: Protocol> Exchange<P> {
         }
         let Some(pending) = self.pending.find(number) else { return };
         let mut out = BytesMut::with_capacity(whole.len());
-        match self.protocol.rewrite(&mut self.session, &pending.op, &whole, &mut out) {
+        match self.protocol.rewrite(&mut self.session, &pending.op, &whole, Duration::ZERO, &mut out) {
             Ok(()) => self.to_upstream.push(out.freeze()),
             Err(unwritten) => {
                 let (side, reason) = self.note_unwritten(Side::Client, unwritten);

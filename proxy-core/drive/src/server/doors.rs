@@ -29,6 +29,8 @@ pub struct Front {
     /// Endpoints, `host:port`, beside those that the configuration lists and those that others found. Names are resolved and
     /// refreshed like those.
     pub endpoints: Vec<Arc<str>>,
+    /// Where some of those really are, `host:port`, from here: in place of what their own names stand for.
+    pub at: Vec<(Arc<str>, Arc<str>)>,
 }
 
 /// What became of it.
@@ -76,7 +78,7 @@ impl Server {
         };
         let cluster = before.clusters.iter().find(|cluster| *cluster.decide.name() == front.cluster);
         if let Some(cluster) = cluster
-            && cluster.discover(front.by, &front.endpoints)
+            && cluster.discover(front.by, &front.endpoints, &front.at)
         {
             self.resolve(&before).await?;
         }
@@ -136,7 +138,14 @@ mod tests {
 
     fn front(doors: &[SocketAddr]) -> Front {
         let endpoints = vec!["127.0.0.2:1".into()];
-        Front { by: 5, listener: "l".into(), doors: doors.to_vec(), cluster: "c".into(), endpoints }
+        Front {
+            by: 5,
+            listener: "l".into(),
+            doors: doors.to_vec(),
+            cluster: "c".into(),
+            endpoints,
+            at: Vec::new(),
+        }
     }
 
     /// An address that was free a moment ago.

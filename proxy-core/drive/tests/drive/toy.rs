@@ -317,7 +317,14 @@ impl Protocol for ToyProtocol {
         }
     }
 
-    fn rewrite(&self, _: &mut Toys, _: &Op, whole: &[u8], out: &mut BytesMut) -> Result<(), Unwritten> {
+    fn rewrite(
+        &self,
+        _: &mut Toys,
+        _: &Op,
+        whole: &[u8],
+        _: std::time::Duration,
+        out: &mut BytesMut,
+    ) -> Result<(), Unwritten> {
         let (head, text) = whole.split_at(8);
         if text.contains(&b'!') {
             return Err(Malformed::Syntax("exclamation").into());

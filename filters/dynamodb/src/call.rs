@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use weir_codecs::dynamodb::{ApiOperation, Coding, ErrorName, Inflater, Repeat, Target};
-use weir_decide::exchange::{Fault, NameId, NameKind, Names, Now, Operation, Outcome, RetryOn};
+use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Now, Operation, Outcome, RetryOn};
 use weir_http::{AtHead, End, Fields, LocalReply, Refusal, RequestHead, Watch};
 
 use crate::asked::Asked;
@@ -280,10 +280,10 @@ impl Watch for Call {
         )
     }
 
-    fn finished(&mut self, _: &Outcome) {
+    fn finished(&mut self, outcome: &Outcome) {
         let Some(scanners) = &self.scanners else { return };
         let request = scanners.request.request();
-        self.shared.numbers.charge(request, self.target);
+        self.shared.numbers.charge(request, self.target, outcome.class == Class::Success);
         if self.replied {
             self.shared.numbers.learn(request, scanners.reply.reply(), self.target);
         }

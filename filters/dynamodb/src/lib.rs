@@ -23,7 +23,6 @@ pub mod refusal;
 pub mod verdict;
 
 pub use call::Call;
-pub use numbers::MAX_CACHED;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -35,7 +34,7 @@ use weir_config::{Listener, Table};
 use weir_decide::exchange::{NameId, NameKind, Names};
 use weir_drive::Worker;
 use weir_http::{Dialect, DialectFactory, HttpSection, RequestHead, Watch};
-use weir_measure::Measure;
+use weir_measure::Local;
 
 /// The `protocol` label value, and the key of the listener's section.
 pub const NAME: &str = "dynamodb";
@@ -60,7 +59,7 @@ impl DialectFactory for DynamoDb {
     }
 
     fn dialect(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Rc<dyn Dialect> {
-        Rc::new(DynamoDbDialect::new(worker.measure().measure(), &listener.name, worker.random()))
+        Rc::new(DynamoDbDialect::new(worker.measure(), &listener.name, worker.random()))
     }
 }
 
@@ -83,9 +82,9 @@ pub struct DynamoDbDialect {
 impl DynamoDbDialect {
     /// For `listener`, whose name is a label. `seed`: any number that differs between workers; ids of Weir's own replies are
     /// made from it.
-    pub fn new(measure: &Arc<Measure>, listener: &str, seed: u64) -> DynamoDbDialect {
+    pub fn new(local: &Rc<Local>, listener: &str, seed: u64) -> DynamoDbDialect {
         let shared = Shared {
-            numbers: Numbers::new(measure, listener),
+            numbers: Numbers::new(local, listener),
             operations: ApiOperation::ALL.iter().map(|_| Cell::new(None)).collect(),
             errors: ErrorName::ALL.iter().map(|_| Cell::new(None)).collect(),
             pool: RefCell::default(),

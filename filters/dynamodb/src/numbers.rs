@@ -1,48 +1,39 @@
-//! What only DynamoDB has to count: tables of calls on several, what batches left undone, and why items failed.
+//! What only DynamoDB has to count: tables of calls on several, what batches left undone, and why items failed. Tables are names like
+//! those of operations: on probation until a call on them has succeeded, and the longest silent gives way.
 
-use std::cell::RefCell;
-use std::sync::Arc;
+use std::rc::Rc;
 
-use hashbrown::HashMap;
 use weir_codecs::dynamodb::{Reply, Request, Target, ThrottleAccess, ThrottleCause, ThrottleReason};
+use weir_decide::exchange::{NameId, NameKind};
 use weir_measure::names::{
     DYNAMODB_ITEM_ERRORS, DYNAMODB_OPAQUE, DYNAMODB_TABLE_OPERATIONS, DYNAMODB_THROTTLES,
-    DYNAMODB_UNPROCESSED,
+    DYNAMODB_UNPROCESSED, Family,
 };
-use weir_measure::{Counter, Measure, OTHER};
-
-/// How many pairs of table and operation a worker keeps a counter at hand for; further ones are counted as `_other`.
-pub const MAX_CACHED: usize = 4096;
-
-/// One table's, by operation.
-type Counters = Vec<(&'static str, Counter)>;
+use weir_measure::{Counter, Local, OTHER, Place};
 
 pub(crate) struct Numbers {
-    measure: Arc<Measure>,
-    listener: Box<str>,
-    /// By table, then by operation: a call bumps these without a lock and without making a name.
-    tables: RefCell<HashMap<Box<str>, Counters>>,
-    other: Counter,
+    local: Rc<Local>,
+    /// Of the listener.
+    place: Place,
     opaque_requests: Counter,
     opaque_replies: Counter,
 }
 
 impl std::fmt::Debug for Numbers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Numbers").field("listener", &self.listener).finish_non_exhaustive()
+        f.debug_struct("Numbers").finish_non_exhaustive()
     }
 }
 
 impl Numbers {
-    pub(crate) fn new(measure: &Arc<Measure>, listener: &str) -> Numbers {
+    pub(crate) fn new(local: &Rc<Local>, listener: &str) -> Numbers {
+        let measure = local.measure();
         let opaque = |body| measure.counter(&DYNAMODB_OPAQUE, &[listener, body]);
         Numbers {
-            measure: Arc::clone(measure),
-            listener: listener.into(),
-            tables: RefCell::default(),
-            other: measure.counter(&DYNAMODB_TABLE_OPERATIONS, &[listener, OTHER, OTHER]),
+            place: measure.place(listener, "", crate::NAME),
             opaque_requests: opaque("request"),
             opaque_replies: opaque("reply"),
+            local: Rc::clone(local),
         }
     }
 
@@ -56,67 +47,73 @@ impl Numbers {
         self.opaque_replies.inc();
     }
 
-    /// Charges each table of a call with it.
-    pub(crate) fn charge(&self, request: &Request, target: Target) {
+    /// Charges each table of a call with it. `believed`: it has succeeded.
+    pub(crate) fn charge(&self, request: &Request, target: Target, believed: bool) {
+        let operation = self.word(NameKind::Operation, target.label());
         for found in request.tables.iter() {
-            self.charge_one(found.table, target.label());
+            let labels = [self.table(found.table), operation];
+            self.local.tally(&DYNAMODB_TABLE_OPERATIONS, self.place, &labels, 1, believed);
         }
         if request.tables.dropped() > 0 {
-            self.other.inc();
+            self.add(&DYNAMODB_TABLE_OPERATIONS, &[NameId::OTHER, NameId::OTHER], 1);
         }
     }
 
-    fn charge_one(&self, table: &str, operation: &'static str) {
-        let mut tables = self.tables.borrow_mut();
-        let full = tables.len() >= MAX_CACHED;
-        let counters = match tables.get_mut(table) {
-            Some(counters) => counters,
-            None if full => return self.other.inc(),
-            None => tables.entry(table.into()).or_default(),
-        };
-        // There are 67 labels at most, and a table sees few of them: a walk is as fast as a hash.
-        if let Some((_, counter)) = counters.iter().find(|(known, _)| std::ptr::eq(*known, operation)) {
-            return counter.inc();
-        }
-        let counter = self.measure.counter(&DYNAMODB_TABLE_OPERATIONS, &[&self.listener, table, operation]);
-        counter.inc();
-        counters.push((operation, counter));
-    }
-
-    /// Counts what a reply says of parts of its call. Only what went wrong takes a lock here.
+    /// Counts what a reply says of parts of its call.
     pub(crate) fn learn(&self, request: &Request, reply: &Reply, target: Target) {
-        let operation = target.label();
+        let nothing = reply.unprocessed == 0
+            && reply.entry_errors.is_empty()
+            && reply.cancellations.is_empty()
+            && reply.throttles.is_empty();
+        if nothing {
+            return;
+        }
+        let operation = self.word(NameKind::Operation, target.label());
         for (found, said) in reply.per_table() {
             if said.unprocessed > 0 {
-                let labels = [&*self.listener, found.table, operation];
-                self.measure.counter(&DYNAMODB_UNPROCESSED, &labels).add(said.unprocessed.into());
+                let labels = [self.table(found.table), operation];
+                self.add(&DYNAMODB_UNPROCESSED, &labels, said.unprocessed.into());
             }
         }
         for entry in reply.entry_errors.iter().chain(&reply.cancellations) {
             let named = entry.table.and_then(|table| reply.tables.get(table.into()));
             let found = named.or_else(|| request.item(entry.item as usize));
-            let table = found.map_or(OTHER, |found| found.table);
-            let labels = [&*self.listener, table, operation, entry.name.as_str()];
-            self.measure.counter(&DYNAMODB_ITEM_ERRORS, &labels).inc();
+            let table = found.map_or(NameId::OTHER, |found| self.table(found.table));
+            let code = self.word(NameKind::Code, entry.name.as_str());
+            self.add(&DYNAMODB_ITEM_ERRORS, &[table, operation, code], 1);
         }
         if reply.more_errors > 0 {
-            let labels = [&*self.listener, OTHER, operation, OTHER];
-            self.measure.counter(&DYNAMODB_ITEM_ERRORS, &labels).add(reply.more_errors.into());
+            let labels = [NameId::OTHER, operation, NameId::OTHER];
+            self.add(&DYNAMODB_ITEM_ERRORS, &labels, reply.more_errors.into());
         }
         if reply.more_throttles > 0 {
-            let labels = [&*self.listener, OTHER, OTHER, OTHER, OTHER];
-            self.measure.counter(&DYNAMODB_THROTTLES, &labels).add(reply.more_throttles.into());
+            self.add(&DYNAMODB_THROTTLES, &[NameId::OTHER; 4], reply.more_throttles.into());
         }
         for throttle in &reply.throttles {
             let found = throttle.table.and_then(|table| reply.tables.get(table.into()));
-            let table = found.map_or(OTHER, |found| found.table);
+            let table = found.map_or(NameId::OTHER, |found| self.table(found.table));
             // The call may be on an index and the table itself the bottleneck.
             let of_index = throttle.reason.is_some_and(|reason| reason.of_index);
-            let index = found.filter(|_| of_index).and_then(|found| found.index).unwrap_or_default();
+            let index = found.filter(|_| of_index).and_then(|found| found.index);
+            let index = index.map_or(NameId::NONE, |index| self.table(index));
             let (access, cause) = throttle.reason.map_or((OTHER, OTHER), words);
-            let labels = [&*self.listener, table, index, access, cause];
-            self.measure.counter(&DYNAMODB_THROTTLES, &labels).inc();
+            let [access, cause] = [access, cause].map(|word| self.word(NameKind::Code, word));
+            self.add(&DYNAMODB_THROTTLES, &[table, index, access, cause], 1);
         }
+    }
+
+    fn add(&self, family: &'static Family, labels: &[NameId], n: u64) {
+        self.local.tally(family, self.place, labels, n, false);
+    }
+
+    /// The name of a table or an index.
+    fn table(&self, name: &str) -> NameId {
+        self.local.intern_at(self.place, NameKind::Resource, &[name.as_bytes()])
+    }
+
+    /// A word of a closed set.
+    fn word(&self, kind: NameKind, word: &'static str) -> NameId {
+        self.local.intern(kind, &[word.as_bytes()])
     }
 }
 

@@ -8,7 +8,7 @@ use weir_measure::names::{
     DYNAMODB_ITEM_ERRORS, DYNAMODB_OPAQUE, DYNAMODB_TABLE_OPERATIONS, DYNAMODB_THROTTLES,
     DYNAMODB_UNPROCESSED, Family,
 };
-use weir_measure::{Limits, OTHER};
+use weir_measure::{Limits, Measure, OTHER};
 
 #[path = "../../http/tests/shared/names.rs"]
 mod support;
@@ -22,7 +22,7 @@ struct Stage {
 impl Stage {
     fn new() -> Stage {
         let measure = Measure::new(Limits::default());
-        let dialect = DynamoDbDialect::new(&measure, "tables", 7);
+        let dialect = DynamoDbDialect::new(&measure.local(), "tables", 7);
         Stage { measure, dialect, names: Book::default() }
     }
 
@@ -74,7 +74,7 @@ impl Stage {
     }
 
     fn counter(&self, family: &'static Family, labels: &[&str]) -> u64 {
-        self.measure.counter(family, labels).value()
+        self.measure.value(family, labels)
     }
 
     fn show(&self, call: &dyn Watch) -> (String, String) {

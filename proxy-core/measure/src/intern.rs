@@ -65,7 +65,7 @@ impl Interner {
         let texts = vec![Arc::from(""), Arc::from(OTHER)];
         let shared = Shared {
             names: KINDS.map(|(kind, _)| Cap::new(limits.names(kind))),
-            rows: [limits.rows, limits.outcomes, limits.application_rows, limits.call_site_rows]
+            rows: [limits.rows, limits.outcomes, limits.application_rows, limits.call_site_rows, limits.rows]
                 .map(Cap::new),
             listeners: AtomicUsize::new(0),
             gone: AtomicU64::new(0),

@@ -204,6 +204,19 @@ impl Measure {
         self.registry.gauge(family, labels)
     }
 
+    /// What the series of `family` with these label values counts by now, wherever it is counted; 0 where there is none. Takes all
+    /// numbers of the moment: for what is rare.
+    pub fn value(&self, family: &'static names::Family, labels: &[&str]) -> u64 {
+        let series = snapshot::Snapshot::take(self).series(family);
+        let is_it = |key: &[Arc<str>]| key.iter().map(|label| &**label).eq(labels.iter().copied());
+        let found = series.iter().find(|(key, _)| is_it(key));
+        found.map_or(0, |(_, value)| match value {
+            Value::Whole(n) => *n,
+            Value::Real(n) => *n as u64,
+            Value::Spread(buckets) => buckets.count(),
+        })
+    }
+
     /// The slow operations and the failures of late.
     pub fn slow(&self) -> &slow::SlowOperations {
         &self.slow

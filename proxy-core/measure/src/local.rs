@@ -5,9 +5,10 @@ use crate::Measure;
 use crate::Place;
 use crate::connections::{OpenConnection, Opened, Seats};
 use crate::intern::{Cache, ScopeCache, slot};
+use crate::names::Family;
 use crate::rows::{At, Tables, Writing};
 use crate::scope::Scope;
-use crate::tables::{FaultKey, Shard};
+use crate::tables::{FaultKey, Shard, TallyKey};
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -198,6 +199,19 @@ impl Local {
                 None => Local::write(&writing, record, tables, None),
             },
         }
+    }
+
+    /// Adds `n` to the series of `family` for the listener of `place` with these names as its other labels, as many as it has, four at
+    /// most. `believed`: names from the wire among them take their place by it. A series of which a name has given way to others
+    /// has ended, and is not counted.
+    pub fn tally(&self, family: &'static Family, place: Place, labels: &[NameId], n: u64, believed: bool) {
+        let scopes = &mut *self.scopes.borrow_mut();
+        let Some((scope, _)) = scopes.of(&self.measure, place) else { return };
+        let record = Record { believed, ..Record::new(place, NameId::NONE, NameId::NONE) };
+        let writing = Writing::new(&self.measure, &self.shard, scope, &record);
+        let mut names = [NameId::NONE; 4];
+        names.iter_mut().zip(labels).for_each(|(name, label)| *name = *label);
+        self.tables.borrow_mut().tally(&writing, TallyKey { family: family.name, place, names }, n);
     }
 
     fn write(writing: &Writing<'_>, record: &Record, mut tables: RefMut<'_, Tables>, at: Option<u32>) {

@@ -246,13 +246,13 @@ families! {
         "HTTP/2 connections that were left because their peer, a client or an upstream, did not answer a PING.";
 
     // Dialects of HTTP.
-    DYNAMODB_TABLE_OPERATIONS = Counter "weir_dynamodb_table_operations_total" ["listener", "table", "operation"] max 8192:
+    DYNAMODB_TABLE_OPERATIONS = Counter "weir_dynamodb_table_operations_total" ["listener", "table", "operation"] max tables:
         "Calls by each table that they touch: one on several tables counts for each of them.";
-    DYNAMODB_UNPROCESSED = Counter "weir_dynamodb_unprocessed_total" ["listener", "table", "operation"] max 8192:
+    DYNAMODB_UNPROCESSED = Counter "weir_dynamodb_unprocessed_total" ["listener", "table", "operation"] max tables:
         "Keys and items that batches left undone (UnprocessedKeys, UnprocessedItems).";
-    DYNAMODB_ITEM_ERRORS = Counter "weir_dynamodb_item_errors_total" ["listener", "table", "operation", "code"] max 8192:
+    DYNAMODB_ITEM_ERRORS = Counter "weir_dynamodb_item_errors_total" ["listener", "table", "operation", "code"] max tables:
         "Statements of batches that failed, and items that cancelled a transaction, by why.";
-    DYNAMODB_THROTTLES = Counter "weir_dynamodb_throttles_total" ["listener", "table", "index", "access", "cause"] max 8192:
+    DYNAMODB_THROTTLES = Counter "weir_dynamodb_throttles_total" ["listener", "table", "index", "access", "cause"] max tables:
         "Throttling reasons that DynamoDB gave: `key_range_throughput` is a hot partition.";
     DYNAMODB_OPAQUE = Counter "weir_dynamodb_opaque_bodies_total" ["listener", "body"]:
         "Bodies (request, reply) that could not be read: not JSON, broken, cut short, in a coding nobody knows.";
@@ -363,7 +363,7 @@ families! {
     INTERNER_OVERFLOW = Counter "weir_interner_overflow_total" ["kind"]:
         "Times that a name of a closed set or of the configuration was counted as `_other` because there are too many.";
     ROWS_OVERFLOW = Counter "weir_rows_overflow_total" ["table"]:
-        "Times that something was counted as `_other` because the cap of a table is met: operations, outcomes, applications, call_sites, places.";
+        "Times that something was counted as `_other` because the cap of a table is met: operations, outcomes, applications, call_sites, tallies (by table, of DynamoDB), places.";
     SERIES_OVERFLOW = Counter "weir_series_overflow_total" ["family"]:
         "Requests for a series that were given `_other` because the cap of the family is met.";
 }

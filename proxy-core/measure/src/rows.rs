@@ -6,7 +6,7 @@ use crate::scope::{Admitted, Name, RowNames, Scope, Series};
 use crate::table::{News, Table};
 use crate::tables::{
     ApplicationKey, ApplicationRow, BatchRow, CallSiteCells, CallSiteKey, Counted, FaultKey, OperationKey,
-    OperationRow, OutcomeKey, PlaceRow, RetiredKey, Shard, UsageKey, UsageRow,
+    OperationRow, OutcomeKey, PlaceRow, RetiredKey, Shard, TallyKey, UsageKey, UsageRow,
 };
 use crate::{Measure, Place, Record};
 use std::cell::RefMut;
@@ -20,6 +20,7 @@ const OPERATIONS: usize = 0;
 const OUTCOMES: usize = 1;
 const APPLICATIONS: usize = 2;
 const CALL_SITES: usize = 3;
+const TALLIES: usize = 4;
 
 /// After so many names have gone, rows are looked through for those that had them.
 const SWEEP_AFTER: u64 = 256;
@@ -57,6 +58,7 @@ pub(crate) struct Tables {
     /// No more of these than there are pairs of a place and an application among `applications`.
     usages: Table<UsageKey, UsageRow>,
     call_sites: Table<CallSiteKey, CallSiteCells>,
+    tallies: Table<TallyKey, Counted<TallyKey>>,
     faults: Table<FaultKey, Counted<FaultKey>>,
     pub(crate) places: Table<Place, PlaceRow>,
     /// No more of these than there are triples of a table, a place and a result.
@@ -147,7 +149,7 @@ impl<'a> Writing<'a> {
 
     /// Whether a row of these may be there.
     #[cold]
-    fn admit(&self, table: usize, names: [NameId; 3], result: &'static str) -> Admitted {
+    fn admit(&self, table: usize, names: [NameId; 4], result: &'static str) -> Admitted {
         self.scope.admit(&Series { table, place: self.record.place, names, result })
     }
 }
@@ -162,6 +164,7 @@ impl Tables {
             applications: Table::new(Arc::clone(&shard.applications)),
             usages: Table::new(Arc::clone(&shard.usages)),
             call_sites: Table::new(Arc::clone(&shard.call_sites)),
+            tallies: Table::new(Arc::clone(&shard.tallies)),
             faults: Table::new(Arc::clone(&shard.faults)),
             places: Table::new(Arc::clone(&shard.places)),
             retired: Table::new(Arc::clone(&shard.retired)),
@@ -191,7 +194,7 @@ impl Tables {
     #[cold]
     fn new_operation(&mut self, writing: &Writing<'_>, key: OperationKey) -> At {
         self.sweep(writing);
-        match writing.admit(OPERATIONS, [key.operation, key.resource, NameId::NONE], "") {
+        match writing.admit(OPERATIONS, [key.operation, key.resource, NameId::NONE, NameId::NONE], "") {
             Admitted::Row(names) => {
                 let at = self.add_operation(key, names);
                 writing.uses(&mut self.operations, at);
@@ -205,7 +208,8 @@ impl Tables {
             return At::Row(at);
         }
         if writing.measure.admit_other(&key) {
-            let names = writing.admit(OPERATIONS, [NameId::NONE, key.operation, NameId::NONE], "");
+            let names =
+                writing.admit(OPERATIONS, [NameId::NONE, key.operation, NameId::NONE, NameId::NONE], "");
             return match names {
                 Admitted::Gone => At::Gone,
                 Admitted::Row(names) => At::Row(self.add_operation(key, names)),
@@ -299,7 +303,7 @@ impl Tables {
         let mut key = OutcomeKey { operation: *operation, result: record.result, code: record.code };
         let mut found = self.outcomes.find(&key);
         if found.is_none() {
-            let names = [operation.operation, operation.resource, record.code];
+            let names = [operation.operation, operation.resource, record.code, NameId::NONE];
             match writing.admit(OUTCOMES, names, record.result) {
                 Admitted::Row(names) => found = Some(self.outcomes.add(key, Counted::new(key), names)),
                 Admitted::Gone => return self.retire(OUTCOMES, record.place, record.result, 1),
@@ -351,7 +355,7 @@ impl Tables {
         let mut found = self.applications.find(&key);
         let mut names = RowNames::default();
         if found.is_none() {
-            match writing.admit(APPLICATIONS, [application, operation, NameId::NONE], result) {
+            match writing.admit(APPLICATIONS, [application, operation, NameId::NONE, NameId::NONE], result) {
                 Admitted::Row(these) => names = these,
                 Admitted::Gone => return None,
                 Admitted::Full => {
@@ -384,7 +388,7 @@ impl Tables {
         let mut found = self.call_sites.find(&key);
         let mut names = RowNames::default();
         if found.is_none() {
-            match writing.admit(CALL_SITES, [call_site, operation, NameId::NONE], result) {
+            match writing.admit(CALL_SITES, [call_site, operation, NameId::NONE, NameId::NONE], result) {
                 Admitted::Row(these) => names = these,
                 Admitted::Gone => return self.retire(CALL_SITES, place, result, 1),
                 Admitted::Full => {
@@ -399,6 +403,29 @@ impl Tables {
         if let Some(row) = self.call_sites.row(row) {
             row.nanos.add(duration.unwrap_or(0));
             row.count.add(1);
+        }
+    }
+
+    /// Adds `n` to a series that is not of operations. Where one of its names has gone it has ended.
+    pub(crate) fn tally(&mut self, writing: &Writing<'_>, mut key: TallyKey, n: u64) {
+        let mut found = self.tallies.find(&key);
+        if found.is_none() {
+            self.sweep(writing);
+            let names = match writing.admit(TALLIES, key.names, key.family) {
+                Admitted::Row(names) => names,
+                Admitted::Gone => return,
+                Admitted::Full => {
+                    writing.beyond(TALLIES);
+                    key.names = [NameId::OTHER; 4];
+                    RowNames::default()
+                }
+            };
+            found = self.tallies.find(&key).or_else(|| Some(self.tallies.add(key, Counted::new(key), names)));
+        }
+        let Some(at) = found else { return };
+        writing.uses(&mut self.tallies, at);
+        if let Some(row) = self.tallies.row(at) {
+            row.count.add(n);
         }
     }
 
@@ -449,6 +476,7 @@ impl Tables {
             retired.push((CALL_SITES, row.key.place, row.key.result, row.count.load()));
         });
         self.operations.sweep(|_| {});
+        self.tallies.sweep(|_| {});
         self.batches.sweep(|_| {});
         self.usages.sweep(|_| {});
         for (table, place, result, count) in retired {

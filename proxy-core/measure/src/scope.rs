@@ -34,7 +34,7 @@ type Set<K> = HashSet<K, foldhash::fast::RandomState>;
 /// Kinds of names, in the order of `intern::KINDS`.
 pub(crate) const KINDS: usize = 5;
 /// Tables of rows, in the order of `tables::TABLES`.
-pub(crate) const TABLES: usize = 4;
+pub(crate) const TABLES: usize = 5;
 
 /// What all listeners share of a cap: how much there may be, and how much there is.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ pub(crate) type RowNames = Box<[Arc<Name>]>;
 pub(crate) struct Series {
     pub(crate) table: usize,
     pub(crate) place: Place,
-    pub(crate) names: [NameId; 3],
+    pub(crate) names: [NameId; 4],
     pub(crate) result: &'static str,
 }
 
@@ -357,7 +357,8 @@ impl Scope {
             let kinds: &[usize] = match table {
                 0 | 1 => &[1, 0, 2],
                 2 => &[3],
-                _ => &[4],
+                3 => &[4],
+                _ => &[1, 3],
             };
             let found = kinds.iter().filter_map(|kind| match class {
                 0 => room.longest_silent(*kind, keep, true),

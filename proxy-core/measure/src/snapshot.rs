@@ -6,7 +6,7 @@ use crate::registry::{Samples, Series, Value};
 use crate::table::Cell;
 use crate::tables::{
     ApplicationKey, CallSiteKey, FaultKey, ITEMS, OperationKey, OutcomeKey, PlaceRow, RetiredKey, Shard,
-    TABLES, UsageKey,
+    TABLES, TallyKey, UsageKey,
 };
 use crate::{Measure, Place, PlaceLabels, capped::lock, intern, names};
 use hashbrown::HashMap;
@@ -81,6 +81,7 @@ struct Read {
     faults: Sums<FaultKey>,
     places: Sums<Place, PlaceNumbers>,
     retired: Sums<RetiredKey>,
+    tallies: Sums<TallyKey>,
     unnamed: [u64; intern::KINDS.len()],
     beyond: [u64; TABLES.len()],
 }
@@ -126,6 +127,10 @@ impl Read {
             *count += row.count.load();
             *nanos += row.nanos.load();
         });
+        shard.tallies.for_each(|row| {
+            let count = self.tallies.entry(row.key).or_default();
+            *count = count.wrapping_add(row.count.load());
+        });
         shard.faults.for_each(|row| *self.faults.entry(row.key).or_default() += row.count.load());
         shard.outcomes.for_each(|row| *self.outcomes.entry(row.key).or_default() += row.count.load());
         shard.places.for_each(|row| self.place(row));
@@ -159,6 +164,7 @@ impl Snapshot {
             faults: Sums::default(),
             places: Sums::default(),
             retired: Sums::default(),
+            tallies: Sums::default(),
             unnamed: [0; intern::KINDS.len()],
             beyond: [0; TABLES.len()],
         };
@@ -239,6 +245,20 @@ impl Resolver<'_> {
         });
     }
 
+    fn tallies(&mut self, tallies: Sums<TallyKey>, samples: &mut Samples) {
+        let is_there = |id: &NameId| id.scope() == 0 || self.named.contains_key(id);
+        for (key, count) in tallies.into_iter().filter(|(key, _)| key.names.iter().all(is_there)) {
+            let Some(family) = names::ALL.iter().find(|family| family.name == key.family) else { continue };
+            let listener = self.places.get(key.place.0 as usize).or(self.places.first());
+            let listener = listener.map(|place| Arc::clone(&place.listener));
+            let labels = listener.into_iter().chain(key.names.iter().map(|id| self.name(*id)));
+            // A gauge whose end was seen before its beginning is nothing.
+            let is_less = family.kind == names::Kind::Gauge && count > u64::MAX / 2;
+            let value = Value::Whole(if is_less { 0 } else { count });
+            samples.put(family, labels.take(family.labels.len()).collect(), value);
+        }
+    }
+
     fn retired(&mut self, retired: Sums<RetiredKey>, samples: &mut Samples) {
         for (RetiredKey { table, place, result }, count) in retired {
             let family = match table {
@@ -308,6 +328,7 @@ impl Resolver<'_> {
             let labels = labels.get(..5).unwrap_or_default().into();
             samples.put(&names::CALL_SITE_SECONDS, labels, Value::Real(*nanos as f64 / 1e9));
         }
+        self.tallies(read.tallies, &mut samples);
         for (key, count) in read.faults {
             let (side, phase, reason) =
                 (key.fault.side.label(), key.fault.phase.label(), key.fault.reason.label());

@@ -189,6 +189,15 @@ pub(crate) struct FaultKey {
     pub(crate) fault: Fault,
 }
 
+/// A series of a family that is not of operations: its labels after the listener, of which there are as many as the family has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct TallyKey {
+    /// Its name.
+    pub(crate) family: &'static str,
+    pub(crate) place: Place,
+    pub(crate) names: [NameId; 4],
+}
+
 /// What a row was counted in before one of its names gave way. `table` is an index into [`TABLES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct RetiredKey {
@@ -247,6 +256,7 @@ pub(crate) struct Shard {
     pub(crate) faults: Arc<Published<Counted<FaultKey>>>,
     pub(crate) places: Arc<Published<PlaceRow>>,
     pub(crate) connections: Arc<Slots>,
+    pub(crate) tallies: Arc<Published<Counted<TallyKey>>>,
     /// Operations in rows that were taken out.
     pub(crate) retired: Arc<Published<Counted<RetiredKey>>>,
     /// Held by who reads the rows and by who takes some out, so that nothing is counted twice or not at all. The writer only ever
@@ -259,4 +269,4 @@ pub(crate) struct Shard {
 }
 
 /// The label values of [`Shard::beyond`].
-pub(crate) const TABLES: [&str; 4] = ["operations", "outcomes", "applications", "call_sites"];
+pub(crate) const TABLES: [&str; 5] = ["operations", "outcomes", "applications", "call_sites", "tallies"];

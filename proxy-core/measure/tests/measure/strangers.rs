@@ -5,7 +5,7 @@ use crate::text::text;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use weir_decide::exchange::{NameId, NameKind};
-use weir_measure::{Limits, Local, Measure, Overflow, PROBATION, Place, Record};
+use weir_measure::{Limits, Local, Measure, Overflow, PROBATION, Place, Record, names};
 
 const KINDS: [NameKind; 5] =
     [NameKind::Operation, NameKind::Resource, NameKind::Code, NameKind::Application, NameKind::CallSite];
@@ -253,4 +253,28 @@ fn a_known_name_allocates_nothing_whatever_strangers_did() {
     (0..10).for_each(known);
     let allocations = allocation_counter::measure(|| (0..1000).for_each(known));
     assert_eq!(allocations.count_total, 0);
+}
+
+#[test]
+fn what_is_tallied_by_name_is_as_safe() {
+    static FAMILY: &names::Family = &names::DYNAMODB_TABLE_OPERATIONS;
+    let measure = Measure::new(Limits::default());
+    let local = measure.local();
+    let places = ["ours", "theirs"].map(|listener| measure.place(listener, "c", "p"));
+    let get = local.intern(NameKind::Operation, &[b"GetItem"]);
+    let say = |place, table: &str, believed| {
+        let table = local.intern_at(place, NameKind::Resource, &[table.as_bytes()]);
+        local.tally(FAMILY, place, &[table, get], 1, believed);
+    };
+    for round in 0..20 {
+        for (place, n) in places.iter().flat_map(|place| (0..100).map(move |n| (*place, n))) {
+            say(place, &format!("known-{n}"), true);
+        }
+        (0..2000).for_each(|n| say(places[0], &format!("invented-{round}-{n}"), round % 2 == 0));
+    }
+    for (listener, n) in ["ours", "theirs"].into_iter().flat_map(|one| (0..100).map(move |n| (one, n))) {
+        let count = measure.value(FAMILY, &[listener, &format!("known-{n}"), "GetItem"]);
+        assert_eq!(count, 20, "known-{n} of {listener}");
+    }
+    assert_eq!(measure.value(FAMILY, &["ours", "_other", "_other"]), 0);
 }

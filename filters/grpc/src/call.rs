@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use weir_codecs::grpc::{
     Code, MAX_MESSAGE, MessageCounter, Protocol, Pushback, TIMEOUT_LENGTH, Timeout, encode_message,
 };
-use weir_decide::exchange::{Fault, Names, Now, Operation, Outcome, RetryOn, Side};
+use weir_decide::exchange::{Fault, Names, Now, Operation, Outcome, Reason, RetryOn, Side};
 use weir_http::{AtHead, End, Fields, LocalReply, Refusal, RequestHead, Watch};
 
 use crate::{Shared, verdict};
@@ -17,7 +17,7 @@ use crate::{Shared, verdict};
 const UNTOLD: u64 = 1_000_000;
 
 /// How long a reply's head is held for the first message or the trailers to come.
-const HOLD: Duration = Duration::from_millis(100);
+const HOLD: Duration = Duration::from_millis(10);
 
 /// One call: see the [crate].
 #[derive(Debug)]
@@ -174,6 +174,11 @@ impl Watch for Call {
         AtHead::Pass
     }
 
+    /// Trailing metadata is the application's, whatever it is called.
+    fn keeps_trailer(&self, name: &[u8]) -> bool {
+        !weir_http::is_framing(name)
+    }
+
     /// A server that sends its head early and then nothing says by it that it is ready: pass that on.
     fn hold_for(&self) -> Option<Duration> {
         Some(HOLD)
@@ -197,15 +202,18 @@ impl Watch for Call {
             }
             End::Failed { fault, code, now } => {
                 let mut status = verdict::status_of(fault, code);
+                let mut fault = *fault;
                 if fault.side == Side::Client
                     && status == Code::Cancelled
                     && verdict::is_late(self.began, self.timeout, now)
                 {
+                    // The client's clock or Weir's, whichever was first: it is the same cause, so it has the same name.
                     status = Code::DeadlineExceeded;
+                    fault = Fault::new(Side::Upstream, fault.phase, Reason::Deadline);
                 }
                 self.complete = false;
                 self.decided = Some(status);
-                verdict::of_fault(fault, status, self.shared.code(names, status))
+                verdict::of_fault(&fault, status, self.shared.code(names, status))
             }
         }
     }

@@ -289,3 +289,38 @@ fn the_section_reads_like_http() {
     let settings = config.listeners[0].settings.downcast_ref::<weir_http::config::Http>().unwrap();
     assert_eq!(settings.routes[0].dialect.as_deref(), Some(NAME));
 }
+
+#[test]
+fn a_client_that_gives_up_at_its_deadline_has_waited_for_the_server() {
+    let gone = Fault::new(Side::Client, Phase::Waiting, Reason::Reset);
+    // Whatever was first, its clock or Weir's: the same cause has the same name, and speaks against the endpoint.
+    for (after, late) in [(100, false), (955, false), (970, true), (1000, true), (1200, true)] {
+        let mut stage = Stage::new();
+        let mut call = stage.unary(&[("grpc-timeout", "1S")]);
+        let end = End::Failed { fault: &gone, code: Some(8), now: millis(after) };
+        let outcome = call.judge(&mut stage.names, end);
+        let expected = match late {
+            true => ("timeout", Class::Failed, Fault::new(Side::Upstream, Phase::Waiting, Reason::Deadline)),
+            false => ("cancelled", Class::Cancelled, gone),
+        };
+        assert_eq!(
+            (outcome.result, outcome.class, outcome.fault),
+            (expected.0, expected.1, Some(expected.2)),
+            "{after}"
+        );
+    }
+}
+
+#[test]
+fn trailing_metadata_keeps_all_names_but_those_of_framing() {
+    let mut stage = Stage::new();
+    let call = stage.unary(&[]);
+    for name in
+        ["authorization", "location", "cache-control", "set-cookie", "range", "max-forwards", "x-amz-target"]
+    {
+        assert!(call.keeps_trailer(name.as_bytes()), "{name}");
+    }
+    for name in ["connection", "content-length", "transfer-encoding", "te", "host", "trailer"] {
+        assert!(!call.keeps_trailer(name.as_bytes()), "{name}");
+    }
+}

@@ -190,6 +190,11 @@ pub trait Watch {
     /// A final reply head (never a 1xx) has arrived. `end`: no body and no trailers follow.
     fn reply_head(&mut self, names: &mut dyn Names, status: u16, fields: &Fields, end: bool) -> AtHead;
 
+    /// Whether the trailer of this name goes on to the client. (RFC 9110 section 6.5.1 has a list of those that must not.)
+    fn keeps_trailer(&self, name: &[u8]) -> bool {
+        !crate::h2::head::is_forbidden_trailer(name)
+    }
+
     /// The longest that a reply is held back; then it is forwarded, so that a client which waits for the head alone gets
     /// it. `None`: until it ends or outgrows its limit.
     fn hold_for(&self) -> Option<Duration> {

@@ -24,7 +24,8 @@
 //! | what | cap | when it is met |
 //! |---|---|---|
 //! | head, fields, target, trailers, chunk extensions of HTTP/1 | `weir_codecs::http1::Limits` | answered, closed, `weir_http_rejects_total{rule}` |
-//! | head of HTTP/2 | 64 KiB | 431 by h2 |
+//! | head of a request of HTTP/2 | 64 KiB | 431, RESOURCE_EXHAUSTED, `weir_http_rejects_total{rule}`; beyond 256 KiB 431 by h2 |
+//! | head of a reply and trailers of HTTP/2 | 192 KiB | 502, RESOURCE_EXHAUSTED, `weir_http_rejects_total{rule}` |
 //! | time for a head, or another frame that is not DATA | `head_timeout` | 408; in HTTP/2 GOAWAY, `weir_http_rejects_total{rule="h2_head_timeout"}` |
 //! | streams of a client's connection | 100 | refused by h2 |
 //! | streams that a client resets | 200, then 20 a second | GOAWAY, `weir_http_floods_total` |
@@ -54,4 +55,5 @@ mod websocket;
 
 pub use dialect::{AtHead, Dialect, End, LocalReply, Refusal, RequestHead, Watch};
 pub use fields::Fields;
+pub use h2::head::is_framing;
 pub use service::{DialectFactory, Http, HttpSection};

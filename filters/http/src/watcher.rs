@@ -127,6 +127,13 @@ impl Watcher {
         }
     }
 
+    pub fn keeps_trailer(&self, name: &[u8]) -> bool {
+        match self {
+            Watcher::Plain { .. } => !crate::h2::head::is_forbidden_trailer(name),
+            Watcher::Dialect(watch) => watch.keeps_trailer(name),
+        }
+    }
+
     pub fn hold_for(&self) -> Option<Duration> {
         match self {
             Watcher::Plain { .. } => None,
@@ -157,7 +164,7 @@ impl Watcher {
             (Watcher::Dialect(watch), end) => {
                 let mut outcome = watch.judge(names, end);
                 if let End::Failed { fault, .. } = end {
-                    outcome.fault = Some(*fault);
+                    outcome.fault.get_or_insert(*fault);
                 }
                 outcome
             }

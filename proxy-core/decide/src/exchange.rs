@@ -489,6 +489,9 @@ impl RetryOn {
     /// gRPC `unavailable`.
     pub const GRPC_UNAVAILABLE: RetryOn = RetryOn(1 << 10);
 
+    /// All that only an answer of the server's meets: its status, its error.
+    pub const ANSWERS: RetryOn = RetryOn(!(Self::CONNECT_FAILURE.0 | Self::REFUSED_STREAM.0 | Self::RESET.0));
+
     /// Both sets together.
     pub const fn and(self, other: RetryOn) -> RetryOn {
         RetryOn(self.0 | other.0)

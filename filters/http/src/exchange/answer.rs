@@ -100,7 +100,8 @@ impl<D: Downstream> Exchange<'_, D> {
         account.close(&outcome);
     }
 
-    /// Its head could not be read: it is answered and counted all the same.
+    /// Its head could not be read: it is answered and counted all the same, in the words and under the name of its dialect where
+    /// enough of it could be read to tell.
     pub async fn reject(
         &mut self,
         site: &Site,
@@ -110,15 +111,36 @@ impl<D: Downstream> Exchange<'_, D> {
         place: weir_measure::Place,
     ) {
         let fault = Fault::new(Side::Client, Phase::Admitted, reason);
-        let operation = weir_decide::exchange::Operation::new(site.words.malformed, NameId::NONE);
-        let mut watcher = Watcher::Plain { operation, status };
+        let (mut watcher, place) = self.dialect_of(site).unwrap_or_else(|| {
+            let operation = weir_decide::exchange::Operation::new(site.words.malformed, NameId::NONE);
+            (Watcher::Plain { operation, status }, place)
+        });
         let mut account = Account::new(site, place, &watcher, self.began, self.request.head_bytes);
-        let reply = LocalReply::plain(&Refusal { fault: &fault, status, text });
-        let names = &mut site.names();
-        let outcome =
-            watcher.judge(names, &site.words, End::Failed { fault: &fault, code: None, now: self.began });
+        let end = End::Failed { fault: &fault, code: None, now: self.began };
+        let outcome = watcher.judge(&mut site.names(), &site.words, end);
+        let reply = watcher.refuse(&Refusal { fault: &fault, status, text });
         self.send(&mut account, reply, Some(text)).await.ok();
+        watcher.finished(&outcome);
         account.close(&outcome);
+    }
+
+    /// The dialect of the route that the request would take if it could be read, and where its requests are counted; `None` where
+    /// it is of none.
+    fn dialect_of(&self, site: &Site) -> Option<(Watcher, weir_measure::Place)> {
+        if self.request.method_text.is_empty() {
+            return None;
+        }
+        let asked = weir_decide::route::Request {
+            host: &self.request.authority,
+            path: self.request.path(),
+            method: &self.request.method_text,
+            headers: &self.request.fields,
+        };
+        let route = site.table.find(&asked).and_then(|index| site.routes.get(index));
+        let dialect = route.and_then(|route| route.dialect.as_ref()).or(site.dialect.as_ref());
+        let watcher = self.watch(site, dialect, NameId::NONE);
+        let place = route.map_or(site.nowhere, |route| route.dialect_place);
+        (!watcher.is_plain()).then_some((watcher, place))
     }
 
     /// Refused without a try having failed.

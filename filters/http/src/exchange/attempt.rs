@@ -76,6 +76,10 @@ impl Attempt<'_> {
         let mut outcome = self.judge(End::Failed { fault, code, now }, now);
         if self.clients && outcome.class == Class::Failed {
             outcome.class = Class::Cancelled;
+            // As of a timer of Weir's own that runs out while the client is waited for.
+            if let Some(fault) = outcome.fault.as_mut().filter(|fault| fault.reason == Reason::Deadline) {
+                fault.side = Side::Client;
+            }
         }
         outcome
     }
@@ -86,6 +90,12 @@ impl Attempt<'_> {
         if let Some(ticket) = ticket {
             ticket.left(now.since(self.began), now);
         }
+    }
+
+    /// Whether what the server answers may lead to another try: only then is there anything to wait for.
+    fn may_repeat_an_answer(&self) -> bool {
+        let tries_left = self.tries.retries() < self.policy.max_retries;
+        tries_left && self.policy.on.meets(RetryOn::ANSWERS) && self.replay.is_possible()
     }
 
     fn replayable(&self, begun: bool) -> Replayable {
@@ -288,7 +298,7 @@ impl<D: Downstream> Exchange<'_, D> {
             return Ok(None);
         }
         match at_head {
-            AtHead::Hold { limit } if attempt.replay.is_possible() => {
+            AtHead::Hold { limit } if attempt.may_repeat_an_answer() => {
                 flow.hold = Some(Hold { limit: limit.min(MAX_HOLD), ..Hold::default() });
                 flow.hold_until = attempt.watcher.hold_for().map_or(NEVER, |limit| time::now().after(limit));
                 return Ok(None);
@@ -342,7 +352,7 @@ impl<D: Downstream> Exchange<'_, D> {
         // HTTP/1's have been refused already. Those of HTTP/2 may hold a call's status beside what must not go on.
         if let Some(trailers) = &mut trailers {
             let came = trailers.len();
-            trailers.retain(|name, _| !head::is_forbidden_trailer(name));
+            trailers.retain(|name, _| attempt.watcher.keeps_trailer(name));
             if trailers.len() < came {
                 attempt.site.numbers.rejected(head::trailer_forbidden());
             }

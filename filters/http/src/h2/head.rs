@@ -1,5 +1,6 @@
 //! Between `http`'s heads and the seam's. What h2 has decoded is checked for what HTTP/1 could read differently.
 
+use super::{MAX_HEAD, MAX_REPLY_HEAD};
 use crate::fields::Fields;
 use crate::h1::head::set_target;
 use crate::seam::{Broken, Length, Reply, Request, Result, Version};
@@ -19,6 +20,18 @@ pub fn take_fields(map: &HeaderMap, into: &mut Fields) {
     }
 }
 
+/// How large fields are, as RFC 9113 section 6.5.2 counts them.
+pub fn size(map: &HeaderMap) -> usize {
+    map.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+}
+
+/// Whether the field is about framing or the connection: it must not come in the trailers of any dialect.
+pub fn is_framing(name: &[u8]) -> bool {
+    let framing = |known| matches!(known, Known::Host | Known::ContentLength | Known::TransferEncoding);
+    name.eq_ignore_ascii_case(b"trailer")
+        || Known::of(name).is_some_and(|known| framing(known) || known.is_hop_by_hop())
+}
+
 /// Whether a request's trailer section has a field that must not come in one (RFC 9110 section 6.5.1), or one about the client.
 pub fn has_forbidden_trailer(fields: &Fields) -> bool {
     fields.iter().any(|(name, _)| is_forbidden_trailer(name) || client_field(name).is_some())
@@ -34,7 +47,8 @@ pub fn trailer_forbidden() -> Rule {
     weir_codecs::http1::Rule::TrailerForbidden.name()
 }
 
-/// Take over a request's head. `end`: nothing follows it.
+/// Take over a request's head. `end`: nothing follows it. Where it breaks a rule all that could be read is there all the same, so that
+/// a dialect can find its words for it.
 pub fn read_request(
     parts: &request::Parts,
     end: bool,
@@ -62,23 +76,35 @@ pub fn read_request(
         None => into.method_text.extend_from_slice(method),
     }
     into.method = Method::of(&into.method_text);
-    read_authority(parts, into)?;
-    if connect && protocol.is_none() {
+    let authority = read_authority(parts, into);
+    let target = if connect && protocol.is_none() {
         into.target.extend_from_slice(&into.authority);
         into.path_len = into.target.len();
         into.end = true;
+        Ok(())
     } else {
-        let target = parts.uri.path_and_query().ok_or("path_missing")?;
-        let fits = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
-        let asterisk = target.path() == "*" && parts.method == HttpMethod::OPTIONS;
-        if !fits(target.as_str()) || !(target.path().starts_with('/') || asterisk) {
-            return Err("target_char");
-        }
-        let query = target.query().map(str::as_bytes);
-        set_target(into, target.path().as_bytes(), query, scratch).map_err(|reject| reject.rule())?;
-    }
+        read_target(parts, scratch, into)
+    };
     into.head_bytes = (method.len() + into.target.len() + into.authority.len()) as u64;
-    read_fields(&parts.headers, into)
+    let size = size(&parts.headers) + method.len() + into.target.len() + into.authority.len();
+    let fields = read_fields(&parts.headers, into);
+    authority.and(target).and(fields)?;
+    if size > MAX_HEAD { Err(weir_codecs::http1::Rule::HeadTooLarge.name()) } else { Ok(()) }
+}
+
+fn read_target(
+    parts: &request::Parts,
+    scratch: &mut Vec<u8>,
+    into: &mut Request,
+) -> std::result::Result<(), Rule> {
+    let target = parts.uri.path_and_query().ok_or("path_missing")?;
+    let fits = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+    let asterisk = target.path() == "*" && parts.method == HttpMethod::OPTIONS;
+    if !fits(target.as_str()) || !(target.path().starts_with('/') || asterisk) {
+        return Err("target_char");
+    }
+    let query = target.query().map(str::as_bytes);
+    set_target(into, target.path().as_bytes(), query, scratch).map_err(|reject| reject.rule())
 }
 
 /// Whether a request whose head did not end it is of a kind that has no body, and none is announced: in HTTP/1 it would have to
@@ -111,14 +137,21 @@ fn read_authority(parts: &request::Parts, into: &mut Request) -> std::result::Re
 }
 
 fn read_fields(map: &HeaderMap, into: &mut Request) -> std::result::Result<(), Rule> {
-    let mut length = None;
+    let (mut length, mut wrong) = (None, Ok(()));
+    // Metadata may have white space around it (gRPC over HTTP2, "Custom-Metadata"): it arrives as it would directly, and over
+    // HTTP/1 without.
+    let is_grpc = map.get(http::header::CONTENT_TYPE);
+    let is_grpc = is_grpc.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     into.fields.push(b"host", &into.authority);
     for name in map.keys() {
         let known = Known::of(name.as_str().as_bytes());
         match known {
             Some(Known::Host) => continue,
             Some(Known::ContentLength) => {
-                length = Some(content_length(map.get_all(name).iter().map(HeaderValue::as_bytes))?);
+                match content_length(map.get_all(name).iter().map(HeaderValue::as_bytes)) {
+                    Ok(n) => length = Some(n),
+                    Err(rule) => wrong = wrong.and(Err(rule)),
+                }
                 continue;
             }
             // Crumbs of one cookie (RFC 9113 section 8.2.3).
@@ -127,18 +160,24 @@ fn read_fields(map: &HeaderMap, into: &mut Request) -> std::result::Result<(), R
                 continue;
             }
             Some(known) if known.is_hop_by_hop() && known != Known::Te => continue,
-            Some(Known::TransferEncoding) => return Err("transfer_encoding_version"),
+            Some(Known::TransferEncoding) => {
+                wrong = wrong.and(Err("transfer_encoding_version"));
+                continue;
+            }
             _ => {}
         }
         into.tells_client |= client_field(name.as_str().as_bytes()).is_some();
         for value in map.get_all(name) {
-            check_value(value.as_bytes())?;
+            if !is_grpc {
+                wrong = wrong.and(check_value(value.as_bytes()));
+            }
             into.fields.push(name.as_str().as_bytes(), value.as_bytes());
         }
     }
     into.head_bytes +=
         map.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum::<u64>();
     into.expects_continue = map.get(http::header::EXPECT).is_some();
+    wrong?;
     into.length = match (length, into.end) {
         (Some(0), true) => Length::Exact(0),
         (Some(_), true) => return Err("content_length_conflict"),
@@ -236,6 +275,10 @@ pub fn write_request(from: &Request, secure: bool) -> Result<http::Request<()>> 
 /// Take over a reply's head.
 pub fn read_reply(parts: &response::Parts, end: bool, head_only: bool, into: &mut Reply) -> Result<()> {
     into.clear();
+    if size(&parts.headers) > MAX_REPLY_HEAD {
+        let rule = Some(weir_codecs::http1::Rule::HeadTooLarge.name());
+        return Err(Broken { rule, ..Broken::new(Reason::TooLarge) });
+    }
     into.status = parts.status.as_u16();
     let mut length = None;
     for (name, value) in &parts.headers {
@@ -279,4 +322,76 @@ pub fn write_reply(from: &Reply) -> Result<(http::Response<()>, usize)> {
     *response.status_mut() = StatusCode::from_u16(status).map_err(|_| Broken::new(Reason::Malformed))?;
     *response.headers_mut() = map;
     Ok((response, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(fields: &[(&str, &str)]) -> (std::result::Result<(), Rule>, Request) {
+        let builder = http::Request::builder().method("POST").uri("http://calls/shop.Cart/Add");
+        let builder = fields.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
+        let (parts, ()) = builder.body(()).unwrap().into_parts();
+        let mut request = Request::default();
+        let read = read_request(&parts, true, false, &mut Vec::new(), &mut request);
+        (read, request)
+    }
+
+    #[test]
+    fn blanks_around_metadata_are_legal_and_around_fields_refused() {
+        for value in [" x", "x ", "\t x \t"] {
+            let (read_, request) = read(&[("content-type", "application/grpc+proto"), ("a", value)]);
+            assert_eq!((read_, request.fields.value(b"a")), (Ok(()), Some(value.as_bytes())), "{value:?}");
+            assert_eq!(read(&[("a", value)]).0, Err("value_space"), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_read_as_far_as_it_can_be() {
+        let long = "x".repeat(MAX_HEAD);
+        for (field, rule) in [
+            (("host", "elsewhere"), "host_mismatch"),
+            (("a", " x"), "value_space"),
+            (("content-length", "x"), "content_length_invalid"),
+            (("a", &*long), "head_too_large"),
+        ] {
+            let (read, request) = read(&[field, ("content-type", "application/json"), ("b", "c")]);
+            assert_eq!(read, Err(rule));
+            assert_eq!((request.method, request.path()), (Method::Post, &b"/shop.Cart/Add"[..]), "{rule}");
+            assert_eq!(request.fields.value(b"content-type"), Some(&b"application/json"[..]), "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_reply_with_too_large_a_head_is_refused() {
+        for (length, refused) in [(MAX_REPLY_HEAD - 100, false), (MAX_REPLY_HEAD, true)] {
+            let reply = http::Response::builder().header("a", "x".repeat(length));
+            let (parts, ()) = reply.body(()).unwrap().into_parts();
+            let read = read_reply(&parts, true, false, &mut Reply::default());
+            assert_eq!(
+                read.err().map(|broken| broken.reason),
+                refused.then_some(Reason::TooLarge),
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn framing_is_no_dialects_metadata() {
+        for name in ["connection", "TE", "trailer", "content-length", "transfer-encoding", "host", "upgrade"]
+        {
+            assert!(is_framing(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "authorization",
+            "location",
+            "set-cookie",
+            "range",
+            "cache-control",
+            "x-amz-target",
+            "grpc-status",
+        ] {
+            assert!(!is_framing(name.as_bytes()), "{name}");
+        }
+    }
 }

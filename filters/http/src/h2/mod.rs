@@ -30,8 +30,15 @@ use weir_decide::exchange::Reason;
 pub const MAX_STREAMS: u32 = 100;
 /// The same where clients of a dialect keep streams open for long: watches, subscriptions.
 pub const MAX_CALLS: u32 = 1000;
-/// The most bytes of a head, as RFC 9113 section 6.5.2 counts them.
-pub const MAX_HEADER_LIST: u32 = 64 * 1024;
+/// The most bytes of a request's head, as RFC 9113 section 6.5.2 counts them: what has more is refused, in the words of its dialect.
+pub const MAX_HEAD: usize = 64 * 1024;
+/// The same of a reply's head, and of trailers.
+pub const MAX_REPLY_HEAD: usize = 192 * 1024;
+/// What the crate itself takes of them. It answers a request's head of more with a 431 of its own, and leaves out of trailers what is
+/// beyond.
+pub const MAX_HEADER_LIST: u32 = 256 * 1024;
+/// The same of what a server sends: it is further away from what we take, since what is left out of trailers is not seen.
+pub const UPSTREAM_HEADER_LIST: u32 = 1024 * 1024;
 /// How much may come on one stream before it has been passed on. Small, because every stalled stream may hold so much.
 pub const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same for all streams of a client's connection together: what all of them may hold, so that those which are stalled
@@ -97,6 +104,11 @@ impl In {
         }
         let trailers = ready!(stream.poll_trailers(cx)).map_err(|e| broken(&e))?;
         self.done = true;
+        // A limit refuses, it never cuts: a part of them would be read as if it were all.
+        if trailers.as_ref().is_some_and(|map| head::size(map) > MAX_REPLY_HEAD) {
+            let rule = Some(weir_codecs::http1::Rule::TrailersTooLarge.name());
+            return Poll::Ready(Err(Broken { rule, ..Broken::new(Reason::TooLarge) }));
+        }
         Poll::Ready(Ok(trailers.map(|map| {
             let mut fields = Fields::new();
             head::take_fields(&map, &mut fields);

@@ -4,7 +4,8 @@
 use super::alive::{Alive, Pace};
 use super::cork::{Cork, Corked, corked};
 use super::{
-    MAX_HEADER_LIST, SEND_BUFFER, STREAM_WINDOW, UPSTREAM_FRAME_BUDGET, UPSTREAM_STREAMS, UPSTREAM_WINDOW,
+    SEND_BUFFER, STREAM_WINDOW, UPSTREAM_FRAME_BUDGET, UPSTREAM_HEADER_LIST, UPSTREAM_STREAMS,
+    UPSTREAM_WINDOW,
 };
 use crate::site::{Numbers, Site};
 use crate::timer::{NEVER, Timer};
@@ -356,7 +357,7 @@ async fn connect(
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(UPSTREAM_WINDOW)
-        .max_header_list_size(MAX_HEADER_LIST)
+        .max_header_list_size(UPSTREAM_HEADER_LIST)
         .max_send_buffer_size(SEND_BUFFER)
         .data_frame_budget(UPSTREAM_FRAME_BUDGET)
         .enable_push(false)

@@ -151,7 +151,7 @@ async fn accept(conn: &Rc<Conn>, connection: &mut Server, cork: &Cork, drain: &D
         conn.task.set(Some(cx.waker().clone()));
         loop {
             match connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => conn.begin(request, respond),
+                Poll::Ready(Some(Ok((request, respond)))) => conn.begin(request, respond, cork.heard().0),
                 Poll::Ready(Some(Err(e))) => {
                     count(&conn.service, &e);
                     return Poll::Ready(());
@@ -221,12 +221,13 @@ async fn accept(conn: &Rc<Conn>, connection: &mut Server, cork: &Cork, drain: &D
 }
 
 impl Conn {
-    fn begin(self: &Rc<Self>, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+    /// A stream has come, in bytes that were read at `began`: how long it took the connection's task to see them is time that its
+    /// client waits, too.
+    fn begin(self: &Rc<Self>, request: http::Request<RecvStream>, respond: SendResponse<Bytes>, began: Now) {
         self.active.set(self.active.get() + 1);
         if self.active.get() == self.most {
             self.service.site().numbers.streams_met.inc();
         }
-        let began = time::now();
         let worker = Rc::clone(&self.service.site().worker);
         worker.spawn(stream(Active(Rc::clone(self)), request, respond, began));
     }
@@ -286,7 +287,9 @@ async fn stream(
         Ok(()) => exchange.run().await,
         Err(rule) => {
             site.numbers.rejected(rule);
-            exchange.reject(&site, 400, rule, Reason::Malformed, site.nowhere).await;
+            let too_large = rule == weir_codecs::http1::Rule::HeadTooLarge.name();
+            let (status, reason) = if too_large { (431, Reason::TooLarge) } else { (400, Reason::Malformed) };
+            exchange.reject(&site, status, rule, reason, site.nowhere).await;
         }
     }
     if down.reset {

@@ -37,6 +37,12 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// What is said of `file`. Whatever it repeats of a file's words is cleaned here, so that it is one line and does nothing to a
+    /// terminal.
+    pub(crate) fn new(file: Arc<str>, at: Position, path: &str, message: &str) -> Diagnostic {
+        Diagnostic { file, at, path: clean(path), message: clean(message) }
+    }
+
     /// The same as a JSON object: `file`, `line`, `column`, `path`, `message`.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
@@ -57,6 +63,28 @@ impl fmt::Display for Diagnostic {
         }
         f.write_str(&self.message)
     }
+}
+
+/// Text from a file, or from the wire, with all escaped that is not printable or changes how the rest is shown: controls, ends of
+/// lines of whatever kind, marks of direction.
+pub fn clean(text: &str) -> String {
+    if !text.contains(is_unclean) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_unclean(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+pub(crate) fn is_unclean(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Everything that is wrong with a file, in the order of the file; never empty. At most [`Errors::MOST`] are kept, the rest
@@ -103,3 +131,23 @@ impl fmt::Display for Errors {
 }
 
 impl std::error::Error for Errors {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_one_line_and_does_nothing() {
+        for (text, said) in [
+            ("found `web`", "found `web`"),
+            ("unix:/run/wei\nr.sock", "unix:/run/wei\\u{a}r.sock"),
+            ("a\r\u{85}\u{2028}b", "a\\u{d}\\u{85}\\u{2028}b"),
+            ("\u{1b}[2J\u{202e}x\u{200f}", "\\u{1b}[2J\\u{202e}x\\u{200f}"),
+            ("Kundenübersicht 顧客", "Kundenübersicht 顧客"),
+        ] {
+            assert_eq!(clean(text), said);
+            let all = Diagnostic::new("f".into(), Position::START, text, text).to_string();
+            assert_eq!(all, format!("f:1:1: {said}: {said}"));
+        }
+    }
+}

@@ -58,7 +58,7 @@ mod tree;
 mod walk;
 mod yaml;
 
-pub use diagnostic::{Diagnostic, Errors, Position};
+pub use diagnostic::{Diagnostic, Errors, Position, clean};
 pub use diff::{Changes, Diff};
 pub use fields::Fields;
 pub use http2::{HTTP2, Http2};
@@ -129,7 +129,7 @@ pub fn load(path: &Path, sections: &[&dyn Section]) -> Result<Config, Errors> {
     let text = substitute::read_text(path, MAX_BYTES as u64).map_err(|error| {
         let message = format!("cannot read the file: {error}");
         let (file, at, path) = (Arc::from(&*name), Position::START, String::new());
-        Errors::new(vec![Diagnostic { file, at, path, message }], 0)
+        Errors::new(vec![Diagnostic::new(file, at, &path, &message)], 0)
     })?;
     parse(&text, &name, sections)
 }
@@ -166,7 +166,7 @@ fn check(
     };
     let mut errors = Vec::new();
     for tree::Mistake { at, node, message } in tree.mistakes {
-        errors.push(Diagnostic { file: file.clone(), at, path: path(node), message });
+        errors.push(Diagnostic::new(file.clone(), at, &path(node), &message));
     }
     let Some(root) = &tree.root else {
         tree::keep_within(text, &mut errors);

@@ -1,7 +1,7 @@
 //! The typed walk: takes a spanned tree apart by its field tables and collects every error on the way. Readers give `None`
 //! for what is not there or is wrong; what is wrong has then been recorded, and the file as a whole is refused.
 
-use crate::diagnostic::{Diagnostic, Errors, Position};
+use crate::diagnostic::{Diagnostic, Errors, Position, is_unclean};
 use crate::fields::Fields;
 use crate::model::Config;
 use crate::network::Cidr;
@@ -127,7 +127,7 @@ impl<'a> Walk<'a> {
     }
 
     fn diagnostic(&self, at: Position, node: &Node, message: String) -> Diagnostic {
-        Diagnostic { file: self.file.clone(), at, path: path_of(self.root, node.id), message }
+        Diagnostic::new(self.file.clone(), at, &path_of(self.root, node.id), &message)
     }
 
     /// Looks at a mapping through its table: unknown keys, missing keys and broken rules are recorded. `None` when it is no
@@ -449,9 +449,7 @@ pub(crate) fn clip(text: &str) -> String {
             out.push_str("..");
             break;
         }
-        if c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
+        if is_unclean(c) {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);

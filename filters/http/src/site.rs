@@ -114,6 +114,8 @@ pub struct Numbers {
     listener: Arc<str>,
     /// Requests whose body was too large to be kept for another try.
     pub replay_exceeded: Counter,
+    /// Those for which there was no memory left (`limits.replay_memory`).
+    pub replay_memory: Counter,
     /// Replies that were held to be judged, and went on because they grew too large for that.
     pub outgrown: Counter,
     /// Client connections ended for resetting too many streams, or for other floods.
@@ -135,6 +137,7 @@ impl Numbers {
             measure: Arc::clone(measure),
             listener: Arc::clone(listener),
             replay_exceeded: measure.counter(&names::HTTP_REPLAY_EXCEEDED, &[listener]),
+            replay_memory: measure.counter(&names::CAPS_MET, &["replay_memory"]),
             outgrown: measure.counter(&names::CAPS_MET, &["held_reply"]),
             floods: measure.counter(&names::HTTP_FLOODS, &[listener]),
             stale: measure.counter(&names::HTTP_STALE_CONNECTIONS, &[listener]),

@@ -81,6 +81,8 @@ crate::words! {
 pub struct Limits {
     /// The most downstream connections of all listeners together.
     pub max_connections: u32,
+    /// The most memory for what is kept of requests for another try, in bytes.
+    pub replay_memory: usize,
     /// The most names of operations.
     pub operations: u32,
     /// The most names of resources.

@@ -78,8 +78,10 @@ fn log(walk: &mut Walk<'_>, file: &Fields<'_>) -> Log {
 
 fn limits(walk: &mut Walk<'_>, file: &Fields<'_>) -> Limits {
     let table = file.table_or_default(walk, "limits");
+    let replay_memory = table.number(walk, "replay_memory").unwrap_or_default();
     let mut number = |key| table.number(walk, key).unwrap_or_default();
     Limits {
+        replay_memory,
         max_connections: number("max_connections"),
         operations: number("operations"),
         resources: number("resources"),

@@ -83,6 +83,13 @@ static LIMITS: Table = Table {
             "65536",
             "The most downstream connections of all listeners together; further ones are closed at once.",
         ),
+        Field::with_default(
+            "replay_memory",
+            Kind::Size { min: 0, max: 1024 * 1024 * 1024 * 1024 },
+            "64MiB",
+            "The most memory for what is kept of requests' bodies so that they can be sent once more. A request for which there is none \
+             goes on, and is not tried again.",
+        ),
         Field::with_default("operations", NAMES, "1024", "The most operations that are told apart."),
         Field::with_default("resources", NAMES, "4096", "The most resources that are told apart."),
         Field::with_default("codes", NAMES, "1024", "The most codes that are told apart."),

@@ -355,7 +355,7 @@ families! {
 
     // The caps of the numbers themselves.
     CAPS_MET = Counter "weir_caps_met_total" ["cap"]:
-        "Times that a cap of Weir's own was met which no setting moves: handed_over (a connection stayed with the worker that accepted it), idle_connections (of one pool and endpoint; the oldest was closed), dns_addresses (of one answer; the others were left out), held_reply (it went on before it was known whether to try again), name_length (a name was cut), cursor_collections (a cursor ended on a collection for which there was no room among those of its listener).";
+        "Times that a cap of Weir's own was met: handed_over (a connection stayed with the worker that accepted it), idle_connections (of one pool and endpoint; the oldest was closed), dns_addresses (of one answer; the others were left out), held_reply (it went on before it was known whether to try again), replay_memory (a request's body was not kept, since all of `limits.replay_memory` was taken: it is not tried again), name_length (a name was cut), cursor_collections (a cursor ended on a collection for which there was no room among those of its listener).";
     NAMES = Gauge "weir_names" ["listener", "kind", "standing"] max 65536:
         "Names that came from the wire, by kind (operation, resource, code, application, call_site) and standing: probation (not yet believed), established.";
     NAMES_GONE = Counter "weir_names_gone_total" ["listener", "kind"] max 65536:

@@ -274,6 +274,9 @@ impl<D: Downstream> Exchange<'_, D> {
         if replay.take_exceeded() {
             site.numbers.replay_exceeded.inc();
         }
+        if replay.take_crowded() {
+            site.numbers.replay_memory.inc();
+        }
         account.learn(&watcher, replay.bytes);
         watcher.finished(&outcome);
         outcome

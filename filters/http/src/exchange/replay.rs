@@ -2,6 +2,7 @@
 
 use crate::fields::Fields;
 use bytes::{Bytes, BytesMut};
+use weir_drive::Kept;
 
 /// The most of a body that is kept, unless the route says otherwise.
 pub const REPLAY_LIMIT: usize = 64 * 1024;
@@ -17,6 +18,10 @@ pub struct Replay {
     lost: bool,
     /// The limit was the reason.
     exceeded: bool,
+    /// That of the process was.
+    crowded: bool,
+    /// Its memory.
+    room: Kept,
     ended: bool,
     trailers: Option<Fields>,
     /// Bytes that came.
@@ -26,7 +31,17 @@ pub struct Replay {
 impl Replay {
     /// Keeps up to `limit` bytes; 0: nothing is kept.
     pub fn new(limit: usize, ended: bool) -> Replay {
-        Replay { kept: BytesMut::new(), limit, lost: false, exceeded: false, ended, trailers: None, bytes: 0 }
+        Replay {
+            kept: BytesMut::new(),
+            limit,
+            lost: false,
+            exceeded: false,
+            crowded: false,
+            room: Kept::default(),
+            ended,
+            trailers: None,
+            bytes: 0,
+        }
     }
 
     /// Data has come.
@@ -35,13 +50,22 @@ impl Replay {
         if self.lost {
             return;
         }
-        if self.kept.len() + data.len() > self.limit {
-            self.lost = true;
+        let size = self.kept.len() + data.len();
+        if size > self.limit {
             self.exceeded = self.limit > 0;
-            self.kept = BytesMut::new();
+            self.lose();
+        } else if !self.room.grow(size) {
+            self.crowded = true;
+            self.lose();
         } else {
             self.kept.extend_from_slice(data);
         }
+    }
+
+    fn lose(&mut self) {
+        self.lost = true;
+        self.kept = BytesMut::new();
+        self.room.free();
     }
 
     /// The body has ended.
@@ -65,6 +89,11 @@ impl Replay {
     /// Whether it cannot because it was larger than what may be kept. Asked once.
     pub fn take_exceeded(&mut self) -> bool {
         std::mem::take(&mut self.exceeded)
+    }
+
+    /// Whether it cannot because there was no memory left for that. Asked once.
+    pub fn take_crowded(&mut self) -> bool {
+        std::mem::take(&mut self.crowded)
     }
 
     /// Whether the client has sent all of it.

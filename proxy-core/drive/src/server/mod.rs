@@ -203,6 +203,7 @@ impl Server {
             descriptors,
             plan.listeners.len() * workers,
         );
+        crate::kept::limit(config.limits.replay_memory);
         let process = Process::new(Arc::clone(measure), senders, connections, asks);
         let process = Arc::new(process);
         let mut ends = Vec::new();
@@ -271,6 +272,7 @@ impl Server {
         lock(&self.state).plan = Arc::clone(&plan);
         close_all_but(&before, &plan);
         set_modes(&plan);
+        crate::kept::limit(config.limits.replay_memory);
         Ok(Config::diff(&before.config, &config))
     }
 

@@ -17,6 +17,7 @@
 mod cli;
 mod config;
 mod connections;
+mod costs;
 mod dead;
 mod docs;
 mod dynamodb;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         cli::tests,
         config::tests,
         connections::tests,
+        costs::tests,
         dead::tests,
         docs::tests,
         mongo::tests,

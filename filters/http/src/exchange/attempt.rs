@@ -299,7 +299,7 @@ impl<D: Downstream> Exchange<'_, D> {
         }
         match at_head {
             AtHead::Hold { limit } if attempt.may_repeat_an_answer() => {
-                flow.hold = Some(Hold { limit: limit.min(MAX_HOLD), ..Hold::default() });
+                flow.hold = Some(Hold::new(limit.min(MAX_HOLD)));
                 flow.hold_until = attempt.watcher.hold_for().map_or(NEVER, |limit| time::now().after(limit));
                 return Ok(None);
             }
@@ -334,7 +334,7 @@ impl<D: Downstream> Exchange<'_, D> {
         flow.hold_until = NEVER;
         if let Some(hold) = flow.hold.take() {
             self.begin_reply(attempt, flow)?;
-            flow.down.first(hold.parts);
+            flow.down.first(hold.into_parts());
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::replay::Replay;
 use crate::fields::Fields;
 use crate::seam::{Broken, Part, Recv, Sink, Upstream};
 use crate::watcher::Watcher;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -144,15 +144,47 @@ pub enum Down {
     Outgrown,
 }
 
+/// Pieces of a held reply below this are copied.
+const SMALL: usize = 4 * 1024;
+
 /// A reply that is held back: its body so far.
 #[derive(Default)]
 pub struct Hold {
     /// The most bytes to hold.
     pub limit: usize,
-    /// What is held.
-    pub parts: Vec<Bytes>,
+    /// What is held. Small pieces are copied together: each would keep all of the buffer alive that it was read into.
+    parts: Vec<Bytes>,
+    small: BytesMut,
     /// How much that is.
     pub bytes: usize,
+}
+
+impl Hold {
+    /// Holds so many bytes at most.
+    pub fn new(limit: usize) -> Hold {
+        Hold { limit, ..Hold::default() }
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if data.len() < SMALL {
+            self.small.extend_from_slice(&data);
+            return;
+        }
+        self.seal();
+        self.parts.push(data);
+    }
+
+    fn seal(&mut self) {
+        if !self.small.is_empty() {
+            self.parts.push(self.small.split().freeze());
+        }
+    }
+
+    /// What is held, in order.
+    pub fn into_parts(mut self) -> Vec<Bytes> {
+        self.seal();
+        self.parts
+    }
 }
 
 impl Downward {
@@ -248,7 +280,7 @@ impl Downward {
                     watcher.reply_data(&data);
                     hold.bytes += data.len();
                     from.consumed(data.len());
-                    hold.parts.push(data);
+                    hold.push(data);
                     if hold.bytes > hold.limit {
                         return Poll::Ready(Ok(Down::Outgrown));
                     }

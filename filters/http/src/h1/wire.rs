@@ -20,6 +20,9 @@ pub const HIGH_WATER: usize = 64 * 1024;
 /// from where they lie.
 const COPY: usize = 4 * 1024;
 
+/// Where so many runs wait, only those are not copied that are a good part of the buffer which they were read into.
+const QUEUED: usize = 4;
+
 /// The least room that a read is given.
 const ROOM: usize = 4 * 1024;
 
@@ -123,7 +126,8 @@ impl Wire {
 
     /// Send a run of bytes.
     pub fn push(&mut self, data: Bytes) {
-        if data.len() <= COPY {
+        // What is queued keeps all of the buffer alive that it was read into.
+        if data.len() <= COPY || (self.queue.len() >= QUEUED && data.len() < BUFFER_SIZE / 4) {
             self.out().extend_from_slice(&data);
             return;
         }

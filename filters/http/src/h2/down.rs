@@ -35,7 +35,7 @@ impl Down {
         Down {
             respond,
             incoming: In::new(body),
-            outgoing: Out(None),
+            outgoing: Out::none(),
             ended: false,
             due: Due::Unknown,
             reset: false,
@@ -109,13 +109,14 @@ impl Sink for Down {
 
     // The connection's own task writes.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.outgoing.settle(cx)?;
         if let Some((code, turns)) = self.aborting.take() {
             if turns > 0 {
                 self.aborting = Some((code, turns - 1));
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if let Some(stream) = &mut self.outgoing.0 {
+            if let Some(stream) = self.outgoing.stream() {
                 stream.send_reset(code);
             }
         }
@@ -134,7 +135,7 @@ impl Downstream for Down {
         self.ended = reply.end;
         self.due = if reply.end { Due::Unknown } else { Due::of(reply.length) };
         let stream = self.respond.send_response(response, reply.end).map_err(|e| broken(&e))?;
-        self.outgoing = Out(Some(stream));
+        self.outgoing = Out::new(stream);
         Ok(bytes)
     }
 
@@ -147,7 +148,7 @@ impl Downstream for Down {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
-        let reset = match &mut self.outgoing.0 {
+        let reset = match self.outgoing.stream() {
             Some(stream) => ready!(stream.poll_reset(cx)),
             None => ready!(self.respond.poll_reset(cx)),
         };
@@ -155,10 +156,10 @@ impl Downstream for Down {
     }
 
     fn abort(&mut self, code: Option<u32>) {
-        match &self.outgoing.0 {
-            Some(_) if self.ended => {}
-            Some(_) => self.aborting = Some((code.map_or(Code::INTERNAL_ERROR, Code::from), 2)),
-            None => self.respond.send_reset(Code::CANCEL),
+        match self.outgoing.has_stream() {
+            true if self.ended => {}
+            true => self.aborting = Some((code.map_or(Code::INTERNAL_ERROR, Code::from), 2)),
+            false => self.respond.send_reset(Code::CANCEL),
         }
     }
 }

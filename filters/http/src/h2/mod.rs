@@ -1,7 +1,7 @@
 //! HTTP/2 on both sides of an exchange, on the `h2` crate driven directly.
 //!
 //! [`serve`] accepts a client's streams and runs the exchange loop for each; [`down`] and [`up`] are the two sides as that loop
-//! sees them; [`head`] is the only place that knows `http`'s types; [`pool`] shares connections to servers; [`cork`] gathers what
+//! sees them; [`head`] is the only place that knows `http`'s types; [`out`] gives h2 what goes out; [`pool`] shares connections to servers; [`cork`] gathers what
 //! h2 writes; [`frames`] watches what a client leaves unfinished; [`alive`] asks a silent peer whether it is there.
 //!
 //! An early reply is ended by dropping the stream's handles, never by a reset, which would discard it; flow control is given
@@ -12,17 +12,18 @@ mod cork;
 pub mod down;
 mod frames;
 pub mod head;
+mod out;
 pub mod pool;
 pub mod serve;
 pub mod up;
 
 pub use down::Down;
+pub use out::Out;
 pub use pool::Pool;
 
 use crate::fields::Fields;
 use crate::seam::{Broken, Length, Part, Result};
-use bytes::Bytes;
-use h2::{Reason as Code, RecvStream, SendStream};
+use h2::{Reason as Code, RecvStream};
 use std::task::{Context, Poll, ready};
 use weir_decide::exchange::Reason;
 
@@ -167,40 +168,6 @@ impl Due {
 
     fn check(self, reason: Reason) -> Result<()> {
         if self == Due::Broken { Err(Broken::new(reason)) } else { Ok(()) }
-    }
-}
-
-/// What goes out on a stream.
-pub struct Out(pub Option<SendStream<Bytes>>);
-
-impl Out {
-    pub fn poll_ready(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize>> {
-        let Some(stream) = &mut self.0 else { return Poll::Pending };
-        stream.reserve_capacity(wanted.min(SEND_BUFFER));
-        loop {
-            let room = stream.capacity();
-            if room > 0 {
-                return Poll::Ready(Ok(room));
-            }
-            match ready!(stream.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(e)) => return Poll::Ready(Err(broken(&e))),
-                None => return Poll::Ready(Err(Broken::new(Reason::Reset))),
-            }
-        }
-    }
-
-    pub fn send(&mut self, data: Bytes) -> Result<()> {
-        self.0.as_mut().map_or(Ok(()), |stream| stream.send_data(data, false).map_err(|e| broken(&e)))
-    }
-
-    pub fn end(&mut self, trailers: Option<&Fields>) -> Result<()> {
-        let Some(stream) = &mut self.0 else { return Ok(()) };
-        match trailers {
-            Some(fields) => stream.send_trailers(head::header_map(fields)?),
-            None => stream.send_data(Bytes::new(), true),
-        }
-        .map_err(|e| broken(&e))
     }
 }
 

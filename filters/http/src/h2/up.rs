@@ -79,7 +79,7 @@ impl Open for Rc<Pool> {
         Ok(Up {
             response,
             incoming: In::none(),
-            outgoing: Out(Some(stream)),
+            outgoing: Out::new(stream),
             ended: end,
             due: if end || extended.is_some() { Due::Unknown } else { Due::of(request.length) },
             extended,
@@ -119,8 +119,8 @@ impl Sink for Up {
         self.outgoing.end(trailers)
     }
 
-    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(self.outgoing.settle(cx))
     }
 }
 

@@ -21,11 +21,11 @@ pub(super) enum Outbound<P: Protocol> {
     /// None: the next byte begins one.
     Boundary,
     /// Its head is not known yet.
-    Undecided { pieces: Vec<Bytes>, size: usize },
+    Undecided { before: BytesMut },
     /// Its pieces go on as they come.
     Relaying(Known<P>),
     /// It is held back until it has been judged.
-    Holding { known: Known<P>, pieces: Vec<Bytes>, size: usize },
+    Holding { known: Known<P>, whole: BytesMut },
     /// It is collected, to be rewritten.
     Collecting { known: Known<P>, whole: BytesMut, limit: usize },
     /// It is there whole, since then, and waits for what it should say to be known.
@@ -55,8 +55,10 @@ impl<P: Protocol> Outbound<P> {
     /// What has been held or collected, as it came.
     pub(super) fn into_bytes(self) -> Vec<Bytes> {
         match self {
-            Outbound::Undecided { pieces, .. } | Outbound::Holding { pieces, .. } => pieces,
-            Outbound::Collecting { whole, .. } | Outbound::Late { whole, .. } => vec![whole.freeze()],
+            Outbound::Undecided { before: whole }
+            | Outbound::Holding { whole, .. }
+            | Outbound::Collecting { whole, .. }
+            | Outbound::Late { whole, .. } => vec![whole.freeze()],
             Outbound::Boundary | Outbound::Relaying(_) | Outbound::Unmatched => Vec::new(),
         }
     }
@@ -91,7 +93,7 @@ impl<P: Protocol> Exchange<P> {
     fn reply_piece(&mut self, piece: Piece<ReplyHead<P>>) {
         let Piece { bytes, head, last } = piece;
         if self.outbound.is_boundary() {
-            self.begin_reply(Vec::new(), bytes, head, last);
+            self.begin_reply(BytesMut::new(), bytes, head, last);
         } else {
             self.further_reply_piece(Piece { bytes, head, last });
         }
@@ -103,13 +105,13 @@ impl<P: Protocol> Exchange<P> {
         let Piece { bytes, head, last } = piece;
         match std::mem::replace(&mut self.outbound, Outbound::Boundary) {
             Outbound::Boundary => {}
-            Outbound::Undecided { mut pieces, size } => {
-                let size = size + bytes.len();
-                if head.is_some() || last || size > MAX_HELD_REPLY {
-                    self.begin_reply(pieces, bytes, head, last);
+            // What is held back is copied: each piece would keep all of the buffer alive that it was read into.
+            Outbound::Undecided { mut before } => {
+                if head.is_some() || last || before.len() + bytes.len() > MAX_HELD_REPLY {
+                    self.begin_reply(before, bytes, head, last);
                 } else {
-                    pieces.push(bytes);
-                    self.outbound = Outbound::Undecided { pieces, size };
+                    before.extend_from_slice(&bytes);
+                    self.outbound = Outbound::Undecided { before };
                 }
             }
             Outbound::Relaying(mut known) => {
@@ -121,11 +123,10 @@ impl<P: Protocol> Exchange<P> {
                     self.outbound = Outbound::Relaying(known);
                 }
             }
-            Outbound::Holding { mut known, mut pieces, size } => {
+            Outbound::Holding { mut known, mut whole } => {
                 known.learn(head);
-                let size = size + bytes.len();
-                pieces.push(bytes);
-                self.hold(known, pieces, size, last);
+                whole.extend_from_slice(&bytes);
+                self.hold(known, whole, last);
             }
             Outbound::Collecting { mut known, mut whole, limit } => {
                 known.learn(head);
@@ -144,16 +145,16 @@ impl<P: Protocol> Exchange<P> {
     }
 
     /// A reply of which the head is known (or will not be): finds its operation, and asks the protocol what to do with it.
-    fn begin_reply(&mut self, pieces: Vec<Bytes>, bytes: Bytes, head: Option<ReplyHead<P>>, last: bool) {
-        if head.is_none() && !last && pieces.is_empty() {
-            let size = bytes.len();
-            self.outbound = Outbound::Undecided { pieces: vec![bytes], size };
+    fn begin_reply(&mut self, mut before: BytesMut, bytes: Bytes, head: Option<ReplyHead<P>>, last: bool) {
+        if head.is_none() && !last && before.is_empty() {
+            self.outbound = Outbound::Undecided { before: bytes.into() };
             return;
         }
         let asked = head.as_ref().and_then(|head| self.ask(head));
         let (Some(head), Some((number, answer))) = (head, asked) else {
             self.context.messages().unmatched.inc();
-            pieces.into_iter().chain([bytes]).for_each(|piece| self.to_client.push(piece));
+            self.to_client.push(before.freeze());
+            self.to_client.push(bytes);
             if !last {
                 self.outbound = Outbound::Unmatched;
             }
@@ -161,9 +162,7 @@ impl<P: Protocol> Exchange<P> {
         };
         match answer {
             Answer::Relay { more, hold: false } => {
-                for piece in pieces {
-                    self.relay(number, piece);
-                }
+                self.relay(number, before.freeze());
                 self.relay(number, bytes);
                 let known = Known { number, head, more };
                 if last {
@@ -173,15 +172,12 @@ impl<P: Protocol> Exchange<P> {
                 }
             }
             Answer::Relay { more, hold: true } => {
-                let mut pieces = pieces;
-                pieces.push(bytes);
-                let size = pieces.iter().map(Bytes::len).sum();
-                self.hold(Known { number, head, more }, pieces, size, last);
+                before.extend_from_slice(&bytes);
+                self.hold(Known { number, head, more }, before, last);
             }
             Answer::Rewrite { limit, more } => {
-                let mut whole = BytesMut::new();
-                pieces.into_iter().chain([bytes]).for_each(|piece| whole.extend_from_slice(&piece));
-                self.collect_reply(Known { number, head, more }, whole, limit, last);
+                before.extend_from_slice(&bytes);
+                self.collect_reply(Known { number, head, more }, before, limit, last);
             }
         }
     }
@@ -258,12 +254,12 @@ impl<P: Protocol> Exchange<P> {
 
     /// Holds a reply back until it has been judged, or has grown too large for that.
     #[inline(never)]
-    fn hold(&mut self, known: Known<P>, pieces: Vec<Bytes>, size: usize, last: bool) {
-        if !last && size <= MAX_HELD_REPLY {
-            self.outbound = Outbound::Holding { known, pieces, size };
+    fn hold(&mut self, known: Known<P>, whole: BytesMut, last: bool) {
+        if !last && whole.len() <= MAX_HELD_REPLY {
+            self.outbound = Outbound::Holding { known, whole };
             return;
         }
-        pieces.into_iter().for_each(|piece| self.relay(known.number, piece));
+        self.relay(known.number, whole.freeze());
         if last {
             self.judge(known);
         } else {

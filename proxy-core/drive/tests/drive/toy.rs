@@ -10,7 +10,7 @@
 //! | `watch` | forwarded; replies until one that does not begin with `+` |
 //! | `park` | as `watch`, a long poll |
 //! | `local` | answered by Weir with `from weir` |
-//! | `count` | answered by Weir with how many requests it has decided in this turn of the connection's |
+//! | `count` | answered by Weir with how many requests it has decided in this turn of the connection's; with `toil` behind it, it is all the work that one turn should do |
 //! | `ask` | held until it has come whole (16 bytes at most), then forwarded |
 //! | `swap` | rewritten in capitals (24 bytes at most), then forwarded |
 //! | `hold` | forwarded; its reply is held back until it is judged |
@@ -104,6 +104,8 @@ fn build(listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Parts, BuildEr
 thread_local! {
     /// Requests in this turn of a connection's.
     static DECIDED: Cell<u32> = const { Cell::new(0) };
+    /// What was decoded last is all the work that one turn should do.
+    static TOILED: Cell<bool> = const { Cell::new(false) };
 }
 
 struct ToyService(RefCell<Parts>);
@@ -168,6 +170,10 @@ impl Decode for Frames {
         head(bytes, length)
     }
 
+    fn has_toiled(&mut self) -> bool {
+        TOILED.take()
+    }
+
     fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Piece<Head>>, Malformed> {
         if self.left == 0 {
             let Some(length) = buf.first_chunk::<4>() else { return Ok(None) };
@@ -194,6 +200,7 @@ impl Decode for Frames {
         self.left -= size;
         let last = self.left == 0;
         let head = if last { self.head } else { first.filter(|_| size > 0) };
+        TOILED.set(TOILED.get() || head.is_some_and(|head| head.text.starts_with(b"count to")));
         Ok(Some(Piece { bytes: buf.split_to(size).freeze(), head, last }))
     }
 }

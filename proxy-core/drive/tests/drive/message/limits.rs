@@ -37,6 +37,18 @@ async fn much_at_once_is_done_in_turns() {
 }
 
 #[tokio::test]
+async fn much_work_ends_the_turn() {
+    let upstream = Upstream::new().await;
+    let house = toy(upstream.address()).await;
+    let mut client = house.connect("toys").await;
+    let many: Vec<u8> = (0..50).flat_map(|tag| frame(tag, b"count toil")).collect();
+    soon(client.write_all(&many)).await.unwrap();
+    for tag in 0..50 {
+        assert_eq!(hear(&mut client).await, (tag, "1".into()), "one in each turn");
+    }
+}
+
+#[tokio::test]
 async fn what_waits_for_room_goes_on_when_a_slow_reader_has_read() {
     let upstream = Upstream::new().await;
     let house = toy(upstream.address()).await;

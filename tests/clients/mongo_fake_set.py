@@ -126,7 +126,8 @@ def when(condition):
 def knows(first, members):
     """Whether Weir names so many members."""
     try:
-        return len(Raw(first).hello()["hosts"]) == members
+        named = len(Raw(first).hello()["hosts"])
+        return named in members if isinstance(members, range) else named == members
     except OSError:
         return False
 
@@ -183,7 +184,8 @@ def silent(first):
 
 
 def many(first):
-    when(lambda: knows(first, 8))
+    # As many as there are ports to be had.
+    when(lambda: knows(first, range(4, 9)))
     time.sleep(3)
     return {"connections": CONNECTIONS[0]}
 

@@ -36,6 +36,11 @@ impl Named {
     pub(super) fn of<'a>(names: impl IntoIterator<Item = &'a str>, told: impl Fn(&str) -> bool) -> Named {
         let mut named = Named::default();
         for name in names {
+            // However many there are, they are not worth a look any more.
+            if named.refused.len() == MOST_REFUSED && named.members.len() == MOST_MEMBERS {
+                named.refused_count += 1;
+                continue;
+            }
             // Names are told apart without regard to case: many spellings are one host.
             if named.members.iter().any(|known| known.eq_ignore_ascii_case(name)) {
                 continue;

@@ -1,5 +1,5 @@
 /* Stands in for the resolver: names under `.moves.test` are looked up in the file that WEIR_TEST_NAMES names, whose lines are
- * `NAME ADDRESS`; all others go to the real one. Put before it by LD_PRELOAD.
+ * `NAME ADDRESS`, several for a name with several; all others go to the real one. Put before it by LD_PRELOAD.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -18,8 +18,11 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
   const char *path = getenv("WEIR_TEST_NAMES");
   FILE *file = path ? fopen(path, "r") : NULL;
   if (!file) return result;
-  while (fscanf(file, "%255s %255s", known, address) == 2)
-    if (strcmp(known, name) == 0) result = real(address, service, hints, found);
+  while (fscanf(file, "%255s %255s", known, address) == 2) {
+    struct addrinfo *more;
+    if (strcmp(known, name) != 0 || real(address, service, hints, &more) != 0) continue;
+    for (*found = more, result = 0; *found; found = &(*found)->ai_next) continue;
+  }
   fclose(file);
   return result;
 }

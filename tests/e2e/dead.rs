@@ -1,6 +1,10 @@
 //! Servers that are dead, slow or moving: who is taken out of rotation, what becomes of what they had, who comes back.
 
-use crate::support::{net, weir::Weir};
+use crate::http_edges::resolver;
+use crate::support::{
+    net,
+    weir::{Weir, binary},
+};
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -14,6 +18,8 @@ use std::{
 crate::tests!("dead":
     half_of_three_is_one,
     who_never_answers_leaves_though_clients_give_up_first,
+    good_connections_stay_while_a_name_has_another_address_each_time,
+    the_next_address_of_a_name_has_its_chance,
 );
 
 /// An HTTP/1.1 server that answers every request by `status` (0: never), until it is told another; how many it got.
@@ -24,17 +30,23 @@ struct Origin {
 
 impl Origin {
     fn new(status: u32) -> Origin {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+        let origin = Origin { port: 0, status: Arc::new(AtomicU32::new(status)) };
+        Origin { port: origin.listen(1, 0), ..origin }
+    }
+
+    /// Listens at 127.0.0.`last` as well; says at which port.
+    fn listen(&self, last: u8, port: u16) -> u16 {
+        let listener = TcpListener::bind(std::net::SocketAddr::from(([127, 0, 0, last], port)))
+            .expect("the port is free");
         let port = listener.local_addr().expect("it is bound").port();
-        let status = Arc::new(AtomicU32::new(status));
-        let shared = Arc::clone(&status);
+        let shared = Arc::clone(&self.status);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let status = Arc::clone(&shared);
                 std::thread::spawn(move || serve(stream, &status));
             }
         });
-        Origin { port, status }
+        port
     }
 }
 
@@ -121,4 +133,69 @@ fn who_never_answers_leaves_though_clients_give_up_first() {
         states(&weir)[0] == "ejected"
     });
     (0..10).for_each(|_| assert_eq!(get(&weir, Duration::from_secs(20)), 200));
+}
+
+/// Weir in front of a name that a file in `folder` gives addresses to.
+fn named(folder: &std::path::Path, port: u16, cluster: &str) -> Weir {
+    let mut run = binary();
+    run.env("LD_PRELOAD", resolver(folder)).env("WEIR_TEST_NAMES", folder.join("names"));
+    let config = format!(
+        "workers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\", http: {{ cluster: web }} }} }}\n\
+         clusters: {{ web: {{ endpoints: [\"web.moves.test:{port}\"], dns_refresh: 1s, {cluster} }} }}\n"
+    );
+    Weir::start_as(run, tempfile::tempdir().expect("a folder"), &config)
+}
+
+fn good_connections_stay_while_a_name_has_another_address_each_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let names = folder.path().join("names");
+    let name = |last: u8| std::fs::write(&names, format!("web.moves.test 127.0.0.{last}\n")).expect("ours");
+    name(1);
+    let origin = Origin::new(200);
+    for last in 2..9 {
+        origin.listen(last, origin.port);
+    }
+    let weir = named(folder.path(), origin.port, "idle_timeout: 1h");
+    let opened = |weir: &Weir| weir.numbers().sum("weir_cluster_connections_total", &[]);
+    let resolved =
+        |weir: &Weir| weir.numbers().sum("weir_cluster_dns_resolutions_total", &[("result", "ok")]);
+    assert_eq!(get(&weir, Duration::from_secs(20)), 200);
+    for last in 2..7 {
+        name(last);
+        let before = resolved(&weir);
+        net::until("it has been asked for", || resolved(&weir) > before + 1);
+        assert_eq!(get(&weir, Duration::from_secs(20)), 200);
+    }
+    assert_eq!(opened(&weir), 1, "a connection that is good is used for as long as answers keep changing");
+    net::until("the name has moved", || {
+        ask(&weir, 1);
+        opened(&weir) == 2
+    });
+}
+
+fn the_next_address_of_a_name_has_its_chance() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // An address that answers no SYN: its queue is full.
+    let origin = Origin::new(200);
+    let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let address = std::net::SocketAddr::from(([127, 0, 0, 2], origin.port));
+    silent.bind(&address.into()).expect("the port is free");
+    silent.listen(0).expect("it listens");
+    let queue: Vec<_> = (0..3)
+        .map(|_| {
+            let waits =
+                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+            waits.set_nonblocking(true).expect("a socket");
+            waits.connect(&address.into()).ok();
+            waits
+        })
+        .collect();
+    let names = "web.moves.test 127.0.0.2\nweb.moves.test 127.0.0.1\n";
+    std::fs::write(folder.path().join("names"), names).expect("ours");
+    let weir = named(folder.path(), origin.port, "");
+    assert_eq!(get(&weir, Duration::from_secs(20)), 200);
+    let numbers = weir.numbers();
+    assert_eq!(numbers.sum("weir_cluster_connections_total", &[]), 1, "one place for both");
+    assert_eq!(numbers.sum("weir_cluster_connect_failures_total", &[]), 0);
+    drop(queue);
 }

@@ -160,7 +160,7 @@ fn a_slow_upload_is_no_slow_head() {
 }
 
 /// A resolver of our own in front of the system's: its path, to be preloaded.
-fn resolver(folder: &Path) -> String {
+pub fn resolver(folder: &Path) -> String {
     let shim = folder.join("names.so").display().to_string();
     output(
         command("cc")

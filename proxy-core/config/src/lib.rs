@@ -63,8 +63,8 @@ pub use diff::{Changes, Diff};
 pub use fields::Fields;
 pub use http2::{HTTP2, Http2};
 pub use model::{
-    Balance, CircuitBreaker, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat, LogLevel,
-    OutlierEjection, RetryBudget, Settings, Source, Upstream,
+    Balance, CircuitBreaker, Cluster, Config, DnsFamily, EndpointSpec, Limits, Listener, Log, LogFormat,
+    LogLevel, OutlierEjection, RetryBudget, Settings, Source, Upstream,
 };
 pub use network::{
     AcceptRate, Admission, Bind, Cidr, NotANetwork, ProxyProtocol, ProxyVersion, Trusted, UNIX, unix_path,

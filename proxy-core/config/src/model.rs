@@ -162,6 +162,8 @@ pub struct Cluster {
     pub idle_timeout: Duration,
     /// How often names are resolved anew.
     pub dns_refresh: Duration,
+    /// Which addresses of names are used.
+    pub dns_family: DnsFamily,
     /// Its HTTP/2 connections.
     pub http2: crate::http2::Http2,
     /// Canonical JSON of its subtree, with `${..}` not replaced: what may be shown. Not enough to tell whether two are the
@@ -213,6 +215,20 @@ crate::words! {
         Http1 = "http1",
         #[doc = "HTTP/2: by ALPN with `tls`, by prior knowledge without."]
         Http2 = "http2",
+    }
+}
+
+crate::words! {
+    /// Which addresses of names are used.
+    pub enum DnsFamily {
+        #[doc = "All; of `dns` without the family none of whose addresses can be connected to while the other's can, which is looked at every 30 seconds."]
+        Auto = "auto",
+        #[doc = "IPv4."]
+        V4 = "v4",
+        #[doc = "IPv6."]
+        V6 = "v6",
+        #[doc = "All."]
+        All = "all",
     }
 }
 

@@ -4,8 +4,8 @@ use crate::canonical;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::model::{
-    Balance, CircuitBreaker, Cluster, Config, EndpointSpec, Limits, Listener, Log, LogFormat, LogLevel,
-    OutlierEjection, RetryBudget, Source, Upstream, split_host_port,
+    Balance, CircuitBreaker, Cluster, Config, DnsFamily, EndpointSpec, Limits, Listener, Log, LogFormat,
+    LogLevel, OutlierEjection, RetryBudget, Source, Upstream, split_host_port,
 };
 use crate::network::{self, Bind, unix_path};
 use crate::node::{Entry, Node};
@@ -258,6 +258,7 @@ fn cluster(walk: &mut Walk<'_>, entry: &Entry, standard: CircuitBreaker) -> Opti
     let connect_timeout = fields.duration(walk, "connect_timeout").unwrap_or_default();
     let idle_timeout = fields.duration(walk, "idle_timeout").unwrap_or_default();
     let dns_refresh = fields.duration(walk, "dns_refresh").unwrap_or_default();
+    let dns_family = fields.word(walk, "dns_family").unwrap_or(DnsFamily::Auto);
     let http2 = crate::http2::Http2::read(walk, &fields);
     if !named {
         return None;
@@ -276,6 +277,7 @@ fn cluster(walk: &mut Walk<'_>, entry: &Entry, standard: CircuitBreaker) -> Opti
         connect_timeout,
         idle_timeout,
         dns_refresh,
+        dns_family,
         http2,
         text: text.into(),
         print,

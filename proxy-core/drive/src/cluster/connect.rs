@@ -1,6 +1,7 @@
 //! A connection to a picked endpoint: its place within `max_connections` (waiting for one if need be), TCP, TLS.
 
 use super::Cluster;
+use super::race::{order, race};
 use super::resolve::Reached;
 use super::shared::Shared;
 use crate::address::Client;
@@ -31,6 +32,9 @@ const SERVER_PROBES: Duration = Duration::from_secs(10);
 const SERVER_GONE: Duration = Duration::from_secs(60);
 /// Failures to connect are logged once in this long per cluster and worker; those between are counted in the next line.
 const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// The most names of which it is remembered which address was reached.
+const MAX_WON: usize = 4096;
 
 /// What TLS towards an endpoint offers by ALPN. Without TLS it means nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -265,14 +269,22 @@ impl Cluster {
             return socket.map(Socket::Unix).map_err(|error| Failure::new(Reason::ConnectFailed, error));
         }
         let addresses = self.addresses.borrow_mut().of(&self.shared.book, pick.address());
-        let mut last = Failure::new(Reason::ConnectFailed, "its name has not been resolved");
-        for address in addresses.iter() {
-            match connect_tcp(*address).await {
-                Ok(tcp) => return Ok(Socket::Tcp(tcp)),
-                Err(error) => last = Failure::new(Reason::ConnectFailed, error),
-            }
+        if let [address] = *addresses {
+            let tcp = connect_tcp(address).await;
+            return tcp.map(Socket::Tcp).map_err(|error| Failure::new(Reason::ConnectFailed, error));
         }
-        Err(last)
+        let before = self.won.borrow().get(pick.address()).copied();
+        let raced = race(&order(&addresses, before), connect_tcp).await;
+        let (winner, tcp) = raced.map_err(|error| Failure::new(Reason::ConnectFailed, error))?;
+        if before != Some(winner) {
+            let mut won = self.won.borrow_mut();
+            // Endpoints come and go, and this is but a hint.
+            if won.len() >= MAX_WON {
+                won.clear();
+            }
+            won.insert(Arc::clone(pick.address()), winner);
+        }
+        Ok(Socket::Tcp(tcp))
     }
 
     async fn secure(&self, pick: &Pick, socket: Socket, offer: Offer) -> Result<(Io, Option<Alpn>), Failure> {

@@ -2,7 +2,10 @@
 //! addresses behind names. What all workers share of a cluster is in [`shared`].
 
 pub(crate) use connect::keepalive;
+mod answers;
 mod connect;
+mod family;
+mod race;
 pub(crate) mod resolve;
 pub(crate) mod shared;
 
@@ -16,6 +19,8 @@ use crate::tls::client::ClientTls;
 use resolve::Addresses;
 use shared::Shared;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use weir_decide::cluster::{EventKind, View};
@@ -32,6 +37,8 @@ pub struct Cluster {
     config: RefCell<Arc<weir_config::Cluster>>,
     tls: RefCell<Option<Arc<ClientTls>>>,
     addresses: RefCell<Addresses>,
+    /// Which of a name's addresses was reached last.
+    won: RefCell<HashMap<Arc<str>, SocketAddr>>,
     pools: RefCell<Vec<Weak<dyn Sweep>>>,
     /// When a failure to connect was last logged, and how many were not since.
     logged: Cell<(Now, u32)>,
@@ -48,6 +55,7 @@ impl Cluster {
             config: RefCell::new(current.config),
             tls: RefCell::new(current.tls),
             addresses: RefCell::new(Addresses::default()),
+            won: RefCell::default(),
             pools: RefCell::new(Vec::new()),
             logged: Cell::new((Now(0), 0)),
         })

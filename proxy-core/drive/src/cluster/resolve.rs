@@ -2,6 +2,8 @@
 //! at start, after a reload, and every `dns_refresh`. What it finds is published; a failure is counted and logged, and what
 //! was known before stays.
 
+use super::answers::{Answer, Changes, old};
+use super::family::{Families, of_endpoint};
 use super::shared::{Near, Shared};
 use crate::process::lock;
 use crate::time;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use weir_config::Source;
 use weir_decide::cluster::EndpointSpec;
+use weir_decide::exchange::Now;
 
 /// The most addresses taken from one answer; of a longer one the rest is left out, and `weir_caps_met_total{cap="dns_addresses"}`
 /// moves.
@@ -22,7 +25,7 @@ const PARALLEL: usize = 8;
 /// An answer that takes longer counts as a failure.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-pub(super) type Found = HashMap<Arc<str>, Arc<[SocketAddr]>, foldhash::fast::RandomState>;
+pub(super) type Found = HashMap<Arc<str>, Answer, foldhash::fast::RandomState>;
 
 /// The addresses behind the names among a cluster's endpoints.
 #[derive(Debug, Default)]
@@ -57,8 +60,8 @@ impl Addresses {
             self.found = book.read();
             self.generation = generation;
         }
-        if let Some(found) = self.found.get(address) {
-            return Arc::clone(found);
+        if let Some(answer) = self.found.get(address) {
+            return Arc::clone(&answer.addresses);
         }
         address.parse::<SocketAddr>().map(|literal| Arc::from([literal])).unwrap_or_default()
     }
@@ -74,8 +77,12 @@ struct Led {
     shared: Arc<Shared>,
     name: Arc<str>,
     peer: SocketAddr,
-    /// The book's generation in which the name was last seen to stand for it.
+    /// The book's generation that was looked at last.
     seen: u64,
+    /// The name did not stand for it then: until when it may be used all the same.
+    until: Option<Now>,
+    /// When it is too old for that in any case.
+    old: Now,
 }
 
 impl Reached {
@@ -87,27 +94,23 @@ impl Reached {
     ) -> Reached {
         let peer = if is_name(address) { peer() } else { None };
         let (shared, name) = (Arc::clone(shared), Arc::clone(address));
-        Reached(peer.map(|peer| Box::new(Led { shared, name, peer, seen: 0 })))
+        let led = |peer| Led { shared, name, peer, seen: 0, until: None, old: old(time::now()) };
+        Reached(peer.map(|peer| Box::new(led(peer))))
     }
 
-    /// Whether the endpoint's name stands for other addresses by now: what is under way may finish, and the connection is then of no
-    /// further use. One load for as long as nothing has changed, none where the endpoint is no name.
+    /// Whether the endpoint's name stands for other addresses by now, and that is no passing answer ([`answers`](super::answers)): what
+    /// is under way may finish, and the connection is then of no further use. One load for as long as nothing has changed, none where the endpoint is no name.
     pub fn is_outdated(&mut self) -> bool {
         let Some(led) = &mut self.0 else { return false };
         let generation = led.shared.book.generation.load(Ordering::Acquire);
-        if generation == led.seen {
-            return false;
+        if generation != led.seen {
+            led.seen = generation;
+            let found = led.shared.book.read();
+            // A name that is not listed any more is the endpoint's end, not its move.
+            let answer = found.get(&led.name).filter(|answer| !answer.names(led.peer));
+            led.until = answer.map(|answer| answer.settled.min(led.old));
         }
-        let found = led.shared.book.read();
-        let stands = |all: &Arc<[SocketAddr]>| {
-            all.iter().any(|one| (one.ip(), one.port()) == (led.peer.ip(), led.peer.port()))
-        };
-        // A name that is not listed any more is the endpoint's end, not its move.
-        if found.get(&led.name).is_some_and(|all| !stands(all)) {
-            return true;
-        }
-        led.seen = generation;
-        false
+        led.until.is_some_and(|until| time::now() >= until)
     }
 }
 
@@ -169,11 +172,13 @@ async fn watch(request: Request) {
     let shared = Arc::downgrade(&request.shared);
     let mut asked = Some(request.asked);
     let mut latest = Some(request.shared);
+    let mut changes = HashMap::new();
+    let mut families = Families::default();
     while let Some(shared) = latest.take().or_else(|| shared.upgrade()) {
         let config = shared.current().config;
-        let mut names = look_up_endpoints(&shared).await;
+        let mut names = look_up_endpoints(&shared, &mut changes).await;
         if let Source::Dns { host, port } = &config.source {
-            look_up_members(&shared, host, *port).await;
+            look_up_members(&shared, host, *port, &mut families).await;
             names = true;
         }
         if let Some(asked) = asked.take() {
@@ -188,10 +193,11 @@ async fn watch(request: Request) {
 }
 
 /// A `dns` cluster: every address is an endpoint, and what a filter found is too.
-async fn look_up_members(shared: &Shared, host: &str, port: u16) {
+async fn look_up_members(shared: &Shared, host: &str, port: u16, families: &mut Families) {
     if let Some(found) = look_up(shared, host, port).await {
         *lock(&shared.dns_near) =
             found.iter().map(|address| Near::of(address.ip())).fold(Near::default(), Near::and);
+        let found = families.choose(shared.current().config.dns_family, found).await;
         let spec = |address: &SocketAddr| EndpointSpec { address: address.to_string().into(), weight: 1 };
         let endpoints: Vec<_> = found.iter().map(spec).chain(shared.listed()).collect();
         shared.decide.set_endpoints(&endpoints, time::now());
@@ -199,9 +205,11 @@ async fn look_up_members(shared: &Shared, host: &str, port: u16) {
 }
 
 /// Listed endpoints: those that are names. Says whether there are any.
-async fn look_up_endpoints(shared: &Arc<Shared>) -> bool {
+async fn look_up_endpoints(shared: &Arc<Shared>, changes: &mut HashMap<Arc<str>, Changes>) -> bool {
     let list = shared.listed();
     let before = shared.book.read();
+    let family = shared.current().config.dns_family;
+    changes.retain(|name, _| before.contains_key(name));
     let mut asked = tokio::task::JoinSet::new();
     for spec in &list {
         let at = shared.really_at(&spec.address);
@@ -220,9 +228,13 @@ async fn look_up_endpoints(shared: &Arc<Shared>) -> bool {
     let mut found = Found::default();
     while let Some(answer) = asked.join_next().await {
         let Ok((address, answer)) = answer else { continue };
-        let addresses = answer.map(Arc::from).or_else(|| before.get(&address).cloned());
-        if let Some(addresses) = addresses {
-            found.insert(address, addresses);
+        let known = before.get(&address);
+        let answer = answer.map(|addresses| {
+            let changes = changes.entry(Arc::clone(&address)).or_default();
+            changes.next(known, of_endpoint(family, addresses), time::now())
+        });
+        if let Some(answer) = answer.or_else(|| known.cloned()) {
+            found.insert(address, answer);
         }
     }
     keep_afar(shared, &mut found);
@@ -235,8 +247,8 @@ async fn look_up_endpoints(shared: &Arc<Shared>) -> bool {
 /// What a server told of, and a name that is its own to choose stands for, is not to be looked for on this host or this link, unless
 /// the configuration itself lists such servers, or says where it is.
 fn keep_afar(shared: &Shared, found: &mut Found) {
-    let near = shared.seeds_near(|name| found.get(name).cloned());
-    for (name, addresses) in found.iter_mut() {
+    let near = shared.seeds_near(|name| found.get(name).map(|answer| Arc::clone(&answer.addresses)));
+    for (name, Answer { addresses, .. }) in found.iter_mut() {
         if addresses.iter().all(|address| near.allows(address.ip()))
             || shared.is_seed(name)
             || shared.really_at(name).is_some()

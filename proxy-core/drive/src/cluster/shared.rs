@@ -178,7 +178,8 @@ impl Shared {
     pub(crate) fn may_be_told_of(&self, address: &str) -> bool {
         let Ok(literal) = address.parse::<SocketAddr>() else { return true };
         let book = self.book.read();
-        self.seeds_near(|name| book.get(name).cloned()).allows(literal.ip())
+        self.seeds_near(|name| book.get(name).map(|answer| Arc::clone(&answer.addresses)))
+            .allows(literal.ip())
     }
 
     /// Whether it has names that the resolver looks after.

@@ -10,6 +10,7 @@ mod check;
 #[cfg(all(feature = "mongo", feature = "grpc", feature = "dynamodb"))]
 mod demo;
 mod filters;
+mod given_way;
 mod log;
 #[cfg(feature = "mongo")]
 mod mongo;

@@ -1,7 +1,7 @@
 //! `weir stats`: what a running Weir does, as a table or as JSON.
 
-use crate::ask;
 use crate::table::{Column, duration, lay_out, size};
+use crate::{ask, given_way};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -55,7 +55,7 @@ pub fn table(admin: SocketAddr) -> Result<String> {
         )
     });
     let rows: Vec<Vec<String>> = operations.into_iter().map(row).collect();
-    Ok(lay_out(COLUMNS, &rows))
+    Ok(lay_out(COLUMNS, &rows) + &given_way::note(&ask::get(admin, "/metrics")?))
 }
 
 fn text<'a>(of: &'a Value, key: &str) -> &'a str {

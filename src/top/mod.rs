@@ -214,7 +214,9 @@ impl Seen {
                 let (before, then) = &self.earlier;
                 let seconds = now.duration_since(*then).as_secs_f64();
                 let rows = after.since(before, seconds, view.by, view.sort);
-                table(&rows, view.by).text(&view.filter, width)
+                let mut sheet = table(&rows, view.by);
+                sheet.below = after.note.clone();
+                sheet.text(&view.filter, width)
             }
             (wanted, Some((page, sheet)), _) if wanted == *page => sheet.text(&view.filter, width),
             _ => "Looking...\n".to_owned(),

@@ -75,6 +75,8 @@ pub struct Scrape {
     operations: BTreeMap<[String; 4], Counts>,
     applications: BTreeMap<[String; 3], Counts>,
     call_sites: BTreeMap<[String; 3], Counts>,
+    /// What the tables do not show.
+    pub note: String,
 }
 
 /// What happened between two scrapes, a second.
@@ -163,7 +165,7 @@ impl Counts {
 impl Scrape {
     /// Reads the Prometheus text format, as far as it is about operations.
     pub fn parse(text: &str) -> Scrape {
-        let mut scrape = Scrape::default();
+        let mut scrape = Scrape { note: crate::given_way::note(text), ..Scrape::default() };
         for line in text.lines() {
             scrape.line(line);
         }

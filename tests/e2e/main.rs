@@ -48,6 +48,7 @@ mod mongo_topology;
 mod network;
 mod numbers;
 mod rules;
+mod signed;
 mod support;
 mod tcp;
 mod tls;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
     let mut trials: Vec<Trial> = Vec::new();
     for tests in [
         rules::tests,
+        signed::tests,
         cli::tests,
         config::tests,
         connections::tests,

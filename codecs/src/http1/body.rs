@@ -12,7 +12,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::client::client_field;
+use super::client::says_of_client;
 use super::fields::{Fields, Span};
 use super::framing::Framing;
 use super::known::Known;
@@ -332,7 +332,7 @@ fn shift(reject: Reject, by: usize) -> Reject {
 fn forbidden(section: &[u8]) -> Result<(), Reject> {
     let bad = |name: &Span| {
         let name = name.of(section);
-        Known::of(name).is_some_and(Known::is_forbidden_in_trailers) || client_field(name).is_some()
+        Known::of(name).is_some_and(Known::is_forbidden_in_trailers) || says_of_client(name)
     };
     match scan::lines(section, 0).find(|(name, _)| bad(name)) {
         Some((name, _)) => Err(Reject::at(Rule::TrailerForbidden, name.start as usize)),

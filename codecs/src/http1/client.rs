@@ -1,6 +1,13 @@
 //! The fields by which proxies say who the client is and what it asked for: the one list of them. Whoever believes such a field believes
 //! whoever wrote it, so a proxy keeps those of the proxies it trusts and removes all others.
 
+use super::known::Known;
+
+/// By this field a process knows the requests again that it has sent to itself. It never leaves the process, and nobody may say it.
+pub const HOP_NAME: &str = "x-weir-hop";
+/// The same in bytes.
+pub const HOP: &[u8] = HOP_NAME.as_bytes();
+
 /// How often such a field may be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -110,6 +117,56 @@ pub fn client_field(name: &[u8]) -> Option<Shape> {
     CLIENT_FIELDS.iter().find(is).map(|(_, shape)| *shape)
 }
 
+/// Whether a server that makes variables of names can read `name` as another one. CGI reads `-` as `_` (RFC 3875 section 4.1.18), and so
+/// do WSGI, Rack and PHP; PHP reads `.` so too, lighttpd and older Apaches every character that is neither a letter nor a digit.
+#[must_use]
+pub fn is_ambiguous(name: &[u8]) -> bool {
+    !name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+}
+
+/// `name` as all of those read it, in lower case and with `-`.
+pub fn read_as(name: &[u8], into: &mut Vec<u8>) {
+    into.clear();
+    into.extend(name.iter().map(|b| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' }));
+}
+
+/// Whether the field is about the client, or may be read as one that is, or as another that is reserved.
+#[must_use]
+pub fn says_of_client(name: &[u8]) -> bool {
+    if !is_ambiguous(name) {
+        return client_field(name).is_some() || name.eq_ignore_ascii_case(HOP);
+    }
+    let mut read = Vec::new();
+    read_as(name, &mut read);
+    is_reserved(&read)
+}
+
+/// Whether nobody may say this name in another way: it is about the client, frames or routes a message, or is what a proxy says.
+#[must_use]
+pub fn is_reserved(name: &[u8]) -> bool {
+    use Known::{
+        ContentLength, Expect, Host, MaxForwards, ProxyAuthorization, Trailer, TransferEncoding, Via,
+        XAmzTarget, XRequestId,
+    };
+    let of_ours = begins_with(name, b"x-weir-");
+    let known = Known::of(name).is_some_and(|known| {
+        known.is_hop_by_hop()
+            || matches!(
+                known,
+                Host | ContentLength
+                    | TransferEncoding
+                    | Trailer
+                    | Expect
+                    | MaxForwards
+                    | ProxyAuthorization
+                    | Via
+                    | XRequestId
+                    | XAmzTarget
+            )
+    });
+    known || of_ours || client_field(name).is_some()
+}
+
 fn begins_with(name: &[u8], prefix: &[u8]) -> bool {
     name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
@@ -117,6 +174,30 @@ fn begins_with(name: &[u8], prefix: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_are_read_as_others() {
+        let mut into = Vec::new();
+        for (name, as_, reserved) in [
+            ("X_Forwarded_For", "x-forwarded-for", true),
+            ("x-forwarded_for", "x-forwarded-for", true),
+            ("X.Real.IP", "x-real-ip", true),
+            ("x!real~ip", "x-real-ip", true),
+            ("Content_Length", "content-length", true),
+            ("transfer_encoding", "transfer-encoding", true),
+            ("proxy_connection", "proxy-connection", true),
+            ("x_request_id", "x-request-id", true),
+            ("x_weir_hop", "x-weir-hop", true),
+            ("x_amz_target", "x-amz-target", true),
+            ("session_id", "session-id", false),
+            ("x_amz_date", "x-amz-date", false),
+        ] {
+            read_as(name.as_bytes(), &mut into);
+            assert_eq!(into, as_.as_bytes(), "{name}");
+            assert!(is_ambiguous(name.as_bytes()) && !is_ambiguous(as_.as_bytes()), "{name}");
+            assert_eq!(is_reserved(&into), reserved, "{name}");
+        }
+    }
 
     #[test]
     fn every_name_is_found_in_any_case() {

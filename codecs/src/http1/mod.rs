@@ -47,7 +47,10 @@ pub mod path;
 
 pub use authority::Authority;
 pub use body::{Body, Decoded, Relayed, Then};
-pub use client::{CLIENT_FIELDS, PREFIXES, SINGLE_FORWARDED, Shape, client_field};
+pub use client::{
+    CLIENT_FIELDS, HOP, HOP_NAME, PREFIXES, SINGLE_FORWARDED, Shape, client_field, is_ambiguous, is_reserved,
+    read_as, says_of_client,
+};
 pub use fields::{Class, Field, Fields, FieldsView, Span};
 pub use framing::Framing;
 pub use head::{Parsed, Version};

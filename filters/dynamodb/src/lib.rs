@@ -1,5 +1,5 @@
 //! DynamoDB as a dialect of HTTP: which API operation on which table a request is, how its reply is to be understood, and
-//! Weir's own replies in words that the SDKs take in. Nothing is altered in passing: no byte of a body and no field, so
+//! Weir's own replies in words that the SDKs take in. Nothing is altered in passing that a signature covers: no byte of a body and no field, so
 //! every client's signature stays valid.
 //!
 //! How a call passes through:
@@ -56,6 +56,10 @@ pub struct DynamoDb;
 impl DialectFactory for DynamoDb {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn is_signed(&self) -> bool {
+        true
     }
 
     fn dialect(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Rc<dyn Dialect> {

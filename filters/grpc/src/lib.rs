@@ -30,7 +30,7 @@ use weir_codecs::grpc::{Code, Method, Protocol};
 use weir_config::{Listener, Table};
 use weir_decide::exchange::{NameId, NameKind, Names, Operation};
 use weir_drive::Worker;
-use weir_http::{Dialect, DialectFactory, HttpSection, RequestHead, Watch};
+use weir_http::{Dialect, DialectFactory, Fields, HttpSection, RequestHead, Watch};
 use weir_measure::Measure;
 
 /// The `protocol` label value, and the key of the listener's section.
@@ -81,6 +81,12 @@ impl GrpcDialect {
 impl Dialect for GrpcDialect {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    // Metadata is no header field of CGI.
+    fn takes_names_exactly(&self, version: u8, fields: &Fields) -> bool {
+        let protocol = fields.value(b"content-type").and_then(Protocol::of);
+        version == 20 && protocol == Some(Protocol::Grpc)
     }
 
     fn watch(&self, names: &mut dyn Names, head: &RequestHead<'_>) -> Option<Box<dyn Watch>> {

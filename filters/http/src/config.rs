@@ -1,11 +1,14 @@
 //! The `http:` section of a listener: routes, what they match and what they do.
 
 mod matching;
+mod said;
 mod sense;
 mod switches;
 
+pub use said::{Said, Underscores};
 pub use switches::Switches;
 
+use crate::adds::ADDS;
 use crate::exchange::REPLAY_LIMIT;
 use crate::seam::Request;
 use crate::times::{self, HalfClose, Times};
@@ -35,7 +38,7 @@ pub static HTTP: Table = table(
 
 const RULES: &[Rule] = &[Rule::ExactlyOne(&["cluster", "routes"])];
 
-static FIELDS: [Field; 9] = [
+static FIELDS: [Field; 12] = [
     Field::optional("cluster", Kind::Cluster, "Where all requests go."),
     Field::optional(
         "routes",
@@ -58,6 +61,20 @@ static FIELDS: [Field; 9] = [
     times::STREAM_IDLE,
     times::MIN_RATE,
     times::ON_HALF_CLOSE,
+    Field::optional("adds", Kind::Table(&ADDS), "Which fields Weir adds by itself. Left out: as with `{}`."),
+    Field::with_default(
+        "keep_request_id",
+        Kind::Bool,
+        "false",
+        "An x-request-id that the client sends is kept, whoever the client is; without, only that of a trusted peer.",
+    ),
+    Field::with_default(
+        "underscores",
+        Kind::OneOf(Underscores::CHOICES),
+        "refuse",
+        "What becomes of a field whose name is another's once `_`, or whatever is neither letter nor digit, is read as `-`: one about \
+         the client, of framing, or that a route matches on. Names that are nobody else's pass, and in gRPC all do.",
+    ),
 ];
 
 static ROUTE: Table = Table {
@@ -105,6 +122,12 @@ static ROUTE: Table = Table {
             "retry",
             Kind::Table(&RETRY),
             "When it is tried again. Left out: never, or as the dialect says.",
+        ),
+        Field::optional(
+            "signed",
+            Kind::Bool,
+            "A request with a signature of AWS (version 4) is left as it is: nothing is added, and what the signature covers stays. Left \
+             out: `true` with `dialect: dynamodb`, else `false`.",
         ),
         Field::optional(
             "dialect",
@@ -281,6 +304,8 @@ pub struct Http {
     pub http2: weir_config::Http2,
     /// What becomes of requests whose client has ended its direction.
     pub half_closed: HalfClose,
+    /// What it does with what requests say.
+    pub said: Said,
 }
 
 /// A checked route.
@@ -302,6 +327,8 @@ pub struct Route {
     pub dialect: Option<Arc<str>>,
     /// What ends routing for a connection.
     pub switches: Switches,
+    /// A request with a signature is left as it is; `None`: as the dialect says.
+    pub signed: Option<bool>,
 }
 
 /// What a route does.
@@ -391,6 +418,7 @@ pub fn read(
     let head_timeout = fields.duration(walk, "head_timeout");
     let http2 = weir_config::Http2::read(walk, &fields);
     let (times, half_closed) = times::listeners(walk, &fields)?;
+    let said = said::read(walk, &fields);
     let default: Option<Arc<str>> = default.map(Into::into);
     let mut routes = Vec::new();
     if fields.child("cluster").is_some() {
@@ -403,6 +431,7 @@ pub fn read(
             retry: None,
             dialect: default.clone(),
             switches: Switches::default(),
+            signed: None,
         });
     }
     let items = fields.items(walk, "routes").unwrap_or_default();
@@ -418,6 +447,7 @@ pub fn read(
         first_sight,
         http2,
         half_closed,
+        said: said?,
     }))
 }
 
@@ -450,6 +480,7 @@ fn route(
     let retry = fields.table(walk, "retry").map(|table| retry(walk, &table));
     let dialect = fields.text(walk, "dialect");
     let switches = switches::read(walk, &fields);
+    let signed = fields.child("signed").and_then(|_| fields.flag(walk, "signed"));
     if let (Some(dialect), Some(node)) = (&dialect, fields.child("dialect"))
         && !dialects.contains(&&**dialect)
     {
@@ -469,6 +500,7 @@ fn route(
             Some(retry) => Some(retry?),
         },
         dialect: dialect.or_else(|| default.clone()),
+        signed,
         switches: switches?,
     };
     switches::check(walk, &fields, &route);

@@ -119,6 +119,13 @@ pub trait Dialect {
         false
     }
 
+    /// Whether a request of this version with these fields is one whose servers take names exactly, so that none can be read as
+    /// another.
+    fn takes_names_exactly(&self, version: u8, fields: &Fields) -> bool {
+        let _ = (version, fields);
+        false
+    }
+
     /// Look at a request: `None` when it is not of this dialect.
     fn watch(&self, names: &mut dyn Names, head: &RequestHead<'_>) -> Option<Box<dyn Watch>>;
 }

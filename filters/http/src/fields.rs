@@ -189,7 +189,7 @@ impl Fields {
     }
 
     /// Name and value of every field, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + DoubleEndedIterator {
         self.spans.iter().map(|s| (s.name(&self.buf), s.value(&self.buf)))
     }
 

@@ -15,6 +15,7 @@
 //! | [`fields`] | header and trailer fields, in one reusable buffer |
 //! | `h1`, `h2` | the two versions, each on both sides |
 //! | `exchange` | the loop: route, tries, local answers, the record |
+//! | `adds`, `signed` | what Weir adds by itself; requests that are left as they are |
 //! | `client` | what is said of the client, by whom, and what the server is told |
 //! | `websocket` | what differs between the versions when one is opened |
 //! | [`dialect`], `watcher`, `plain` | who names and judges an exchange |
@@ -37,6 +38,8 @@
 //! | informational replies to one request | 32 | the server is broken: 502 |
 //! | streams on a connection to a server | what it allows, 128 at most | another connection |
 
+mod adds;
+mod circle;
 mod client;
 pub mod config;
 pub mod dialect;
@@ -47,6 +50,7 @@ mod h2;
 mod plain;
 pub mod seam;
 pub mod service;
+mod signed;
 mod site;
 mod timer;
 pub mod times;

@@ -91,6 +91,8 @@ pub fn judge_status(status: u16, code: NameId) -> Outcome {
     let (class, result, retryable) = match status {
         // The server does not know the method: that is the client's choice, not the server's failure.
         501 => (Class::Rejected, result::SERVER_ERROR, RetryOn::SERVER_ERROR),
+        // It would only go round once more.
+        508 => (Class::Failed, result::SERVER_ERROR, RetryOn::NONE),
         500.. => {
             let gateway = if matches!(status, 502..=504) { RetryOn::GATEWAY_ERROR } else { RetryOn::NONE };
             (Class::Failed, result::SERVER_ERROR, RetryOn::SERVER_ERROR.and(gateway))
@@ -153,6 +155,7 @@ pub fn answer(fault: &Fault) -> (u16, &'static str) {
         (Side::Client, _) => (400, "the request could not be understood"),
         (_, Reason::NoRoute) => (404, "no route matches the request"),
         (_, Reason::Misdirected) => (421, "this connection is not for this host: another one is"),
+        (_, Reason::Loop) => (508, "the request has come through this proxy too often"),
         (_, Reason::MethodNotAllowed) => (405, "the method is not allowed"),
         (_, Reason::NoEndpoint) => (503, "there is no server for the request"),
         (_, Reason::MaxRequests | Reason::MaxPending | Reason::MaxConnections) => (503, "too many requests"),
@@ -185,6 +188,7 @@ mod tests {
             (429, Class::Rejected, "client_error", RetryOn::THROTTLED),
             (500, Class::Failed, "server_error", RetryOn::SERVER_ERROR),
             (501, Class::Rejected, "server_error", RetryOn::SERVER_ERROR),
+            (508, Class::Failed, "server_error", RetryOn::NONE),
             (503, Class::Failed, "server_error", RetryOn::SERVER_ERROR.and(RetryOn::GATEWAY_ERROR)),
             (599, Class::Failed, "server_error", RetryOn::SERVER_ERROR),
         ];

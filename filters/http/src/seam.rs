@@ -68,6 +68,18 @@ pub struct Request {
     pub client: Option<IpAddr>,
     /// There are fields that say who the client is.
     pub tells_client: bool,
+    /// There are names that a server may read as others.
+    pub ambiguous: bool,
+    /// What the field says by which this process knows its own requests again.
+    pub hop: Vec<u8>,
+    /// How often it has come from this process.
+    pub hops: u8,
+    /// The path was not in its normal form.
+    pub normalized: bool,
+    /// It has a signature, on a route that minds it.
+    pub is_signed: bool,
+    /// The names that the signature covers, as its client wrote them.
+    pub signed: Vec<u8>,
     /// Host and port as given; empty where there is none (1.0).
     pub authority: Vec<u8>,
     /// The path, normalised, and the query with its `?`.
@@ -97,6 +109,12 @@ impl Default for Request {
             secure: false,
             client: None,
             tells_client: false,
+            ambiguous: false,
+            hop: Vec::new(),
+            hops: 0,
+            normalized: false,
+            is_signed: false,
+            signed: Vec::new(),
             authority: Vec::new(),
             target: Vec::new(),
             path_len: 0,
@@ -113,14 +131,16 @@ impl Default for Request {
 impl Request {
     /// Forget everything, keep the buffers.
     pub fn clear(&mut self) {
-        let Request { method_text, authority, target, mut fields, upgrade, .. } = std::mem::take(self);
-        let [method_text, authority, target, upgrade] =
-            [method_text, authority, target, upgrade].map(|mut buffer| {
+        let Request { method_text, authority, target, mut fields, upgrade, hop, signed, .. } =
+            std::mem::take(self);
+        let [method_text, authority, target, upgrade, hop, signed] =
+            [method_text, authority, target, upgrade, hop, signed].map(|mut buffer| {
                 buffer.clear();
                 buffer
             });
         fields.clear();
-        *self = Request { method_text, authority, target, fields, upgrade, ..Request::default() };
+        *self =
+            Request { method_text, authority, target, fields, upgrade, hop, signed, ..Request::default() };
     }
 
     /// The path without the query.
@@ -314,6 +334,12 @@ mod tests {
             secure: true,
             client: Some([127, 0, 0, 1].into()),
             tells_client: true,
+            ambiguous: true,
+            hop: b"x-1".to_vec(),
+            hops: 1,
+            normalized: true,
+            is_signed: true,
+            signed: b"host".to_vec(),
             authority: b"a".to_vec(),
             target: b"/a?b".to_vec(),
             path_len: 2,

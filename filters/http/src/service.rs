@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use weir_codecs::http1::{Limits, client_field};
+use weir_codecs::http1::{Limits, client_field, is_ambiguous, read_as};
 use weir_config::{Config, Listener, Node, Section, Settings, Table, Upstream, Walk};
 use weir_decide::exchange::NameKind;
 use weir_decide::route::RouteTable;
@@ -29,6 +29,11 @@ pub trait DialectFactory: Sync {
 
     /// Whether servers of it answer only over HTTP/2.
     fn needs_http2(&self) -> bool {
+        false
+    }
+
+    /// Whether its requests are signed, so that they are left as they are unless a route says otherwise.
+    fn is_signed(&self) -> bool {
         false
     }
 
@@ -126,7 +131,20 @@ impl Filter for Http {
                 ))));
             }
         }
-        Ok(None)
+        if settings.said.underscores == config::Underscores::Drop {
+            let signs = |route: &&config::Route| {
+                let dialect =
+                    self.0.factories().find(|factory| Some(factory.name()) == route.dialect.as_deref());
+                route.signed.unwrap_or(dialect.is_some_and(|dialect| dialect.is_signed()))
+            };
+            if let Some(route) = settings.routes.iter().find(signs) {
+                return Ok(Some(Advice::Warning(format!(
+                    "`underscores: drop` removes fields from signed requests of the route `{}` too, whose signatures may cover them",
+                    route.name
+                ))));
+            }
+        }
+        Ok(crate::circle::find(listener, config).map(Advice::Warning))
     }
 
     fn service(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Rc<dyn Service>, BuildError> {
@@ -194,6 +212,14 @@ impl Parts {
             let made = dialects.entry(factory.name());
             Rc::clone(made.or_insert_with(|| factory.dialect(listener, worker)))
         });
+        let mut looked_at: Vec<(Box<str>, Box<[u8]>)> = Vec::new();
+        for header in settings.routes.iter().flat_map(|route| &route.spec.headers) {
+            if !looked_at.iter().any(|(name, _)| *name == header.name) {
+                let mut read = Vec::new();
+                read_as(header.name.as_bytes(), &mut read);
+                looked_at.push((header.name.clone(), read.into()));
+            }
+        }
         let nowhere = |protocol| worker.measure().measure().place(&listener.name, "", protocol);
         Ok(Site {
             worker: Rc::clone(worker),
@@ -204,6 +230,10 @@ impl Parts {
             targets,
             trusted: Trusted::new(&listener.trusted),
             first_sight: Arc::clone(&settings.first_sight),
+            said: settings.said,
+            via: listener.via,
+            looks_at_odd: looked_at.iter().any(|(name, _)| is_ambiguous(name.as_bytes())),
+            looked_at,
             limits: Limits::default(),
             head_timeout: settings.head_timeout,
             // A connection without a request does not move either.
@@ -263,6 +293,7 @@ impl Parts {
         let measure = worker.measure();
         let place = |protocol| measure.measure().place(&listener.name, cluster, protocol);
         Ok(Route {
+            signed: route.signed.unwrap_or(factory.is_some_and(|factory| factory.is_signed())),
             label: measure.intern(NameKind::Resource, &[route.name.as_bytes()]),
             action,
             timeout: route.timeout,

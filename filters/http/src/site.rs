@@ -1,6 +1,7 @@
 //! A listener's settings as one worker runs on them: routes with the clusters, dialects and ids behind them. Replaced whole on a
 //! reload; an exchange keeps the one it began with.
 
+use crate::config::Said;
 use crate::dialect::Dialect;
 use crate::h1;
 use crate::h2;
@@ -32,6 +33,14 @@ pub struct Site {
     pub targets: HashMap<Arc<str>, Rc<Target>>,
     /// Whose word about the client counts.
     pub trusted: Trusted,
+    /// What is done with what requests say.
+    pub said: Said,
+    /// Requests get a Via, whichever cluster they go to.
+    pub via: bool,
+    /// The names of fields that routes look at, and as what servers may read them.
+    pub looked_at: Vec<(Box<str>, Box<[u8]>)>,
+    /// Among them are some that may be read as others.
+    pub looks_at_odd: bool,
     /// Somebody else's has been seen, by any worker.
     pub first_sight: Arc<AtomicBool>,
     pub limits: Limits,
@@ -84,6 +93,8 @@ pub struct Route {
     /// `None`: what the dialect says.
     pub policy: Option<RetryPolicy>,
     pub replay_limit: usize,
+    /// A request with a signature is left as it is.
+    pub signed: bool,
     pub dialect: Option<Rc<dyn Dialect>>,
     /// What a connection may become here.
     pub switches: crate::config::Switches,
@@ -129,6 +140,9 @@ pub struct Numbers {
     /// Connections left because the peer did not answer a PING: clients', servers'.
     pub dead_clients: Counter,
     pub dead_servers: Counter,
+    /// Requests from which fields were removed whose names can be read as others.
+    pub ambiguous: Counter,
+    signed: [Counter; 2],
 }
 
 impl Numbers {
@@ -145,7 +159,16 @@ impl Numbers {
             streams_met: measure.counter(&names::HTTP_MAX_STREAMS_MET, &[listener]),
             dead_clients: measure.counter(&names::HTTP_DEAD_CONNECTIONS, &[listener, "client"]),
             dead_servers: measure.counter(&names::HTTP_DEAD_CONNECTIONS, &[listener, "upstream"]),
+            ambiguous: measure.counter(&names::HTTP_AMBIGUOUS_FIELDS, &[listener]),
+            signed: ["untouched", "changed"]
+                .map(|result| measure.counter(&names::HTTP_SIGNED, &[listener, result])),
         }
+    }
+
+    /// A signed request goes on; `changed`: not quite as it came.
+    pub fn signed(&self, changed: bool) {
+        let [untouched, touched] = &self.signed;
+        if changed { touched.inc() } else { untouched.inc() }
     }
 
     /// A message broke this rule. Rare enough to look its counter up.

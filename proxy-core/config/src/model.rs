@@ -123,6 +123,8 @@ pub struct Listener {
     pub admission: Admission,
     /// Whose word about the client of an HTTP request counts.
     pub trusted: Trusted,
+    /// Whether its requests get a `Via` field.
+    pub via: bool,
     /// A connection on which nothing moved for so long is closed; `None`: never.
     pub idle_timeout: Option<Duration>,
     /// The protocol: the key of its section.
@@ -150,6 +152,8 @@ pub struct Cluster {
     pub proxy_protocol: Option<ProxyVersion>,
     /// The version of HTTP that HTTP listeners speak to it.
     pub protocol: Upstream,
+    /// Whether requests to it get a `Via` field.
+    pub via: bool,
     /// How an endpoint is picked.
     pub balance: Balance,
     /// Its limits.

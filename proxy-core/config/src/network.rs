@@ -234,7 +234,7 @@ pub(crate) fn admission(walk: &mut Walk<'_>, fields: &Fields<'_>, bind: Option<&
     Admission { allow, deny, max_connections_per_address, accept_rate, proxy_protocol }
 }
 
-/// Reads whom a listener trusts. `has_fields`: it carries HTTP requests; `None`: nobody knows.
+/// Reads whom a listener trusts, and sees to it that this and `via` only stand where there are fields. `has_fields`: it carries HTTP requests; `None`: nobody knows.
 pub(crate) fn trusted(
     walk: &mut Walk<'_>,
     fields: &Fields<'_>,
@@ -243,7 +243,7 @@ pub(crate) fn trusted(
 ) -> Trusted {
     let networks = networks(walk, fields, "trusted");
     let hops = fields.number(walk, "hops");
-    for key in ["trusted", "hops"] {
+    for key in ["trusted", "hops", "via"] {
         let Some(node) = fields.child(key) else { continue };
         match protocol {
             Some((protocol, false)) => {

@@ -165,6 +165,7 @@ fn listener<'a>(
     let max_connections = fields.number(walk, "max_connections").unwrap_or_default();
     let admission = network::admission(walk, &fields, bind.as_ref());
     let protocol = section.as_ref().map(|(section, ..)| (section.key(), section.has_fields()));
+    let via = fields.flag(walk, "via").unwrap_or_default();
     let trusted = network::trusted(walk, &fields, bind.as_ref(), protocol);
     let idle_timeout = fields.duration(walk, "idle_timeout").filter(|timeout| *timeout > Duration::ZERO);
     let (section, _, settings) = section?;
@@ -184,6 +185,7 @@ fn listener<'a>(
         max_connections,
         admission,
         trusted,
+        via,
         idle_timeout,
         protocol: section.key(),
         settings,
@@ -251,6 +253,7 @@ fn cluster(walk: &mut Walk<'_>, entry: &Entry, standard: CircuitBreaker) -> Opti
     }
     let proxy_protocol = fields.child("proxy_protocol").and_then(|_| fields.word(walk, "proxy_protocol"));
     let protocol = fields.word(walk, "protocol").unwrap_or(Upstream::Http1);
+    let via = fields.flag(walk, "via").unwrap_or_default();
     let balance = fields.word(walk, "balance").unwrap_or(Balance::RoundRobin);
     let circuit_breaker =
         fields.table(walk, "circuit_breaker").map_or(standard, |table| circuit_breaker(walk, Some(table)));
@@ -271,6 +274,7 @@ fn cluster(walk: &mut Walk<'_>, entry: &Entry, standard: CircuitBreaker) -> Opti
         tls,
         proxy_protocol,
         protocol,
+        via,
         balance,
         circuit_breaker,
         outlier_ejection,

@@ -188,6 +188,7 @@ pub static LISTENER: Table = Table {
             "With `trusted`: the most addresses of x-forwarded-for, from its right end, that are looked past or taken as the \
              client's. Left out: as many as are trusted.",
         ),
+        Field::with_default("via", Kind::Bool, "false", VIA),
         Field::with_default(
             "idle_timeout",
             Kind::Duration { min: 0, max: 24 * HOUR },
@@ -209,6 +210,8 @@ static ACCEPT_RATE: Table = Table {
     ],
     rules: &[],
 };
+
+const VIA: &str = "HTTP, gRPC and DynamoDB: requests get a `Via` field. One that the client sends is passed on in any case.";
 
 /// A list of networks.
 const NETWORKS: Kind = Kind::List { item: &Kind::Network, min: 1, max: 100_000 };
@@ -272,6 +275,7 @@ pub static CLUSTER: Table = Table {
             "http1",
             "The version of HTTP that HTTP listeners speak to it.",
         ),
+        Field::with_default("via", Kind::Bool, "false", VIA),
         Field::with_default(
             "balance",
             Kind::OneOf(Balance::CHOICES),

@@ -371,6 +371,8 @@ reasons! {
     MethodNotAllowed = "method_not_allowed",
     /// The host is none that may be asked for on the connection.
     Misdirected = "misdirected",
+    /// It has come through this process too often.
+    Loop = "loop",
     /// The cluster has no endpoint.
     NoEndpoint = "no_endpoint",
     /// The cluster's `max_requests` is met.

@@ -1,5 +1,6 @@
 //! What all workers share: how many connections each has, how to reach each, and the process's limits.
 
+use crate::hops::Hops;
 use crate::listener::Handed;
 use crate::numbers::ProcessNumbers;
 use crate::server::doors::Request;
@@ -34,6 +35,8 @@ pub struct Process {
     /// Downstream connections of all listeners.
     pub(crate) connections: AtomicU32,
     pub(crate) max_connections: AtomicU32,
+    /// What is known of requests that come back.
+    pub(crate) hops: Hops,
     /// Told when the last downstream connection has gone.
     pub(crate) emptied: Notify,
     /// Told when a worker has ended by a bug.
@@ -74,6 +77,7 @@ impl Process {
             workers: controls.into_iter().map(peer).collect(),
             connections: AtomicU32::new(0),
             max_connections: AtomicU32::new(max_connections),
+            hops: Hops::new(),
             emptied: Notify::new(),
             lost: Notify::new(),
             fronts,

@@ -4,6 +4,7 @@ use crate::buffers::Buffers;
 use crate::cluster::Cluster;
 use crate::drain::Drain;
 use crate::filter::BuildError;
+use crate::hops::HOP_LENGTH;
 use crate::listener::{Current, Handed, Listening, Sockets, Tls};
 use crate::outbox::{self, Outbox};
 use crate::process::{Control, Process};
@@ -34,6 +35,8 @@ pub struct Worker {
     process: Arc<Process>,
     measure: Rc<Local>,
     random: Cell<u64>,
+    /// What ids are made of: a random number of the worker's own, and a count that begins at another.
+    ids: Cell<(u64, u64)>,
     buffers: Buffers,
     outbox: Rc<Outbox>,
     drain: Rc<Drain>,
@@ -56,6 +59,7 @@ impl Worker {
             index,
             measure: process.measure.local(),
             random: Cell::new(time::seed(index as u64)),
+            ids: Cell::new((time::seed(index as u64), time::seed(u64::MAX / 2 - index as u64))),
             buffers: Buffers::default(),
             outbox: Rc::default(),
             drain: Rc::new(Drain::default()),
@@ -87,6 +91,33 @@ impl Worker {
         let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
+    }
+
+    /// How a request over a connection that [leads here](crate::Connected::leads_here) says that it comes to this process for the
+    /// `hop`-th time.
+    pub fn hop(&self, hop: u8) -> [u8; HOP_LENGTH] {
+        self.process.hops.text(hop)
+    }
+
+    /// How often a request that says `told` has come so; 0 for whatever others than this process say.
+    pub fn hops(&self, told: &[u8]) -> u8 {
+        self.process.hops.of(told)
+    }
+
+    /// A number that no worker of any process has given before or will again, as far as chance can tell: for ids. Not for secrets.
+    pub fn unique(&self) -> u128 {
+        // One half counts, so that none of a worker's repeats; the other half is the worker's own.
+        let (own, count) = self.ids.get();
+        self.ids.set((own, count.wrapping_add(1)));
+        let mix = |z: u64| {
+            let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            z ^ (z >> 31)
+        };
+        // Two rounds of a Feistel network: every step can be undone, so different numbers stay different.
+        let low = mix(count) ^ own;
+        let high = own ^ mix(low);
+        (u128::from(high) << 64) | u128::from(low)
     }
 
     /// This worker's numbers; `measure().measure()` is the process's.

@@ -239,6 +239,10 @@ families! {
         "Tries that found a kept connection closed, or their stream refused, and went on another at once.";
     HTTP_CLIENT_FIELDS = Counter "weir_http_client_fields_total" ["listener"]:
         "Requests of peers that are not `trusted` from which fields about the client (x-forwarded-for and the like) were removed.";
+    HTTP_AMBIGUOUS_FIELDS = Counter "weir_http_ambiguous_fields_total" ["listener"]:
+        "Requests from which fields were removed whose names a server may read as others (`underscores: drop`).";
+    HTTP_SIGNED = Counter "weir_http_signed_total" ["listener", "result"]:
+        "Requests with a signature where `signed` holds: `untouched`, or `changed` where the path was made normal or a field that the signature covers is for one connection only.";
 
     HTTP_MAX_STREAMS_MET = Counter "weir_http_max_streams_met_total" ["listener"]:
         "HTTP/2 connections of clients that came to as many streams at a time as they may have: the next ones wait for one to end.";

@@ -3,6 +3,7 @@
 use super::pump::put_off;
 use super::replay::Replay;
 use super::{Account, Exchange};
+use crate::adds::Added;
 use crate::config::{Direct, Redirect};
 use crate::dialect::{End, LocalReply, Refusal};
 use crate::plain;
@@ -240,10 +241,13 @@ impl<D: Downstream> Exchange<'_, D> {
         for (name, value) in local.fields.iter() {
             reply.fields.push(name, value);
         }
-        if let Some(reason) = reason {
-            reply.fields.push(b"x-weir-reason", reason.as_bytes());
+        let adds = self.site.said.adds;
+        if let Some(reason) = reason.filter(|_| adds.has(Added::XWeirReason)) {
+            reply.fields.push(Added::XWeirReason.name(), reason.as_bytes());
         }
-        reply.fields.push(b"date", &http_date(time::wall()));
+        if adds.has(Added::Date) {
+            reply.fields.push(Added::Date.name(), &http_date(time::wall()));
+        }
         let body = local.into_body();
         reply.length = if body.is_empty() { Length::None } else { Length::Exact(body.len() as u64) };
         reply.end = body.is_empty() || head_only;

@@ -34,6 +34,7 @@ use crate::dialect::{Dialect, End, RequestHead};
 use crate::fields::Fields;
 use crate::plain;
 use crate::seam::{Broken, Downstream, Reply, Request, Upstream};
+use crate::signed;
 use crate::site::{Action, Peer, Route, Site, Target};
 use crate::timer::{NEVER, Timer};
 use crate::watcher::Watcher;
@@ -133,14 +134,26 @@ impl<D: Downstream> Exchange<'_, D> {
         if let Some(text) = self.closed(route) {
             return self.refuse_switch(&site, route, text).await;
         }
+        self.request.hops = site.worker.hops(&self.request.hop);
+        if self.request.hops > client::MAX_HOPS {
+            return self.refuse_loop(&site, route).await;
+        }
         let Some(route) = route else { return self.refuse_unrouted(&site).await };
-        if let Err(rule) = client::read(self.request, self.peer, &site, trusted) {
+        if route.signed {
+            signed::read(self.request);
+        }
+        let read = client::read(self.request, self.peer, &site, trusted);
+        if let Err(rule) = read.and_then(|()| self.names(&site, route)) {
             site.numbers.rejected(rule);
             return self.reject(&site, 400, rule, Reason::Malformed, route.place).await;
         }
         match &route.action {
             Action::Forward(_) if self.ends_here() => self.answer_here(&site, route).await,
-            Action::Forward(target) => self.forward(&site, route, target).await,
+            Action::Forward(target) => {
+                let via = site.via || target.cluster.config().via;
+                client::tell(self.request, self.peer, &site, trusted, via);
+                self.forward(&site, route, target).await;
+            }
             Action::Redirect(redirect) => self.redirect(&site, route, redirect).await,
             Action::Direct(direct) => self.direct(&site, route, direct).await,
         }
@@ -154,7 +167,6 @@ impl<D: Downstream> Exchange<'_, D> {
             let outcome = self.refuse_by_head(site, watcher, &mut account, text).await;
             return account.close(&outcome);
         }
-        self.forwarded_fields();
         let protocol = target.cluster.config().protocol;
         if protocol == Protocol::Http1 {
             self.websocket_key();
@@ -192,15 +204,18 @@ impl<D: Downstream> Exchange<'_, D> {
         Watcher::Plain { operation, status: 0 }
     }
 
-    /// What the server is told of the client, the same in every try.
-    fn forwarded_fields(&mut self) {
-        client::tell(self.request, self.peer);
-        let fields = &mut self.request.fields;
-        if fields.value(b"x-request-id").is_none() {
-            let id = request_id(self.site.worker.random(), self.site.worker.random());
-            fields.push(b"x-request-id", &id);
+    /// See to names that a server may read as those of other fields. Hardly any request has such.
+    fn names(&mut self, site: &Site, route: &Route) -> Result<(), &'static str> {
+        if !self.request.ambiguous && !site.looks_at_odd {
+            return Ok(());
         }
-        fields.fold(b"via", self.request.version.via());
+        let exact = |dialect: &Rc<dyn Dialect>| {
+            dialect.takes_names_exactly(self.request.version.number(), &self.request.fields)
+        };
+        if route.dialect.as_ref().is_some_and(exact) {
+            return Ok(());
+        }
+        client::names(self.request, site, &mut Vec::new())
     }
 
     /// A WebSocket that comes by HTTP/2 has no key, and a server that speaks HTTP/1 wants one.
@@ -364,37 +379,8 @@ fn gone(broken: &Broken) -> Reason {
     }
 }
 
-/// A random UUID (RFC 9562 section 5.4) in text.
-fn request_id(high: u64, low: u64) -> [u8; 36] {
-    let high = (high & !0xF000) | 0x4000;
-    let low = (low & !(3 << 62)) | (2 << 62);
-    let value = (u128::from(high) << 64) | u128::from(low);
-    let mut text = [b'-'; 36];
-    let mut shift = 128;
-    for (i, slot) in text.iter_mut().enumerate() {
-        if matches!(i, 8 | 13 | 18 | 23) {
-            continue;
-        }
-        shift -= 4;
-        let digit = (value >> shift) as u8 & 15;
-        *slot = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
-    }
-    text
-}
-
 impl route::Headers for Fields {
     fn any(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
         self.values(name.as_bytes()).any(test)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_ids_are_random_uuids() {
-        let id = request_id(0x0123_4567_89ab_cdef, 0x0123_4567_89ab_cdef);
-        assert_eq!(std::str::from_utf8(&id).unwrap(), "01234567-89ab-4def-8123-456789abcdef");
     }
 }

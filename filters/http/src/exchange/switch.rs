@@ -134,6 +134,14 @@ impl<D: Downstream> Exchange<'_, D> {
         outcome
     }
 
+    /// It has come through this process too often: a cluster leads back to a listener.
+    pub(super) async fn refuse_loop(&mut self, site: &Site, route: Option<&Route>) {
+        let fault = Fault::new(Side::Proxy, Phase::Admitted, Reason::Loop);
+        let (status, text) = plain::answer(&fault);
+        let reply = LocalReply::plain(&Refusal { fault: &fault, status, text });
+        self.refuse_in_words(site, route, &fault, reply).await;
+    }
+
     /// Answer `reply` for `fault`, and count it.
     pub(super) async fn refuse_in_words(
         &mut self,

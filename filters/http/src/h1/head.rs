@@ -6,7 +6,8 @@ use crate::seam::{Broken, Length, Reply, Request, Result, Version};
 use bytes::{BufMut, BytesMut};
 use std::time::Duration;
 use weir_codecs::http1::{
-    self, Class, Field, Form, Framing, Known, Method, RequestHead, ResponseHead, client_field, encode, path,
+    self, Class, Field, Form, Framing, HOP, Known, Method, RequestHead, ResponseHead, client_field, encode,
+    is_ambiguous, path,
 };
 use weir_decide::exchange::Reason;
 
@@ -38,12 +39,24 @@ pub fn read_request(
         set_target(into, view.path(), view.query(), scratch)?;
     }
     let absolute = matches!(parsed.form(), Form::Absolute(_));
-    let mut tells_client = false;
+    let (mut tells_client, mut ambiguous, mut hop) = (false, false, None);
     into.fields.import(parsed.fields(), bytes, |f| {
-        tells_client |= client_field(f.name.of(bytes)).is_some();
+        if f.known.is_none() {
+            let name = f.name.of(bytes);
+            tells_client |= client_field(name).is_some();
+            ambiguous |= is_ambiguous(name);
+            if name.eq_ignore_ascii_case(HOP) {
+                hop = Some(f.value.of(bytes));
+                return false;
+            }
+        } else {
+            tells_client |= is_client_field(f.known);
+        }
         end_to_end(f) && !(absolute && f.known == Some(Known::Host))
     });
     into.tells_client = tells_client;
+    into.ambiguous = ambiguous;
+    into.hop.extend_from_slice(hop.unwrap_or_default());
     if absolute {
         into.fields.push(b"host", view.authority());
     }
@@ -71,6 +84,7 @@ pub fn set_target(
 ) -> std::result::Result<(), http1::Reject> {
     let normal = path::normalize(path, PATHS, scratch)?;
     into.target.clear();
+    into.normalized = normal != path;
     into.target.extend_from_slice(normal);
     into.path_len = into.target.len();
     if let Some(query) = query {
@@ -80,14 +94,26 @@ pub fn set_target(
     Ok(())
 }
 
+/// Whether the known name is one of those about the client.
+fn is_client_field(known: Option<Known>) -> bool {
+    use Known::{Forwarded, XForwardedFor, XForwardedHost, XForwardedPort, XForwardedProto};
+    matches!(known, Some(Forwarded | XForwardedFor | XForwardedHost | XForwardedPort | XForwardedProto))
+}
+
 fn end_to_end(field: &Field) -> bool {
     field.class == Class::EndToEnd
 }
 
 /// Write a request head for a server. Gives how the body is to be framed by the length it was announced with.
-pub fn write_request(out: &mut BytesMut, request: &Request) -> Result<()> {
+/// `hop`: what it says to a listener of this process.
+pub fn write_request(out: &mut BytesMut, request: &Request, hop: Option<&[u8]>) -> Result<()> {
     encode::request_line(out, &request.method_text, &request.target).map_err(unencodable)?;
     request.fields.write_lines(out);
+    if let Some(hop) = hop {
+        for part in [HOP, b": ", hop, b"\r\n"] {
+            out.put_slice(part);
+        }
+    }
     if request.method != Method::Connect {
         match request.length {
             Length::Exact(n) => encode::content_length(out, n),

@@ -16,7 +16,7 @@ use weir_decide::cluster::Pick;
 use weir_decide::exchange::{EndpointId, Now, Reason};
 use weir_drive::pool::Found;
 use weir_drive::time;
-use weir_drive::{Connected, Look, Offer, Pool, Reusable, Slot};
+use weir_drive::{Connected, Look, Offer, Pool, Reusable, Slot, Worker};
 
 /// The rule that a server breaks by what it says when nothing is asked of it.
 const UNASKED: &str = "unasked_bytes";
@@ -42,6 +42,8 @@ pub struct Conn {
     kept_until: Option<Now>,
     /// The reply had no body, though its kind may mislead a server into sending one.
     bodiless: bool,
+    /// It leads to a listener of this process.
+    leads_here: bool,
     numbers: Rc<Numbers>,
     /// Its place in the cluster's limit.
     slot: Slot,
@@ -64,13 +66,14 @@ impl Conn {
             kept_for: None,
             kept_until: None,
             bodiless: false,
+            leads_here: false,
             numbers,
             slot,
         }
     }
 
     /// Begin an exchange: the head goes into the write buffer.
-    pub fn begin(&mut self, request: &Request) -> Result<()> {
+    pub fn begin(&mut self, request: &Request, worker: &Worker) -> Result<()> {
         self.asked = Asked { method: request.method, upgrade: !request.upgrade.is_empty() };
         self.outgoing = match request.method {
             Method::Connect => Outgoing::Done,
@@ -79,7 +82,8 @@ impl Conn {
         self.incoming = Incoming::none(&self.limits);
         (self.head_seen, self.answered, self.keep_alive, self.tunnelled) = (false, false, false, false);
         self.partial = false;
-        head::write_request(self.wire.out(), request)
+        let hop = self.leads_here.then(|| worker.hop(request.hops + 1));
+        head::write_request(self.wire.out(), request, hop.as_ref().map(|hop| &hop[..]))
     }
 
     /// The exchange is over; whether the connection can serve another.
@@ -207,12 +211,14 @@ impl Open for Rc<Pool<Pooled>> {
             Found::Idle(conn) => conn,
             Found::Room(slot) => {
                 let dialled = self.cluster().dial(pick, slot, Offer::Http1, deadline).await;
-                let Connected { io, slot, .. } = dialled.map_err(Opening::Failed)?;
+                let Connected { io, slot, leads_here, .. } = dialled.map_err(Opening::Failed)?;
                 let wire = Wire::new(io, Rc::clone(&site.worker));
-                Box::new(Conn::new(wire, site.limits, Rc::clone(&site.numbers), slot))
+                let mut conn = Conn::new(wire, site.limits, Rc::clone(&site.numbers), slot);
+                conn.leads_here = leads_here;
+                Box::new(conn)
             }
         };
-        conn.begin(request).map_err(Opening::unfit)?;
+        conn.begin(request, &site.worker).map_err(Opening::unfit)?;
         Ok(Up { conn, pool: Rc::clone(self), endpoint: pick.id() })
     }
 }

@@ -7,7 +7,9 @@ use crate::seam::{Broken, Length, Reply, Request, Result, Version};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method as HttpMethod, StatusCode, Uri, request, response};
 use weir_codecs::http1::token::is_protocol;
-use weir_codecs::http1::{Authority, Known, Method, client_field};
+use weir_codecs::http1::{
+    Authority, HOP, HOP_NAME, Known, Method, client_field, is_ambiguous, says_of_client,
+};
 use weir_decide::exchange::Reason;
 
 /// Why a request's head was refused: a stable label value.
@@ -34,7 +36,7 @@ pub fn is_framing(name: &[u8]) -> bool {
 
 /// Whether a request's trailer section has a field that must not come in one (RFC 9110 section 6.5.1), or one about the client.
 pub fn has_forbidden_trailer(fields: &Fields) -> bool {
-    fields.iter().any(|(name, _)| is_forbidden_trailer(name) || client_field(name).is_some())
+    fields.iter().any(|(name, _)| is_forbidden_trailer(name) || says_of_client(name))
 }
 
 /// Whether the field must not come in a trailer section.
@@ -166,7 +168,14 @@ fn read_fields(map: &HeaderMap, into: &mut Request) -> std::result::Result<(), R
             }
             _ => {}
         }
-        into.tells_client |= client_field(name.as_str().as_bytes()).is_some();
+        let text = name.as_str().as_bytes();
+        if text == HOP {
+            // One line is enough to tell; whoever sends several is not this process.
+            into.hop.extend_from_slice(map.get(name).map_or(b"", |value| value.as_bytes()));
+            continue;
+        }
+        into.tells_client |= client_field(text).is_some();
+        into.ambiguous |= is_ambiguous(text);
         for value in map.get_all(name) {
             if !is_grpc {
                 wrong = wrong.and(check_value(value.as_bytes()));
@@ -234,11 +243,15 @@ pub fn header_map(fields: &Fields) -> Result<HeaderMap> {
 }
 
 /// Write a request's head for a server. `secure`: the connection to it is TLS.
-pub fn write_request(from: &Request, secure: bool) -> Result<http::Request<()>> {
+/// `hop`: what it says to a listener of this process.
+pub fn write_request(from: &Request, secure: bool, hop: Option<&[u8]>) -> Result<http::Request<()>> {
     let malformed = |_| Broken::new(Reason::Malformed);
     let mut map = header_map(&from.fields)?;
     map.remove(http::header::HOST);
     map.remove(http::header::SEC_WEBSOCKET_KEY);
+    if let Some(hop) = hop.and_then(|hop| HeaderValue::from_bytes(hop).ok()) {
+        map.insert(HeaderName::from_static(HOP_NAME), hop);
+    }
     if let Length::Exact(n) = from.length {
         map.insert(http::header::CONTENT_LENGTH, HeaderValue::from(n));
     }

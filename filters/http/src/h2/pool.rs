@@ -54,6 +54,8 @@ pub struct Shared {
     pub send: RefCell<SendRequest<Bytes>>,
     /// Whether it is TLS.
     pub secure: bool,
+    /// Whether it leads to a listener of this process.
+    pub leads_here: bool,
     active: Cell<usize>,
     /// It has had a stream.
     served: Cell<bool>,
@@ -283,7 +285,7 @@ async fn dial(
     let random = worker.random();
     let made = connect(&cluster, worker, &pick, &endpoint).await;
     endpoint.dialling.set(false);
-    let (send, connection, slot, secure) = match made {
+    let (send, connection, slot, (secure, leads_here)) = match made {
         Ok(Some(made)) => made,
         // Nobody waits any more.
         Ok(None) => return,
@@ -292,6 +294,7 @@ async fn dial(
     let shared = Rc::new(Shared {
         send: RefCell::new(send),
         secure,
+        leads_here,
         active: Cell::new(0),
         served: Cell::new(false),
         suspected: Cell::new(false),
@@ -328,7 +331,8 @@ impl Future for Connection {
     }
 }
 
-type Made = (SendRequest<Bytes>, Connection, weir_drive::Slot, bool);
+/// The last two: whether it is TLS, and whether it leads to a listener of this process.
+type Made = (SendRequest<Bytes>, Connection, weir_drive::Slot, (bool, bool));
 
 /// `None`: whoever it was for has found another.
 async fn connect(
@@ -348,7 +352,7 @@ async fn connect(
         }
     };
     let Some(slot) = slot else { return Ok(None) };
-    let Connected { io, alpn, slot } = cluster.dial(pick, slot, Offer::H2, None).await?;
+    let Connected { io, alpn, slot, leads_here } = cluster.dial(pick, slot, Offer::H2, None).await?;
     let secure = io.is_tls();
     if secure && alpn != Some(Alpn::H2) {
         return Err(Fault::new(Side::Network, Phase::Connecting, Reason::TlsFailed));
@@ -378,7 +382,7 @@ async fn connect(
     });
     let limit = time::deadline(time::now().after(cluster.config().connect_timeout));
     tokio::time::timeout_at(limit, settings).await.map_err(|_| failed(Reason::ConnectTimeout))??;
-    Ok(Some((send, connection, slot, secure)))
+    Ok(Some((send, connection, slot, (secure, leads_here))))
 }
 
 /// Read and write until the connection ends. Lets go of it when it takes no new streams, was idle for too long or is too old; it

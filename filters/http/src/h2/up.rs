@@ -68,7 +68,9 @@ impl Open for Rc<Pool> {
             let fault = Fault::new(Side::Upstream, Phase::Connecting, Reason::RefusedStream);
             return Err(Opening::Unfit(fault));
         }
-        let head = head::write_request(request, shared.secure).map_err(Opening::unfit)?;
+        let hop = shared.leads_here.then(|| site.worker.hop(request.hops + 1));
+        let hop = hop.as_ref().map(|hop| &hop[..]);
+        let head = head::write_request(request, shared.secure, hop).map_err(Opening::unfit)?;
         let end = request.end && extended.is_none() && request.method != Method::Connect;
         let sent = shared.send.borrow_mut().send_request(head, end);
         let (response, stream) = sent.map_err(|e| {

@@ -141,7 +141,13 @@ async fn old_clients_and_closing_ones_are_understood() {
 #[tokio::test]
 async fn heads_are_forwarded_exactly_but_for_what_must_change() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let house = House::simple(listener.local_addr().unwrap(), "http1").await;
+    let house = House::start(&format!(
+        "workers: 1
+listeners: {{ edge: {{ bind: '127.0.0.1:0', via: true, http: {{ cluster: up, keep_request_id: true }} }} }}
+clusters: {{ up: {{ endpoints: ['{}'] }} }}",
+        listener.local_addr().unwrap()
+    ))
+    .await;
     let mut client = TcpStream::connect(house.address()).await.unwrap();
     client
         .write_all(

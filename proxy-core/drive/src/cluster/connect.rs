@@ -54,6 +54,8 @@ pub struct Connected {
     pub io: Io,
     /// What TLS agreed upon.
     pub alpn: Option<Alpn>,
+    /// Whether it leads to a listener of this very process.
+    pub leads_here: bool,
     /// Its place; keep it as long as the connection.
     pub slot: Slot,
 }
@@ -237,8 +239,9 @@ impl Cluster {
         match made {
             Ok((io, alpn)) => {
                 let peer = || io.tcp()?.peer_addr().ok();
+                let leads_here = self.leads_here(pick, &io);
                 slot.reached = Reached::new(&self.shared, pick.address(), peer);
-                Ok(Connected { io, alpn, slot })
+                Ok(Connected { io, alpn, leads_here, slot })
             }
             Err(failure) => {
                 slot.failed();
@@ -246,6 +249,16 @@ impl Cluster {
                 Err(Fault::new(Side::Network, Phase::Connecting, failure.reason))
             }
         }
+    }
+
+    fn leads_here(&self, pick: &Pick, io: &Io) -> bool {
+        let hops = &self.process.hops;
+        if let Some(path) = weir_config::unix_path(pick.address()) {
+            return hops.is_path(path);
+        }
+        let Some(tcp) = io.tcp() else { return false };
+        let local = || tcp.local_addr().ok().map(|local| local.ip());
+        tcp.peer_addr().is_ok_and(|peer| hops.leads_here(peer, local))
     }
 
     async fn make(

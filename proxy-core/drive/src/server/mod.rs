@@ -279,6 +279,11 @@ impl Server {
     /// Has every worker take over `plan`. The first one tries alone: what it can do the others can. Should one of those fail
     /// all the same, all go back.
     async fn apply(&self, plan: &Arc<Plan>) -> Result<(), StartError> {
+        // Before anything is accepted there: connections to it are made by what is known then.
+        let listening = || {
+            plan.listeners.iter().flat_map(plan::Planned::all_sockets).map(|sockets| sockets.local.clone())
+        };
+        self.process.hops.listen(listening(), true);
         for index in 0..self.process.workers.len() {
             if let Err(error) = self.apply_to(index, plan).await {
                 let before = Arc::clone(&lock(&self.state).plan);
@@ -296,6 +301,7 @@ impl Server {
             planned.shared.max.store(planned.config.max_connections, Ordering::Relaxed);
             planned.shared.everywhere.store(true, Ordering::Release);
         }
+        self.process.hops.listen(listening(), false);
         Ok(())
     }
 

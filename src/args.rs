@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::ask::{self, Admin};
 use crate::top::{By, Page, Sort};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -19,12 +20,12 @@ pub struct Args {
 pub enum Command {
     /// Run the proxy
     Run {
-        /// The configuration file, YAML or JSON
+        /// The configuration file, YAML or JSON; `-` for standard input
         file: PathBuf,
     },
     /// Check a configuration file: every error, with its place and what was expected
     Check {
-        /// The configuration file
+        /// The configuration file; `-` for standard input
         file: PathBuf,
         /// Print JSON
         #[arg(long)]
@@ -36,7 +37,7 @@ pub enum Command {
         /// The servers: mongodb://HOST:PORT,.. or mongodb+srv://HOST; credentials are neither used nor shown
         uri: String,
         /// Where to listen; members of a replica set get this port and those after it
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:27018")]
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:27018", value_parser = ask::address)]
         listen: SocketAddr,
         /// The host under which drivers reach that, where it is not the address itself
         #[arg(long, value_name = "HOST")]
@@ -45,7 +46,7 @@ pub enum Command {
         #[arg(long, value_name = "NAME=ADDRESS")]
         member: Vec<String>,
         /// Where the admin API listens
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901", value_parser = ask::address)]
         admin: SocketAddr,
         /// The name server to ask for a mongodb+srv:// name, instead of those in /etc/resolv.conf
         #[arg(long, value_name = "ADDRESS")]
@@ -58,7 +59,7 @@ pub enum Command {
     Stats {
         /// The admin API of the running Weir
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
-        admin: SocketAddr,
+        admin: Admin,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -67,7 +68,7 @@ pub enum Command {
     Top {
         /// The admin API of the running Weir
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
-        admin: SocketAddr,
+        admin: Admin,
         /// What rows are of
         #[arg(long, value_enum, default_value_t = By::Operation)]
         by: By,

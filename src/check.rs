@@ -1,85 +1,111 @@
 //! `weir check`: every error of a configuration file in one go.
 
-use std::path::Path;
+use crate::origin::{Origin, PATIENCE};
+use crate::say;
+use anyhow::Result;
 use std::process::ExitCode;
-use weir_config::{Config, Diagnostic, Position};
+use std::sync::mpsc;
+use weir_config::{Config, Diagnostic, Errors, Position};
 use weir_drive::{Advice, StartError};
 
-/// Checks `file` and prints what was found: text for people, or JSON.
-#[allow(clippy::print_stdout, clippy::print_stderr, reason = "this is what the command is for")]
-pub fn check(file: &Path, json: bool) -> ExitCode {
-    let sections = crate::filters::sections();
-    let (errors, omitted, warnings, notes, counts) = match weir_config::load(file, &sections) {
-        Ok(config) => {
-            // What only the files that it names can tell: certificates, keys, roots.
-            let diagnostic = |at: Position, path: String, message: String| Diagnostic {
-                file: config.file.clone(),
-                at,
-                path,
-                message,
-            };
-            let counts = (config.listeners.len(), config.clusters.len());
-            let (mut warnings, mut notes) = (config.warnings.clone(), Vec::new());
-            let found = weir_drive::Server::check(&config, crate::filters::FILTERS);
-            let errors = match found {
-                Ok(found) => {
-                    for (listener, advice) in found {
-                        let at = config.listener(&listener).map_or(Position::START, |listener| listener.at);
-                        let list = match advice {
-                            Advice::Warning(_) => &mut warnings,
-                            Advice::Note(_) => &mut notes,
-                        };
-                        list.push(diagnostic(
-                            at,
-                            format!("listeners.{listener}"),
-                            advice.message().to_owned(),
-                        ));
-                    }
-                    Vec::new()
-                }
-                Err(wrong) => {
-                    let of = |error: &StartError| {
-                        let (at, path) = place(&config, error);
-                        diagnostic(at, path, error.to_string())
-                    };
-                    let mut errors: Vec<_> = wrong.iter().flat_map(StartError::each).map(of).collect();
-                    errors.sort_by_key(|error| error.at);
-                    errors
-                }
-            };
-            (errors, 0, warnings, notes, counts)
-        }
-        Err(errors) => (errors.list().to_vec(), errors.omitted(), Vec::new(), Vec::new(), (0, 0)),
+/// What was found.
+struct Found {
+    errors: Vec<Diagnostic>,
+    omitted: usize,
+    warnings: Vec<Diagnostic>,
+    notes: Vec<Diagnostic>,
+    /// Listeners and clusters.
+    counts: (usize, usize),
+}
+
+/// Checks a configuration and prints what was found: text for people, or JSON.
+pub fn check(origin: Origin, json: bool) -> Result<ExitCode> {
+    let name = origin.name();
+    let found = within_patience(origin);
+    let well = found.errors.is_empty();
+    let printed = if json { print_json(&found) } else { print(&found, &name) };
+    match printed {
+        // Who went away knows enough, and the verdict is the exit code's.
+        Ok(()) | Err(say::Lost::Unread) => Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Looks on a thread of its own: a file may keep it waiting.
+fn within_patience(origin: Origin) -> Found {
+    let (tell, told) = mpsc::channel();
+    let (name, is_typed) = (origin.name(), origin.is_typed());
+    let started = std::thread::Builder::new().name("check".into()).spawn(move || tell.send(look(&origin)));
+    let found = match started {
+        Ok(_) if is_typed => told.recv().ok(),
+        Ok(_) => told.recv_timeout(PATIENCE).ok(),
+        Err(_) => None,
     };
-    let well = errors.is_empty();
-    if json {
-        let list = |list: &[Diagnostic]| list.iter().map(Diagnostic::to_json).collect::<Vec<_>>();
-        let (errors, warnings, notes) = (list(&errors), list(&warnings), list(&notes));
-        println!(
-            "{}",
-            serde_json::json!({
-                "ok": well, "errors": errors, "omitted": omitted, "warnings": warnings, "notes": notes
-            })
-        );
-    } else {
-        for note in &notes {
-            eprintln!("note: {note}");
-        }
-        for warning in &warnings {
-            eprintln!("warning: {warning}");
-        }
-        for error in &errors {
-            eprintln!("error: {error}");
-        }
-        match (well, errors.len() + omitted) {
-            (true, _) => {
-                println!("{}: ok ({} listeners, {} clusters)", file.display(), counts.0, counts.1);
+    found.unwrap_or_else(|| {
+        let slow = std::io::Error::other(format!("nothing has come of it for {} s", PATIENCE.as_secs()));
+        Found::wrong(&Errors::unread(&name, &slow))
+    })
+}
+
+impl Found {
+    fn wrong(errors: &Errors) -> Found {
+        let (errors, omitted) = (errors.list().to_vec(), errors.omitted());
+        Found { errors, omitted, warnings: Vec::new(), notes: Vec::new(), counts: (0, 0) }
+    }
+}
+
+fn look(origin: &Origin) -> Found {
+    let config = match origin.read().0.config {
+        Ok(config) => config,
+        Err(errors) => return Found::wrong(&errors),
+    };
+    // What only the files that it names can tell: certificates, keys, roots.
+    let diagnostic =
+        |(at, path): (Position, String), message| Diagnostic { file: config.file.clone(), at, path, message };
+    let counts = (config.listeners.len(), config.clusters.len());
+    let (mut warnings, mut notes, mut errors) = (config.warnings.clone(), Vec::new(), Vec::new());
+    match weir_drive::Server::check(&config, crate::filters::FILTERS) {
+        Ok(found) => {
+            for told in found {
+                let list = match told.advice {
+                    Advice::Warning(_) => &mut warnings,
+                    Advice::Note(_) => &mut notes,
+                };
+                list.push(diagnostic((told.at, told.path), told.advice.message().to_owned()));
             }
-            (false, 1) => eprintln!("{}: 1 error", file.display()),
-            (false, many) => eprintln!("{}: {many} errors", file.display()),
+            warnings.sort_by_key(|warning| warning.at);
+        }
+        Err(wrong) => {
+            let each = wrong.iter().flat_map(StartError::each);
+            errors = each.map(|error| diagnostic(place(&config, error), error.to_string())).collect();
+            errors.sort_by_key(|error| error.at);
         }
     }
-    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Found { errors, omitted: 0, warnings, notes, counts }
+}
+
+fn print_json(found: &Found) -> Result<(), say::Lost> {
+    let list = |list: &[Diagnostic]| list.iter().map(Diagnostic::to_json).collect::<Vec<_>>();
+    let (errors, warnings, notes) = (list(&found.errors), list(&found.warnings), list(&found.notes));
+    let said = serde_json::json!({
+        "ok": found.errors.is_empty(), "errors": errors, "omitted": found.omitted, "warnings": warnings, "notes": notes
+    });
+    say::json(&format!("{said}\n"))
+}
+
+fn print(found: &Found, name: &str) -> Result<(), say::Lost> {
+    for (what, list) in [("note", &found.notes), ("warning", &found.warnings), ("error", &found.errors)] {
+        for one in list {
+            say::err(&format!("{what}: {one}"));
+        }
+    }
+    let (listeners, clusters) = found.counts;
+    match found.errors.len() + found.omitted {
+        0 => return say::out(&format!("{name}: ok ({listeners} listeners, {clusters} clusters)\n")),
+        1 => say::err(&format!("{name}: 1 error")),
+        many => say::err(&format!("{name}: {many} errors")),
+    }
+    Ok(())
 }
 
 /// Where in the file the thing stands that cannot be started, and its key path.

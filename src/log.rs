@@ -1,12 +1,14 @@
 //! Where logs go: standard error, for people or as JSON. Nothing secret is ever logged, and no literals of queries.
 //!
 //! Who logs never waits for who reads: lines go through a bounded queue to a thread of their own. When nobody reads and the
-//! queue is full, lines are dropped, and how many is the next thing that is said (and `weir_log_lines_dropped_total`).
+//! queue is full, or a line cannot be written, lines are dropped, and how many is said once something can be (and
+//! `weir_log_lines_dropped_total`).
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*, reload};
 use weir_config::{Log, LogFormat, Word as _};
@@ -89,30 +91,100 @@ impl Write for Queue {
     }
 }
 
-/// Writes what comes until the process ends.
-fn write(lines: &Receiver<Entry>, dropped: &AtomicU64, mut out: impl Write) {
+/// Writes what comes until the process ends. Who reads our errors may be gone, or the disk full: what cannot be written is counted
+/// like what nobody read in time, and told of by `tell` once something can be written again.
+fn write(lines: &Receiver<Entry>, dropped: &AtomicU64, out: impl Write, tell: impl Fn(u64)) {
+    let mut out = Whole { out, torn: false };
     let mut told = 0;
     while let Ok(entry) = lines.recv() {
         match entry {
-            // Who reads our errors may be gone; the process goes on.
-            Entry::Line(line) => drop(out.write_all(&line)),
+            Entry::Line(line) if out.line(&line).is_err() => {
+                dropped.fetch_add(1, Ordering::Relaxed);
+            }
+            Entry::Line(_) => {
+                let now = dropped.load(Ordering::Relaxed);
+                if now > told {
+                    tell(now - told);
+                    told = now;
+                }
+            }
             Entry::Mark(done) => drop(done.try_send(())),
-        }
-        let now = dropped.load(Ordering::Relaxed);
-        if now > told {
-            let _ = writeln!(out, "{} log lines dropped: nobody read them in time", now - told);
-            told = now;
         }
     }
 }
 
+/// Writes whole lines: what comes after a line of which only a part could be written begins a line of its own.
+struct Whole<W> {
+    out: W,
+    torn: bool,
+}
+
+impl<W: Write> Whole<W> {
+    fn line(&mut self, mut line: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.out.write_all(b"\n")?;
+            self.torn = false;
+        }
+        while !line.is_empty() {
+            match self.out.write(line) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    line = line.get(written..).unwrap_or_default();
+                    self.torn = !line.is_empty();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lines that are kept instead of written: somebody draws on the terminal that they would go to.
+#[derive(Debug, Clone, Default)]
+pub struct Kept(Arc<Mutex<VecDeque<String>>>);
+
+impl Kept {
+    /// The most lines that are kept: the latest.
+    const MOST: usize = 4;
+
+    /// The latest lines.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+impl Write for Kept {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() >= Kept::MOST {
+            lines.pop_front();
+        }
+        lines.push_back(String::from_utf8_lossy(line).trim_end().to_owned());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Logs {
-    /// Starts logging.
-    pub fn start(log: &Log) -> io::Result<Logs> {
+    /// Starts logging, to standard error or to `kept`.
+    pub fn start(log: &Log, kept: Option<Kept>) -> io::Result<Logs> {
         let (lines, waiting) = sync_channel(MAX_WAITING);
         let dropped: Arc<AtomicU64> = Arc::default();
         let (queue, seen) = (Queue { lines, dropped: Arc::clone(&dropped) }, dropped);
-        std::thread::Builder::new().name("log".into()).spawn(move || write(&waiting, &seen, io::stderr()))?;
+        let colours = kept.is_none() && crate::say::in_colours(&io::stderr());
+        let out: Box<dyn Write + Send> =
+            kept.map_or_else(|| Box::new(io::stderr()) as _, |kept| Box::new(kept) as _);
+        let tell = |dropped| {
+            tracing::warn!(
+                dropped,
+                "log lines were dropped: nobody read them in time, or they could not be written"
+            )
+        };
+        std::thread::Builder::new().name("log".into()).spawn(move || write(&waiting, &seen, out, tell))?;
         let (filter, handle) = reload::Layer::new(filter(log));
         let registry = tracing_subscriber::registry().with(filter);
         let writer = queue.clone();
@@ -123,7 +195,6 @@ impl Logs {
                 .with(fmt::layer().json().flatten_event(true).with_target(false).with_writer(make))
                 .try_init(),
             LogFormat::Human => {
-                let colours = io::IsTerminal::is_terminal(&io::stderr());
                 registry.with(fmt::layer().with_target(false).with_ansi(colours).with_writer(make)).try_init()
             }
         };
@@ -198,7 +269,10 @@ mod tests {
         let (let_go, held) = sync_channel::<()>(0);
         let out: Arc<std::sync::Mutex<Vec<u8>>> = Arc::default();
         let stuck = Stuck(held, Arc::clone(&out));
-        let writer = std::thread::spawn(move || write(&waiting, &dropped, stuck));
+        let (tell, told) = std::sync::mpsc::channel();
+        let writer = std::thread::spawn(move || {
+            write(&waiting, &dropped, stuck, |dropped| tell.send(dropped).unwrap())
+        });
         for _ in 0..100 {
             queue.write_all(b"line\n").unwrap();
         }
@@ -207,7 +281,50 @@ mod tests {
         drop(let_go);
         drop(queue);
         writer.join().unwrap();
-        let text = String::from_utf8(out.lock().unwrap().clone()).unwrap();
-        assert!(text.contains(&format!("{lost} log lines dropped")), "{text}");
+        assert_eq!(told.iter().collect::<Vec<_>>(), [lost]);
+        let written = out.lock().unwrap().clone();
+        assert_eq!(written, b"line\n".repeat(usize::try_from(100 - lost).unwrap()));
+    }
+
+    /// A disk that has room for so many bytes, until there is more.
+    struct Disk(Arc<std::sync::Mutex<(usize, Vec<u8>)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut disk = self.0.lock().unwrap();
+            let room = disk.0.min(bytes.len());
+            if room == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            disk.0 -= room;
+            disk.1.extend_from_slice(&bytes[..room]);
+            Ok(room)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_counted_and_no_line_is_torn() {
+        let disk = Arc::new(std::sync::Mutex::new((8, Vec::new())));
+        let mut out = Whole { out: Disk(Arc::clone(&disk)), torn: false };
+        assert!(out.line(b"first\n").is_ok());
+        assert!(out.line(b"second\n").is_err() && out.line(b"third\n").is_err());
+        disk.lock().unwrap().0 = 100;
+        assert!(out.line(b"fourth\n").is_ok());
+        assert_eq!(disk.lock().unwrap().1, b"first\nse\nfourth\n");
+
+        let (lines, waiting) = sync_channel(10);
+        let full = Arc::new(std::sync::Mutex::new((0, Vec::new())));
+        let (dropped, told) = (AtomicU64::new(0), std::cell::RefCell::new(Vec::new()));
+        for line in ["a\n", "b\n"] {
+            lines.send(Entry::Line(line.into())).unwrap();
+        }
+        drop(lines);
+        // Nothing is told for as long as nothing can be: that would be one more line that is lost.
+        write(&waiting, &dropped, Disk(full), |dropped| told.borrow_mut().push(dropped));
+        assert_eq!((dropped.load(Ordering::Relaxed), told.into_inner()), (2, vec![]));
     }
 }

@@ -1,10 +1,13 @@
 //! `weir stats`: what a running Weir does, as a table or as JSON.
 
-use crate::table::{Column, duration, lay_out, size};
-use crate::{ask, given_way};
+use crate::ask::{self, Admin};
+use crate::given_way;
+use crate::say;
+use crate::table::{Column, duration, size};
+use crate::top::screen;
+use crate::top::sheet::Sheet;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 const COLUMNS: &[Column] = &[
@@ -22,18 +25,20 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Prints the operations of the Weir whose admin API is there.
-#[allow(clippy::print_stdout, reason = "this is what the command is for")]
-pub fn stats(admin: SocketAddr, json: bool) -> Result<ExitCode> {
+pub fn stats(admin: &Admin, json: bool) -> Result<ExitCode> {
     if json {
-        println!("{}", ask::get(admin, "/operations")?.trim_end());
+        say::json(&format!("{}\n", ask::get(admin, "/operations")?.trim_end()))?;
     } else {
-        print!("{}", table(admin)?);
+        // Where it goes on to a program it is whole.
+        let stdout = std::io::stdout();
+        let width = std::io::IsTerminal::is_terminal(&stdout).then(|| screen::window().1);
+        say::out(&table(admin)?.text("", width))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The table of operations, the busiest first within each protocol and listener.
-pub fn table(admin: SocketAddr) -> Result<String> {
+pub fn table(admin: &Admin) -> Result<Sheet> {
     let answer: Value = serde_json::from_str(&ask::get(admin, "/operations")?)?;
     let mut operations: Vec<&Value> = answer
         .get("operations")
@@ -41,9 +46,6 @@ pub fn table(admin: SocketAddr) -> Result<String> {
         .context("the answer holds no operations")?
         .iter()
         .collect();
-    if operations.is_empty() {
-        return Ok("Nothing has happened yet.\n".to_owned());
-    }
     operations.sort_by_key(|row| {
         let word = |key: &str| text(row, key).to_owned();
         (
@@ -55,7 +57,9 @@ pub fn table(admin: SocketAddr) -> Result<String> {
         )
     });
     let rows: Vec<Vec<String>> = operations.into_iter().map(row).collect();
-    Ok(lay_out(COLUMNS, &rows) + &given_way::note(&ask::get(admin, "/metrics")?))
+    let below = given_way::note(&ask::get(admin, "/metrics")?);
+    let (columns, nothing) = (COLUMNS.to_vec(), "Nothing has happened yet.");
+    Ok(Sheet { columns, rows, whole: &[], nothing, below })
 }
 
 fn text<'a>(of: &'a Value, key: &str) -> &'a str {

@@ -15,25 +15,64 @@ pub fn lay_out(columns: &[Column], rows: &[Vec<String>]) -> String {
         .iter()
         .enumerate()
         .map(|(at, (heading, _))| {
-            let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
-            cells.chain([heading.chars().count()]).max().unwrap_or(0)
+            let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| width(cell));
+            cells.chain([width(heading)]).max().unwrap_or(0)
         })
         .collect();
     let headings: Vec<String> = columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
     let mut text = String::new();
     for row in std::iter::once(&headings).chain(rows) {
         let mut line = String::new();
-        for ((cell, width), (_, number)) in row.iter().zip(&widths).zip(columns) {
-            if number == &true {
-                line += &format!("{cell:>width$}  ");
-            } else {
-                line += &format!("{cell:<width$}  ");
+        for ((cell, wide), (_, number)) in row.iter().zip(&widths).zip(columns) {
+            let room = " ".repeat(wide.saturating_sub(width(cell)));
+            if *number {
+                line += &room;
             }
+            line += cell;
+            if !*number {
+                line += &room;
+            }
+            line += "  ";
         }
         text += line.trim_end();
         text.push('\n');
     }
     text
+}
+
+/// How many columns of a terminal `text` takes.
+pub fn width(text: &str) -> usize {
+    text.chars().map(wide).sum()
+}
+
+/// As much of `text` as fits into `columns`.
+pub fn clip(text: &str, columns: usize) -> &str {
+    let mut used = 0;
+    let over = text.char_indices().find(|(_, c)| {
+        used += wide(*c);
+        used > columns
+    });
+    over.and_then(|(at, _)| text.get(..at)).unwrap_or(text)
+}
+
+/// What Unicode calls wide or zero-width (UAX 11), by its blocks: enough for names in a table.
+fn wide(c: char) -> usize {
+    match u32::from(c) {
+        0x300..=0x36f | 0x200b..=0x200f | 0x20d0..=0x20ff | 0xfe00..=0xfe0f => 0,
+        0x1100..=0x115f
+        | 0x2e80..=0x303e
+        | 0x3041..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f300..=0x1f64f
+        | 0x1f680..=0x1f6ff
+        | 0x1f900..=0x1f9ff
+        | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
 }
 
 /// Seconds, as a person reads them: `340us`, `1.2ms`, `3.4s`.
@@ -77,6 +116,17 @@ mod tests {
         let rows = vec![vec!["find".into(), "7".into()], vec!["aggregate".into(), "1234".into()]];
         let text = lay_out(&[("OPERATION", false), ("COUNT", true)], &rows);
         assert_eq!(text, "OPERATION  COUNT\nfind           7\naggregate   1234\n");
+    }
+
+    #[test]
+    fn what_is_wide_takes_two_columns_and_nothing_moves_the_cursor() {
+        let rows = vec![vec!["注文".into(), "7".into()], vec!["a\x1b[2Jb".into(), "8".into()]];
+        let text = lay_out(&[("NAME", false), ("N", true)], &rows);
+        assert_eq!(text, "NAME         N\n注文         7\na\\u{1b}[2Jb  8\n");
+        assert_eq!(
+            (width("注文e\u{301}"), clip("注文e", 3), clip("注文e", 4), clip("abc", 9)),
+            (5, "注", "注文", "abc")
+        );
     }
 
     #[test]

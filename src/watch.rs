@@ -1,69 +1,104 @@
 //! Noticing that the configuration file, or a certificate, has changed, by looking once a second. Works where change
 //! notification does not: network file systems, and files that are links swapped as a whole (Kubernetes).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
-use std::hash::{DefaultHasher, Hasher as _};
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use weir_config::Seen;
 
-/// What tells one state of a file from another.
-type Print = Option<(SystemTime, u64, PathBuf)>;
+/// What tells one state of a file from another; `None`: it cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Print {
+    real: PathBuf,
+    modified: SystemTime,
+    length: u64,
+    /// What is in it: times and lengths stay the same where a file is copied with them. Of a large one, when anything of it
+    /// was last changed instead.
+    content: u64,
+}
 
-/// A file that is watched.
+/// The largest file that is read at every look, in bytes.
+const SMALL: u64 = 1 << 20;
+
+/// The configuration file and those that it names by `${file:PATH}`.
 pub struct Watched {
-    path: PathBuf,
-    seen: Print,
+    seen: BTreeMap<PathBuf, Option<Print>>,
     /// A state that was seen once: taken when it is seen twice, so that a file is not read while it is being written.
-    coming: Option<Print>,
+    coming: Option<BTreeMap<PathBuf, Option<Print>>>,
+    /// The configuration file itself: while it is not there nothing has changed.
+    first: PathBuf,
 }
 
 impl Watched {
-    /// Begins to watch; the file as it is now is known.
-    pub fn new(path: &Path) -> Watched {
-        Watched { path: path.to_owned(), seen: print(path), coming: None }
+    /// Begins to watch what a configuration was made of; the first is its file.
+    pub fn new(first: &Path, read: Vec<Seen>) -> Watched {
+        let mut watched = Watched { seen: BTreeMap::new(), coming: None, first: first.to_owned() };
+        watched.known(read);
+        watched
     }
 
-    /// The file as it is now is known (it has just been read).
-    pub fn known(&mut self) {
-        self.seen = print(&self.path);
+    /// These files are known as they were read.
+    pub fn known(&mut self, read: Vec<Seen>) {
         self.coming = None;
+        self.seen = read
+            .into_iter()
+            .map(|(path, content)| {
+                let mut print = print(&path);
+                // It may have changed since: that is seen at the next look.
+                match (&mut print, content) {
+                    (Some(print), Some(content)) if print.length <= SMALL => print.content = content,
+                    (Some(_), None) => print = None,
+                    _ => {}
+                }
+                (path, print)
+            })
+            .collect();
     }
 
-    /// Whether it has changed, and stayed so since the last look.
+    /// Whether any has changed, and all have stayed as they are since the last look.
     pub fn changed(&mut self) -> bool {
-        let now = print(&self.path);
+        let now: BTreeMap<_, _> = self.seen.keys().map(|path| (path.clone(), print(path))).collect();
         if now == self.seen {
             self.coming = None;
             return false;
         }
-        if self.coming.as_ref() == Some(&now) {
-            self.seen = now;
-            self.coming = None;
-            return self.seen.is_some();
+        if self.coming.as_ref() != Some(&now) {
+            self.coming = Some(now);
+            return false;
         }
-        self.coming = Some(now);
-        false
+        self.coming = None;
+        self.seen = now;
+        self.seen.get(&self.first).is_some_and(Option::is_some)
     }
 }
 
-fn print(path: &Path) -> Print {
+fn print(path: &Path) -> Option<Print> {
     let real = fs::canonicalize(path).ok()?;
-    let data = fs::metadata(&real).ok()?;
-    Some((data.modified().ok()?, data.len(), real))
+    let mut file = weir_config::open_regular(&real).ok()?;
+    let data = file.metadata().ok()?;
+    let content = if data.len() <= SMALL {
+        let mut bytes = Vec::new();
+        file.by_ref().take(SMALL).read_to_end(&mut bytes).ok()?;
+        weir_config::print(&bytes)
+    } else {
+        weir_config::print(format!("{} {} {}", data.ino(), data.ctime(), data.ctime_nsec()).as_bytes())
+    };
+    Some(Print { real, modified: data.modified().ok()?, length: data.len(), content })
 }
 
 /// Small files that are watched by what is in them, whatever their times say: certificates are also copied with the time of
 /// their origin, and swapped for others of the same length and second.
 #[derive(Default)]
-pub struct Contents(HashMap<PathBuf, Seen>);
+pub struct Contents(HashMap<PathBuf, Look>);
 
 /// A digest of what is in a file; `None` where there is none.
 type Digest = Option<u64>;
 
 #[derive(Default)]
-struct Seen {
+struct Look {
     /// What was told of; `None`: nothing yet.
     told: Option<Digest>,
     /// What was seen once: told of when it is seen twice, so that a file is not read while it is being written.
@@ -87,7 +122,7 @@ impl Contents {
     }
 }
 
-impl Seen {
+impl Look {
     fn look(&mut self, now: Digest) -> bool {
         if self.told == Some(now) {
             self.coming = None;
@@ -105,14 +140,9 @@ impl Seen {
 
 /// Of at most so much as Weir reads of such a file. Only of a regular one: others might keep us waiting.
 fn digest(path: &Path) -> Digest {
-    if !fs::metadata(path).ok()?.is_file() {
-        return None;
-    }
     let mut bytes = Vec::new();
-    fs::File::open(path).ok()?.take(weir_drive::tls::MAX_FILE + 1).read_to_end(&mut bytes).ok()?;
-    let mut hasher = DefaultHasher::new();
-    hasher.write(&bytes);
-    Some(hasher.finish())
+    weir_config::open_regular(path).ok()?.take(weir_drive::tls::MAX_FILE + 1).read_to_end(&mut bytes).ok()?;
+    Some(weir_config::print(&bytes))
 }
 
 #[cfg(test)]
@@ -174,7 +204,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weir.yaml");
         fs::write(&path, "a").unwrap();
-        let mut watched = Watched::new(&path);
+        let read =
+            |path: &Path| (path.to_owned(), fs::read(path).ok().map(|bytes| weir_config::print(&bytes)));
+        let mut watched = Watched::new(&path, vec![read(&path)]);
         assert!(!watched.changed());
         fs::write(&path, "ab").unwrap();
         assert!(!watched.changed());
@@ -188,5 +220,25 @@ mod tests {
         std::os::unix::fs::symlink(&other, &path).unwrap();
         assert!(!watched.changed());
         assert!(watched.changed());
+        // The same length and time.
+        let time = fs::metadata(&other).unwrap().modified().unwrap();
+        fs::write(&other, "cba").unwrap();
+        fs::File::options().write(true).open(&other).unwrap().set_modified(time).unwrap();
+        assert!(!watched.changed());
+        assert!(watched.changed());
+        // What it names is followed too, also what is not there yet; what it has not been read as has changed.
+        let named = folder.path().join("named");
+        watched.known(vec![read(&path), read(&named)]);
+        assert!(!watched.changed());
+        fs::write(&named, "1").unwrap();
+        assert!(!watched.changed());
+        assert!(watched.changed());
+        watched.known(vec![read(&path), (named.clone(), Some(7))]);
+        assert!(!watched.changed());
+        assert!(watched.changed());
+        // A pipe is as good as nothing, and nobody waits for it.
+        fs::remove_file(&named).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&named).status().unwrap();
+        assert!(made.success() && !watched.changed() && watched.changed());
     }
 }

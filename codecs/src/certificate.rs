@@ -1,8 +1,13 @@
-//! The one thing that is read of a certificate itself: until when it is valid. Everything else about certificates is rustls'.
+//! The one thing that is read of a certificate itself: from when and until when it is valid. Everything else about certificates is rustls'.
 
 /// Until when a certificate in DER (RFC 5280 section 4.1) is valid, in whole seconds since 1970. `None`: that is no
 /// certificate, or its end lies before.
 pub fn not_after(der: &[u8]) -> Option<u64> {
+    validity(der).map(|(_, end)| end)
+}
+
+/// From when and until when it is valid; likewise.
+pub fn validity(der: &[u8]) -> Option<(u64, u64)> {
     let (certificate, _) = element(der, SEQUENCE)?;
     let (mut rest, _) = element(certificate, SEQUENCE)?;
     // The version is there in all but the first.
@@ -15,7 +20,7 @@ pub fn not_after(der: &[u8]) -> Option<u64> {
     }
     let (validity, _) = element(rest, SEQUENCE)?;
     let (_, not_before, end) = any_element(validity)?;
-    time(not_before)?;
+    let begin = time(not_before)?;
     let (tag, digits, after) = any_element(end)?;
     if !after.is_empty() {
         return None;
@@ -25,7 +30,7 @@ pub fn not_after(der: &[u8]) -> Option<u64> {
         GENERALIZED_TIME => 15,
         _ => return None,
     };
-    time(digits).filter(|_| digits.len() == length)
+    time(digits).filter(|_| digits.len() == length).map(|end| (begin, end))
 }
 
 const INTEGER: u8 = 0x02;

@@ -1,13 +1,8 @@
 //! `/call_sites`: what the places in an application's code do.
 
+use crate::body::{List, json};
 use serde::Serialize;
 use weir_measure::CallSiteRow;
-
-/// All that are known, sorted by their labels.
-#[derive(Serialize)]
-pub(crate) struct CallSites<'a> {
-    call_sites: Vec<CallSite<'a>>,
-}
 
 #[derive(Serialize)]
 struct CallSite<'a> {
@@ -29,12 +24,18 @@ struct Outcome<'a> {
     count: u64,
 }
 
-impl<'a> CallSites<'a> {
-    /// Rows that differ in their result alone stand one after the other.
-    pub(crate) fn of(rows: &'a [CallSiteRow]) -> CallSites<'a> {
-        let of_one = |a: &CallSiteRow, b: &CallSiteRow| a.labels.get(..5) == b.labels.get(..5);
-        CallSites { call_sites: rows.chunk_by(of_one).filter_map(call_site).collect() }
-    }
+/// All that are known, sorted by their labels. Rows that differ in their result alone stand one after the other.
+pub(crate) fn list(rows: Vec<CallSiteRow>) -> List {
+    let mut rows = rows.into_iter().peekable();
+    let items = std::iter::from_fn(move || {
+        let mut of_one = vec![rows.next()?];
+        let is_same = |a: &CallSiteRow, b: &CallSiteRow| a.labels.get(..5) == b.labels.get(..5);
+        while let Some(next) = rows.next_if(|next| of_one.first().is_some_and(|first| is_same(first, next))) {
+            of_one.push(next);
+        }
+        Some(call_site(&of_one).map_or_else(Vec::new, |site| json(&site)))
+    });
+    List::new(&[], "call_sites", items)
 }
 
 fn call_site(rows: &[CallSiteRow]) -> Option<CallSite<'_>> {

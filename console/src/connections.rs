@@ -1,5 +1,6 @@
 //! `/connections`: the connections from clients that are open.
 
+use crate::body::{List, json};
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -10,14 +11,6 @@ use weir_measure::connections::{Doings, Known, OpenConnection};
 
 /// The most that are shown.
 pub(crate) const MOST: usize = 4096;
-
-/// Those that have been idle the longest.
-#[derive(Serialize)]
-pub(crate) struct Connections {
-    open: usize,
-    shown: usize,
-    connections: Vec<Connection>,
-}
 
 /// Times are in seconds; `null` where the protocol does not tell.
 #[derive(Serialize)]
@@ -41,26 +34,24 @@ struct Connection {
     reply_bytes: Option<u64>,
 }
 
-impl Connections {
-    /// `limit` of them at most.
-    pub(crate) fn of(measure: &Measure, limit: usize, now: Now) -> Connections {
-        let mut all: Vec<_> = measure.connections().into_iter().map(|one| (one.doings(), one)).collect();
-        let open = all.len();
-        // What has something under way is not idle; what does not tell has been idle since it was opened, for all we know.
-        let idle_since = |(doings, one): &(Option<Doings>, Arc<OpenConnection>)| match doings {
-            Some(Doings { since: Some(_), .. }) => (1, Reverse(0)),
-            Some(doings) => (0, Reverse(now.since(doings.moved))),
-            None => (0, Reverse(now.since(one.opened))),
-        };
-        let shown = limit.min(open);
-        if shown < open && shown > 0 {
-            all.select_nth_unstable_by_key(shown - 1, idle_since);
-        }
-        all.truncate(shown);
-        all.sort_by_cached_key(idle_since);
-        let connections = all.iter().map(|(doings, one)| connection(one, *doings, now)).collect();
-        Connections { open, shown, connections }
+/// Those that have been idle the longest, `limit` at most.
+pub(crate) fn list(measure: &Measure, limit: usize, now: Now) -> List {
+    let mut all: Vec<_> = measure.connections().into_iter().map(|one| (one.doings(), one)).collect();
+    let open = all.len();
+    // What has something under way is not idle; what does not tell has been idle since it was opened, for all we know.
+    let idle_since = |(doings, one): &(Option<Doings>, Arc<OpenConnection>)| match doings {
+        Some(Doings { since: Some(_), .. }) => (1, Reverse(0)),
+        Some(doings) => (0, Reverse(now.since(doings.moved))),
+        None => (0, Reverse(now.since(one.opened))),
+    };
+    let shown = limit.min(open);
+    if shown < open && shown > 0 {
+        all.select_nth_unstable_by_key(shown - 1, idle_since);
     }
+    all.truncate(shown);
+    all.sort_by_cached_key(idle_since);
+    let items = all.into_iter().map(move |(doings, one)| json(&connection(&one, doings, now)));
+    List::new(&[("open", open), ("shown", shown)], "connections", items)
 }
 
 fn connection(one: &OpenConnection, doings: Option<Doings>, now: Now) -> Connection {

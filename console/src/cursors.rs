@@ -1,13 +1,8 @@
 //! `/cursors`: what is open on MongoDB servers.
 
+use crate::body::{List, json};
 use serde::Serialize;
 use weir_measure::Measure;
-
-/// All that are known, the longest idle first.
-#[derive(Serialize)]
-pub(crate) struct Cursors {
-    cursors: Vec<Cursor>,
-}
 
 /// Times are in seconds, as of the latest operation of the listener.
 #[derive(Serialize)]
@@ -22,21 +17,20 @@ struct Cursor {
     idle_for: u64,
 }
 
-impl Cursors {
-    pub(crate) fn of(measure: &Measure) -> Cursors {
-        let mut cursors = Vec::new();
-        for (listener, ledger) in measure.ledgers() {
-            cursors.extend(ledger.open_cursors().into_iter().map(|cursor| Cursor {
-                listener: listener.to_string(),
-                id: format!("{:016x}", cursor.id),
-                resource: measure.name(cursor.resource).to_string(),
-                application: measure.name(cursor.application).to_string(),
-                batches: cursor.batches,
-                open_for: cursor.age.as_secs(),
-                idle_for: cursor.idle.as_secs(),
-            }));
-        }
-        cursors.sort_by_key(|cursor| std::cmp::Reverse((cursor.idle_for, cursor.open_for)));
-        Cursors { cursors }
+/// All that are known, the longest idle first.
+pub(crate) fn list(measure: &Measure) -> List {
+    let mut cursors = Vec::new();
+    for (listener, ledger) in measure.ledgers() {
+        cursors.extend(ledger.open_cursors().into_iter().map(|cursor| Cursor {
+            listener: listener.to_string(),
+            id: format!("{:016x}", cursor.id),
+            resource: measure.name(cursor.resource).to_string(),
+            application: measure.name(cursor.application).to_string(),
+            batches: cursor.batches,
+            open_for: cursor.age.as_secs(),
+            idle_for: cursor.idle.as_secs(),
+        }));
     }
+    cursors.sort_by_key(|cursor| std::cmp::Reverse((cursor.idle_for, cursor.open_for)));
+    List::new(&[], "cursors", cursors.into_iter().map(|cursor| json(&cursor)))
 }

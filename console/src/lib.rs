@@ -12,6 +12,7 @@ mod call_sites;
 mod connections;
 mod cursors;
 mod guard;
+mod life;
 mod members;
 mod routes;
 pub mod server;
@@ -19,7 +20,7 @@ mod shapes;
 mod slow;
 
 pub use routes::ENDPOINTS;
-pub use server::{Bounds, Console, Settings, StartError};
+pub use server::{Bound, Bounds, Console, Settings, StartError};
 
 use std::sync::Arc;
 use weir_config::Config;
@@ -32,6 +33,8 @@ pub enum Phase {
     Starting,
     /// Serving.
     Ready,
+    /// Going away: says so, and still accepts.
+    Leaving,
     /// Going away: accepts no more.
     Draining,
 }
@@ -42,17 +45,23 @@ impl Phase {
         match self {
             Phase::Starting => "starting",
             Phase::Ready => "ready",
-            Phase::Draining => "draining",
+            // For those who ask it is the same: nothing is to be sent here any more.
+            Phase::Leaving | Phase::Draining => "draining",
         }
     }
 }
+
+/// Clusters, one after the other.
+pub type Clusters = Box<dyn Iterator<Item = weir_drive::server::ClusterStatus> + Send>;
 
 /// What the admin API asks of the process. Called on the admin thread; must not wait for traffic.
 pub trait Status: Send + Sync + 'static {
     /// How far it is in its life.
     fn phase(&self) -> Phase;
-    /// Listeners, clusters and connections by now; `None` while starting.
+    /// Listeners and connections by now, without the clusters; `None` while starting.
     fn process(&self) -> Option<weir_drive::Status>;
+    /// The clusters, each as it is when it is come to; `None` while starting.
+    fn clusters(&self) -> Option<Clusters>;
     /// The configuration in force; `None` while there is none.
     fn config(&self) -> Option<Arc<Config>>;
 }

@@ -1,6 +1,6 @@
 //! Which request gets which answer.
 
-use crate::body::{Content, Rows};
+use crate::body::{Content, List, Rows};
 use crate::guard::{Guard, Refusal};
 use crate::{Phase, State, connections, shapes};
 use bytes::Bytes;
@@ -41,10 +41,12 @@ const JSON: &str = "application/json";
 /// What answers are made of.
 pub(crate) struct Routes {
     state: State,
-    guard: Guard,
+    guard: Arc<Guard>,
     version: &'static str,
     protocols: Vec<&'static str>,
     long: Arc<Semaphore>,
+    /// Whether nothing but probes is answered.
+    only_probes: bool,
 }
 
 /// Why there is no answer.
@@ -58,6 +60,8 @@ enum Problem {
     Query(String),
     #[error("{MAX_LONG_ANSWERS} scrapes are being read already; come again in a second")]
     Busy,
+    #[error("all connections are busy: only /live and /ready are answered; come again in a second")]
+    Full,
     #[error("starting: there is nothing to show yet")]
     Starting,
 }
@@ -68,7 +72,7 @@ impl Problem {
             Problem::Refused(refusal) => refusal.status(),
             Problem::NotFound => StatusCode::NOT_FOUND,
             Problem::Query(_) => StatusCode::BAD_REQUEST,
-            Problem::Busy | Problem::Starting => StatusCode::SERVICE_UNAVAILABLE,
+            Problem::Busy | Problem::Full | Problem::Starting => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -80,7 +84,15 @@ impl Routes {
         version: &'static str,
         protocols: Vec<&'static str>,
     ) -> Routes {
-        Routes { state, guard, version, protocols, long: Arc::new(Semaphore::new(MAX_LONG_ANSWERS)) }
+        let (guard, long) = (Arc::new(guard), Arc::new(Semaphore::new(MAX_LONG_ANSWERS)));
+        Routes { state, guard, version, protocols, long, only_probes: false }
+    }
+
+    /// The same for connections that are there for probes: everything else would keep them from their places.
+    pub(crate) fn only_probes(&self) -> Arc<Routes> {
+        let (state, guard, long) = (self.state.clone(), Arc::clone(&self.guard), Arc::clone(&self.long));
+        let (version, protocols) = (self.version, self.protocols.clone());
+        Arc::new(Routes { state, guard, version, protocols, long, only_probes: true })
     }
 
     /// The answer to a request. Its body, should it have one, is not read.
@@ -92,6 +104,9 @@ impl Routes {
                 Err(problem) => refuse(&problem),
             };
         let headers = response.headers_mut();
+        if self.only_probes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let policy = "default-src 'none'; frame-ancestors 'none'";
@@ -104,47 +119,41 @@ impl Routes {
     }
 
     fn route<B>(&self, request: &Request<B>) -> Result<Response<Content>, Problem> {
-        let status = &self.state.status;
-        match request.uri().path() {
+        let (status, measure) = (&self.state.status, &self.state.measure);
+        let path = request.uri().path();
+        if self.only_probes && !matches!(path, "/live" | "/ready") {
+            return Err(Problem::Full);
+        }
+        match path {
             "/" => Ok(json_of(StatusCode::OK, &self.index())),
             "/metrics" => self.metrics(request),
             "/operations" => self.operations(request.uri().query().unwrap_or_default()),
-            "/applications" => {
-                let rows = self.state.measure.applications();
-                Ok(json_of(StatusCode::OK, &shapes::Applications::of(&rows)))
-            }
-            "/call_sites" => {
-                let rows = self.state.measure.call_sites();
-                Ok(json_of(StatusCode::OK, &crate::call_sites::CallSites::of(&rows)))
-            }
-            "/cursors" => Ok(json_of(StatusCode::OK, &crate::cursors::Cursors::of(&self.state.measure))),
-            "/slow" => {
-                Ok(json_of(StatusCode::OK, &crate::slow::Slow::of(&self.state.measure.slow().latest())))
-            }
+            "/applications" => self.list(|| shapes::applications(measure.applications())),
+            "/call_sites" => self.list(|| crate::call_sites::list(measure.call_sites())),
+            "/cursors" => self.list(|| crate::cursors::list(measure)),
+            "/slow" => self.list(|| crate::slow::list(measure.slow().latest())),
             "/connections" => self.connections(request.uri().query().unwrap_or_default()),
             "/members" => {
-                let process = status.process().ok_or(Problem::Starting)?;
-                let members =
-                    crate::members::Members::of(&self.state.measure, &process, weir_drive::time::now());
-                Ok(json_of(StatusCode::OK, &members))
+                let clusters = status.clusters().ok_or(Problem::Starting)?;
+                self.list(|| crate::members::list(measure, clusters, weir_drive::time::now()))
             }
             "/clusters" => {
-                let process = status.process().ok_or(Problem::Starting)?;
-                Ok(json_of(StatusCode::OK, &shapes::Clusters::of(&process, weir_drive::time::now())))
+                let clusters = status.clusters().ok_or(Problem::Starting)?;
+                self.list(|| shapes::clusters(clusters, weir_drive::time::now()))
             }
             "/listeners" => {
                 let process = status.process().ok_or(Problem::Starting)?;
-                Ok(json_of(StatusCode::OK, &shapes::Listeners::of(&process)))
+                self.list(|| shapes::listeners(&process))
             }
             "/config" => {
                 let config = status.config().ok_or(Problem::Starting)?;
-                Ok(whole(StatusCode::OK, JSON, config.to_json() + "\n"))
+                self.list(|| shapes::config(&config))
             }
             "/ready" => {
                 let phase = status.phase();
                 let code = match phase {
                     Phase::Ready => StatusCode::OK,
-                    Phase::Starting | Phase::Draining => StatusCode::SERVICE_UNAVAILABLE,
+                    Phase::Starting | Phase::Leaving | Phase::Draining => StatusCode::SERVICE_UNAVAILABLE,
                 };
                 Ok(json_of(code, &shapes::Health { status: phase.label() }))
             }
@@ -159,7 +168,9 @@ impl Routes {
 
     fn index(&self) -> shapes::Index {
         let endpoints = ENDPOINTS.map(|(path, what)| shapes::Endpoint { path, what });
-        shapes::Index { weir: self.version, status: self.state.status.phase().label(), endpoints }
+        let phase = self.state.status.phase();
+        let accepting = matches!(phase, Phase::Ready | Phase::Leaving);
+        shapes::Index { weir: self.version, status: phase.label(), accepting, endpoints }
     }
 
     fn metrics<B>(&self, request: &Request<B>) -> Result<Response<Content>, Problem> {
@@ -179,8 +190,13 @@ impl Routes {
         };
         let expected = || Problem::Query(format!("expected no query, or limit=N with N from 1 to {most}"));
         let limit = limit.ok_or_else(expected)?;
-        let all = connections::Connections::of(&self.state.measure, limit, weir_drive::time::now());
-        Ok(json_of(StatusCode::OK, &all))
+        self.list(|| connections::list(&self.state.measure, limit, weir_drive::time::now()))
+    }
+
+    /// One of the answers of which few may be in memory at a time.
+    fn list(&self, list: impl FnOnce() -> List) -> Result<Response<Content>, Problem> {
+        let leave = Arc::clone(&self.long).try_acquire_owned().map_err(|_| Problem::Busy)?;
+        Ok(respond(StatusCode::OK, JSON, Content::List { list: list(), _leave: leave }))
     }
 
     fn operations(&self, query: &str) -> Result<Response<Content>, Problem> {
@@ -225,7 +241,7 @@ fn refuse(problem: &Problem) -> Response<Content> {
             // Its body is not read.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Problem::Busy | Problem::Starting => {
+        Problem::Busy | Problem::Full | Problem::Starting => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Problem::Refused(_) | Problem::NotFound | Problem::Query(_) => {}

@@ -1,9 +1,12 @@
 //! The admin thread: its runtime, its socket, its connections and their bounds.
 
 use crate::State;
+use crate::body::Content;
 use crate::guard::Guard;
+use crate::life::{Doing, Life, Open};
 use crate::routes::Routes;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep};
 use weir_measure::{Counter, names};
 
 /// The largest head of a request, in bytes.
@@ -29,20 +33,30 @@ pub const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// What clients may take of the admin API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Connections at a time; further ones are closed at once and counted.
+    /// Connections at a time. Where there are so many the one that has waited longest for its client gives way to a further one; it is
+    /// counted.
     pub max_connections: usize,
-    /// How long a request's head may take, from the first moment it is waited for: also how long a connection may idle.
+    /// Connections beside those, when all of those are being answered: for probes (`/live`, `/ready`), and nothing else.
+    pub probes: usize,
+    /// How long a request's head may take from its first byte, and the first from when the connection was made.
     pub head_timeout: Duration,
+    /// How long a connection may idle between two requests.
+    pub idle_timeout: Duration,
     /// How long a reader may take none of an answer that is ready for it.
     pub stall_timeout: Duration,
+    /// How long a reader may take for a whole answer.
+    pub answer_timeout: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Bounds {
         Bounds {
             max_connections: 64,
-            head_timeout: Duration::from_secs(30),
+            probes: 8,
+            head_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(75),
             stall_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -86,12 +100,46 @@ pub struct Console {
     ended: oneshot::Receiver<()>,
 }
 
-impl Console {
-    /// Listens, and answers on a thread of its own from now on.
-    pub fn start(settings: Settings, state: State) -> Result<Console, StartError> {
-        let failed = |error| StartError::Bind { address: settings.address, error };
-        let listener = std::net::TcpListener::bind(settings.address).map_err(failed)?;
+/// The address, taken: nobody is answered yet.
+#[derive(Debug)]
+pub struct Bound(std::net::TcpListener);
+
+impl Bound {
+    /// Takes `address`.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn take(address: SocketAddr) -> Result<Bound, StartError> {
+        let failed = |error| StartError::Bind { address, error };
+        let listener = std::net::TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
+        Ok(Bound(listener))
+    }
+}
+
+impl StartError {
+    /// Whether somebody else has the address.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, StartError::Bind { error, .. } if error.kind() == io::ErrorKind::AddrInUse)
+    }
+}
+
+impl Console {
+    /// Takes the address, and answers on a thread of its own from now on.
+    ///
+    /// # Errors
+    /// When the address cannot be had, or a thread.
+    pub fn start(settings: Settings, state: State) -> Result<Console, StartError> {
+        Console::serve(Bound::take(settings.address)?, settings, state)
+    }
+
+    /// Answers at an address that was taken before.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn serve(bound: Bound, settings: Settings, state: State) -> Result<Console, StartError> {
+        let failed = |error| StartError::Bind { address: settings.address, error };
+        let Bound(listener) = bound;
         let address = listener.local_addr().map_err(failed)?;
         if !address.ip().to_canonical().is_loopback() {
             tracing::warn!(%address, "the admin API can be reached from other hosts, and asks nobody for a password");
@@ -145,15 +193,18 @@ async fn accept(
     bounds: Bounds,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut connections = JoinSet::new();
+    let (mut connections, mut open) = (JoinSet::new(), Open::default());
     loop {
         tokio::select! {
             () = told(&mut stopped) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
-                Ok(_) if connections.len() >= bounds.max_connections => refused.inc(),
                 Ok((stream, _)) => {
-                    connections.spawn(serve(stream, Arc::clone(&routes), bounds, stopped.clone()));
+                    let Some(only_probes) = admit(&mut open, &refused, &bounds) else { continue };
+                    let life = Life::new(now());
+                    let routes = if only_probes { routes.only_probes() } else { Arc::clone(&routes) };
+                    let task = connections.spawn(serve(stream, routes, bounds, life.clone(), stopped.clone()));
+                    open.add(life, task);
                 }
                 Err(error) => {
                     // Most often there are no descriptors left; trying at once again would only turn in circles.
@@ -170,16 +221,51 @@ async fn accept(
     }
 }
 
+/// Whether there is room for one more, and (`true`) only for a probe.
+fn admit(open: &mut Open, refused: &Counter, bounds: &Bounds) -> Option<bool> {
+    let count = open.count();
+    if count < bounds.max_connections {
+        return Some(false);
+    }
+    if open.make_room(Duration::ZERO, now()) {
+        refused.inc();
+        return Some(false);
+    }
+    if count < bounds.max_connections + bounds.probes {
+        return Some(true);
+    }
+    refused.inc();
+    None
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the admin thread's own time: nothing that decides about traffic"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// One connection, until it ends or the console stops; an answer under way is finished first.
-async fn serve(stream: TcpStream, routes: Arc<Routes>, bounds: Bounds, mut stopped: watch::Receiver<bool>) {
+async fn serve(
+    stream: TcpStream,
+    routes: Arc<Routes>,
+    bounds: Bounds,
+    life: Life,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let its = life.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let response = routes.answer(&request);
+        its.does(Doing::Answer, now());
+        let ends = Ends(its.clone());
+        let response = routes.answer(&request).map(|content| Answered { content, _ends: ends });
         async move { Ok::<_, Infallible>(response) }
     });
-    let io = TokioIo::new(Impatient { stream, patience: bounds.stall_timeout, stalled: None });
+    let io = TokioIo::new(Impatient { stream, bounds, life, head: None, stalled: None });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(bounds.head_timeout)
+        // From when it is waited for: ours begin with its first byte.
+        .header_read_timeout(bounds.idle_timeout.max(bounds.head_timeout))
         .max_buf_size(MAX_HEAD)
         .serve_connection(io, service);
     let mut connection = std::pin::pin!(connection);
@@ -195,26 +281,84 @@ async fn serve(stream: TcpStream, routes: Arc<Routes>, bounds: Bounds, mut stopp
     }
 }
 
-/// A stream whose writes fail once the other side has taken nothing for so long, so that a reader that has gone to
-/// sleep does not hold a scrape in memory.
+/// Dropped when an answer has been handed on, or nobody wants it.
+struct Ends(Life);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.does(Doing::Idle, now());
+    }
+}
+
+/// An answer, and that it is under way.
+struct Answered {
+    content: Content,
+    _ends: Ends,
+}
+
+impl Body for Answered {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.content).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
+    }
+}
+
+/// A stream that fails once the other side has kept it waiting for too long: in the middle of a head, or with an answer that it does not
+/// take, so that a reader that has gone to sleep, or takes a byte now and then, does not hold a scrape in memory.
 struct Impatient {
     stream: TcpStream,
-    patience: Duration,
-    stalled: Option<Pin<Box<tokio::time::Sleep>>>,
+    bounds: Bounds,
+    life: Life,
+    /// Rings when a head has taken too long.
+    head: Option<Pin<Box<Sleep>>>,
+    /// Rings when an answer has.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Impatient {
     fn judge(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
+        let (doing, since) = self.life.now();
+        let whole = (doing == Doing::Answer).then(|| since + self.bounds.answer_timeout);
+        let is_over = whole.is_some_and(|whole| now() >= whole);
+        if written.is_ready() && !is_over {
             self.stalled = None;
             return written;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        match stalled.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+        let stall = now() + self.bounds.stall_timeout;
+        let at = whole.map_or(stall, |whole| whole.min(stall));
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if is_over || stalled.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        Poll::Pending
+    }
+
+    /// Whether the head that is awaited has taken too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (doing, since) = self.life.now();
+        if doing != Doing::Head {
+            self.head = None;
+            return Poll::Pending;
+        }
+        let at = since + self.bounds.head_timeout;
+        let head = self.head.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if head.deadline() != at {
+            head.as_mut().reset(at);
+        }
+        head.as_mut().poll(cx)
     }
 }
 
@@ -224,7 +368,18 @@ impl AsyncRead for Impatient {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            if buf.filled().len() > before {
+                self.life.heard(now());
+            }
+            return read;
+        }
+        match self.poll_late(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 

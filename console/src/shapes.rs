@@ -1,9 +1,11 @@
 //! The JSON of each endpoint. Names and units are those of the metrics: seconds and bytes.
 
+use crate::Clusters;
+use crate::body::{List, json};
 use serde::Serialize;
 use std::io::Write as _;
 use std::sync::Arc;
-use weir_config::{Balance, Source, Upstream};
+use weir_config::{Balance, Config, Source, Upstream};
 use weir_decide::cluster::{ClusterStats, EndpointStats, Totals};
 use weir_decide::exchange::Now;
 use weir_drive::Status;
@@ -16,6 +18,7 @@ use weir_measure::histogram::Distribution;
 pub(crate) struct Index {
     pub(crate) weir: &'static str,
     pub(crate) status: &'static str,
+    pub(crate) accepting: bool,
     pub(crate) endpoints: [Endpoint; crate::ENDPOINTS.len()],
 }
 
@@ -99,28 +102,12 @@ struct ApplicationOperations<'a> {
 }
 
 /// `/applications`.
-#[derive(Serialize)]
-pub(crate) struct Applications<'a> {
-    applications: Vec<ApplicationOperations<'a>>,
-}
-
-impl<'a> Applications<'a> {
-    pub(crate) fn of(rows: &'a [([Arc<str>; 6], u64)]) -> Applications<'a> {
-        let row = |(labels, count): &'a ([Arc<str>; 6], u64)| {
-            let [listener, cluster, protocol, application, operation, result] =
-                labels.each_ref().map(|label| &**label);
-            ApplicationOperations {
-                listener,
-                cluster,
-                protocol,
-                application,
-                operation,
-                result,
-                count: *count,
-            }
-        };
-        Applications { applications: rows.iter().map(row).collect() }
-    }
+pub(crate) fn applications(rows: Vec<([Arc<str>; 6], u64)>) -> List {
+    let items = rows.into_iter().map(|(labels, count)| {
+        let [listener, cluster, protocol, application, operation, result] = labels.each_ref().map(|l| &**l);
+        json(&ApplicationOperations { listener, cluster, protocol, application, operation, result, count })
+    });
+    List::new(&[], "applications", items)
 }
 
 #[derive(Serialize)]
@@ -211,9 +198,8 @@ fn seconds(nanos: u64) -> f64 {
 }
 
 /// `/clusters`.
-#[derive(Serialize)]
-pub(crate) struct Clusters<'a> {
-    clusters: Vec<Cluster<'a>>,
+pub(crate) fn clusters(clusters: Clusters, now: Now) -> List {
+    List::new(&[], "clusters", clusters.map(move |cluster| json(&Cluster::of(&cluster, now))))
 }
 
 #[derive(Serialize)]
@@ -303,12 +289,6 @@ struct Upstreams<'a> {
     connections: Connections,
 }
 
-impl Clusters<'_> {
-    pub(crate) fn of(status: &Status, now: Now) -> Clusters<'_> {
-        Clusters { clusters: status.clusters.iter().map(|cluster| Cluster::of(cluster, now)).collect() }
-    }
-}
-
 impl Cluster<'_> {
     fn of(cluster: &ClusterStatus, now: Now) -> Cluster<'_> {
         let ClusterStatus { config, stats } = cluster;
@@ -385,6 +365,18 @@ pub(crate) struct Listeners<'a> {
     listeners: Vec<Listener<'a>>,
     connections: u32,
     workers: Vec<Worker>,
+}
+
+/// Whole: a file has few listeners.
+pub(crate) fn listeners(status: &Status) -> List {
+    let text = serde_json::to_string_pretty(&Listeners::of(status)).unwrap_or_default() + "\n";
+    List::pieces(std::iter::once(text.into_bytes()))
+}
+
+/// `/config`.
+pub(crate) fn config(config: &Arc<Config>) -> List {
+    let pieces = Config::json_pieces(config).chain(std::iter::once("\n".to_owned()));
+    List::pieces(pieces.map(String::into_bytes))
 }
 
 #[derive(Serialize)]

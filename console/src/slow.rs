@@ -1,14 +1,9 @@
 //! `/slow`: the slow operations and the failures of late.
 
+use crate::body::{List, json};
 use serde::Serialize;
 use std::sync::Arc;
 use weir_measure::slow::SlowOperation;
-
-/// All that are kept, the latest first.
-#[derive(Serialize)]
-pub(crate) struct Slow<'a> {
-    operations: Vec<Row<'a>>,
-}
 
 /// Times are in seconds: `at` since 1970.
 #[derive(Serialize)]
@@ -53,10 +48,9 @@ struct Shape<'a> {
     text: &'a str,
 }
 
-impl<'a> Slow<'a> {
-    pub(crate) fn of(kept: &'a [Arc<SlowOperation>]) -> Slow<'a> {
-        Slow { operations: kept.iter().map(|one| row(one)).collect() }
-    }
+/// All that are kept, the latest first.
+pub(crate) fn list(kept: Vec<Arc<SlowOperation>>) -> List {
+    List::new(&[], "operations", kept.into_iter().map(|one| json(&row(&one))))
 }
 
 fn row(one: &SlowOperation) -> Row<'_> {

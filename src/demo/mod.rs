@@ -11,13 +11,20 @@ mod mongo;
 mod wire;
 
 use crate::args::Redraw;
-use crate::run::{Origin, run_beside};
+use crate::ask::Admin;
+use crate::log::Kept;
+use crate::origin::Origin;
+use crate::run::run_beside;
+use crate::say;
+use crate::top::screen::{self, OtherScreen};
+use crate::top::sheet::Sheet;
 use anyhow::{Context as _, Result};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 use weir_drive::Server;
 
@@ -29,9 +36,11 @@ pub fn run(seconds: Option<u64>, redraw: Redraw) -> Result<ExitCode> {
     let servers = beside(servers())?;
     let taken = std::net::TcpListener::bind(ADMIN).is_err();
     let admin = if taken { SocketAddr::new(ADMIN.ip(), free_port()?) } else { ADMIN };
-    let redraw = redraw == Redraw::Auto && std::io::IsTerminal::is_terminal(&std::io::stdout());
-    run_beside(&Origin::Text(&config(&servers, admin)), |server, _| {
-        show(Arc::clone(server), admin, seconds, redraw)
+    let redraw = redraw == Redraw::Auto && say::can_draw(&std::io::stdout());
+    // Log lines would tear the table.
+    let kept = redraw.then(Kept::default);
+    run_beside(Origin::Text(config(&servers, admin)), kept.clone(), |server, _| {
+        show(Arc::clone(server), admin, seconds, kept)
     })
 }
 
@@ -53,9 +62,8 @@ fn beside<T: Send + 'static>(start: impl Future<Output = std::io::Result<T>> + S
     told.recv().context("the demo's servers did not start")?.context("the demo's servers cannot start")
 }
 
-/// Draws the table every second.
-#[allow(clippy::print_stdout, reason = "this is what the command is for")]
-async fn show(server: Arc<Server>, admin: SocketAddr, seconds: Option<u64>, redraw: bool) {
+/// Shows the table every second.
+async fn show(server: Arc<Server>, admin: SocketAddr, seconds: Option<u64>, kept: Option<Kept>) {
     let at = |name| server.address(name);
     let (Some(mongo), Some(dynamodb), Some(grpc), Some(http)) =
         (at("shop-db"), at("table-store"), at("greeter"), at("web"))
@@ -69,22 +77,77 @@ async fn show(server: Arc<Server>, admin: SocketAddr, seconds: Option<u64>, redr
     if beside(start).is_err() {
         return;
     }
-    println!("Weir stands between four small servers and their clients:\n");
-    println!("  mongo     {mongo}\n  dynamodb  {dynamodb}\n  grpc      {grpc}\n  http      {http}\n");
-    println!("The numbers are at http://{admin}/metrics; this table is `weir stats --admin {admin}`.\n");
+    let title = format!(
+        "Weir stands between four small servers and their clients:\n\n  \
+         mongo     {mongo}\n  dynamodb  {dynamodb}\n  grpc      {grpc}\n  http      {http}\n\n\
+         The numbers are at http://{admin}/metrics; this table is `weir stats --admin {admin}`.\n\n"
+    );
+    let Ok(mut shown) = Shown::begin(title, kept) else { return };
+    let Ok(mut resized) = signal(SignalKind::window_change()) else { return };
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.tick().await;
-    for second in 1.. {
-        tick.tick().await;
-        let table = tokio::task::spawn_blocking(move || crate::stats::table(admin)).await;
-        let Ok(Ok(table)) = table else { continue };
-        if redraw && second > 1 {
-            // Back to where the table began, and clear what follows.
-            print!("\x1b[{}A\x1b[J", table.lines().count());
+    let (admin, mut second) = (Admin::from(admin), 0);
+    loop {
+        let is_resized = tokio::select! {
+            _ = tick.tick() => false,
+            _ = resized.recv() => true,
+        };
+        if !is_resized {
+            second += 1;
+            let admin = admin.clone();
+            let table = tokio::task::spawn_blocking(move || crate::stats::table(&admin)).await;
+            let Ok(Ok(table)) = table else { continue };
+            shown.table = Some(table);
         }
-        println!("{}", table.trim_end());
-        if seconds.is_some_and(|seconds| second >= seconds) {
+        // Who does not look any more needs no demo.
+        if shown.show(is_resized).is_err() || seconds.is_some_and(|seconds| second >= seconds) {
             return;
+        }
+    }
+}
+
+/// What is shown: drawn in place on a terminal, else one table after the other.
+struct Shown {
+    title: String,
+    table: Option<Sheet>,
+    /// `None`: not in place.
+    place: Option<(OtherScreen, Kept)>,
+}
+
+impl Shown {
+    fn begin(title: String, kept: Option<Kept>) -> Result<Shown> {
+        let place = match kept {
+            Some(kept) => Some((OtherScreen::enter()?, kept)),
+            None => {
+                say::out(&title)?;
+                None
+            }
+        };
+        Ok(Shown { title, table: None, place })
+    }
+
+    fn show(&self, is_resized: bool) -> Result<()> {
+        let Some(table) = &self.table else { return Ok(()) };
+        match &self.place {
+            Some((_, kept)) => {
+                let (title, table) = (&self.title, table.text("", Some(screen::window().1)));
+                screen::draw(&format!("{title}{table}\n{}\n", kept.lines().join("\n")))?;
+            }
+            None if is_resized => {}
+            None => say::out(&table.text("", None))?,
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        // The last of it stays to be read.
+        if let (Some((other, kept)), Some(table)) = (self.place.take(), &self.table) {
+            drop(other);
+            let width = screen::window().1;
+            let _ = say::out(&format!("{}{}", self.title, table.text("", Some(width))));
+            kept.lines().iter().for_each(|line| say::err(line));
         }
     }
 }

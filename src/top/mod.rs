@@ -6,20 +6,20 @@
 
 mod numbers;
 mod pages;
-mod screen;
-mod sheet;
+pub mod screen;
+pub mod sheet;
 
 pub use numbers::{By, Sort};
 pub use pages::Page;
 
-use crate::ask;
+use crate::ask::{self, Admin};
+use crate::say;
 use crate::table::{Column, duration, size};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use numbers::{Row, Scrape};
 use pages::Before;
 use screen::Terminal;
 use sheet::Sheet;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -90,7 +90,7 @@ impl View {
         After::Redraw
     }
 
-    fn title(&self, admin: SocketAddr) -> String {
+    fn title(&self, admin: &Admin) -> String {
         let mut title = match self.page.title() {
             Some(page) => format!("weir top  {admin}  {page}"),
             None => format!("weir top  {admin}  {}  sorted by {}", word(self.by), sort_word(self.sort)),
@@ -168,7 +168,7 @@ fn table(rows: &[Row], by: By) -> Sheet {
     Sheet { columns, rows, whole: &[], nothing: "Nothing has happened.", below: String::new() }
 }
 
-fn scrape(admin: SocketAddr) -> Result<(Scrape, Instant)> {
+fn scrape(admin: &Admin) -> Result<(Scrape, Instant)> {
     Ok((Scrape::parse(&ask::get(admin, "/metrics")?), now()))
 }
 
@@ -179,7 +179,7 @@ fn now() -> Instant {
 
 /// What was seen of a Weir.
 struct Seen {
-    admin: SocketAddr,
+    admin: Admin,
     /// Operations are shown between these two.
     earlier: (Scrape, Instant),
     later: Option<(Scrape, Instant)>,
@@ -188,17 +188,17 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(admin: SocketAddr) -> Result<Seen> {
+    fn new(admin: &Admin) -> Result<Seen> {
         let earlier = scrape(admin)?;
-        Ok(Seen { admin, earlier, later: None, members: Before::default(), page: None })
+        Ok(Seen { admin: admin.clone(), earlier, later: None, members: Before::default(), page: None })
     }
 
     /// Looks again.
     fn look(&mut self, page: Page) -> Result<()> {
-        match pages::fetch(page, self.admin, &mut self.members)? {
+        match pages::fetch(page, &self.admin, &mut self.members)? {
             Some(sheet) => self.page = Some((page, sheet)),
             None => {
-                let now = scrape(self.admin)?;
+                let now = scrape(&self.admin)?;
                 if let Some(later) = self.later.replace(now) {
                     self.earlier = later;
                 }
@@ -225,8 +225,8 @@ impl Seen {
 }
 
 /// Shows the Weir whose admin API is there: for as long as somebody looks, or one table of one interval.
-#[allow(clippy::print_stdout, clippy::disallowed_methods, reason = "this is what the command is for")]
-pub fn top(admin: SocketAddr, interval: Duration, once: bool, mut view: View) -> Result<ExitCode> {
+#[allow(clippy::disallowed_methods, reason = "this is what the command is for")]
+pub fn top(admin: &Admin, interval: Duration, once: bool, mut view: View) -> Result<ExitCode> {
     let mut seen = Seen::new(admin)?;
     if once {
         // The rates of members need two looks; operations have had their first.
@@ -237,8 +237,11 @@ pub fn top(admin: SocketAddr, interval: Duration, once: bool, mut view: View) ->
             std::thread::sleep(interval);
         }
         seen.look(view.page)?;
-        print!("{}", weir_decide::text::clean_lines(&seen.text(&view, None)));
+        say::out(&seen.text(&view, None))?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if !say::can_draw(&std::io::stdout()) {
+        bail!("standard output is no terminal that can be drawn on (--once prints one table)");
     }
     let terminal = Terminal::take().context("standard input is no terminal (--once prints one table)")?;
     // A Weir that is gone may come back.
@@ -286,12 +289,12 @@ mod tests {
         assert_eq!(view.filter, "");
         typed(&mut view, "s ");
         assert!(view.page == Page::Slow && view.paused);
-        let title = view.title(SocketAddr::from(([127, 0, 0, 1], 9901)));
+        let title = view.title(&"127.0.0.1:9901".parse().unwrap());
         assert!(title.starts_with("weir top  127.0.0.1:9901  slow operations") && title.contains("PAUSED"));
         typed(&mut view, "a ");
         assert!(view.page == Page::Operations && !view.paused && view.by == By::Application);
         typed(&mut view, "m");
-        assert!(view.title(SocketAddr::from(([127, 0, 0, 1], 9901))).contains("  members\n"));
+        assert!(view.title(&"127.0.0.1:9901".parse().unwrap()).contains("  members\n"));
         assert_eq!(typed(&mut view, "q"), After::Quit);
         assert_eq!(typed(&mut view, "/q\x03"), After::Quit, "in the middle of a filter too");
     }

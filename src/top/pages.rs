@@ -1,12 +1,11 @@
 //! The pages of `weir top` that are no tables of operations: what the admin API lists, laid out for people.
 
 use super::sheet::Sheet;
-use crate::ask;
+use crate::ask::{self, Admin};
 use crate::table::{Column, duration, size, span};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// What is shown.
@@ -42,7 +41,7 @@ pub struct Before {
 }
 
 /// The page by now; of operations there is none.
-pub fn fetch(page: Page, admin: SocketAddr, before: &mut Before) -> Result<Option<Sheet>> {
+pub fn fetch(page: Page, admin: &Admin, before: &mut Before) -> Result<Option<Sheet>> {
     let get = |path| -> Result<Value> { Ok(serde_json::from_str(&ask::get(admin, path)?)?) };
     Ok(Some(match page {
         Page::Operations => return Ok(None),

@@ -1,6 +1,6 @@
 //! A table before it is text: what is left of it depends on the filter and on how wide the window is.
 
-use crate::table::{Column, lay_out};
+use crate::table::{Column, clip, lay_out, width as wide};
 
 /// The least that a column of words is cut to.
 const NARROWEST: usize = 12;
@@ -51,8 +51,8 @@ impl Sheet {
 /// How wide each column has to be.
 fn widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
     let width = |(at, (heading, _)): (usize, &Column)| {
-        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
-        cells.chain([heading.chars().count()]).max().unwrap_or(0)
+        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| wide(cell));
+        cells.chain([wide(heading)]).max().unwrap_or(0)
     };
     columns.iter().enumerate().map(width).collect()
 }
@@ -99,8 +99,8 @@ fn cut(columns: &[Column], rows: &mut [Vec<String>], whole: &[&str], width: usiz
     }
     for row in rows {
         for (cell, width) in row.iter_mut().zip(&widths) {
-            if cell.chars().count() > *width {
-                *cell = cell.chars().take(width - 1).chain(['…']).collect();
+            if wide(cell) > *width {
+                *cell = format!("{}…", clip(cell, width - 1));
             }
         }
     }

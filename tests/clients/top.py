@@ -7,17 +7,27 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import sys
 import termios
 import time
 
 program, admin = sys.argv[1:3]
-child, terminal = pty.fork()
-if child == 0:
-    os.execv(program, [program, "top", "--admin", admin])
-fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
 shown = b""
+
+
+def begin():
+    """Starts it on a terminal of its own."""
+    global child, terminal
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(program, [program, "top", "--admin", admin])
+    size(80)
+
+
+def size(columns):
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
 
 def until(text):
@@ -38,8 +48,16 @@ def press(keys, text):
     until(text)
 
 
+begin()
 until(b"operations  sorted by rate")
 until(b"PER S")
+# It is drawn anew, as narrow as the window.
+shown = b""
+size(20)
+until(b"\x1b[Hweir top")
+until(b"\x1b[K")
+size(80)
+until(b"sorted by rate")
 press(b"c", b"commands  sorted by rate")
 press(b">", b"commands  sorted by p50")
 press(b"n", b"CLIENT")
@@ -53,4 +71,13 @@ press(b"/\x1b", b"PER S")
 os.write(terminal, b"q")
 until(b"\x1b[?25h\x1b[?1049l")
 _, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 0, status
+# A signal puts the terminal back as well.
+for number in [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]:
+    begin()
+    until(b"PER S")
+    os.kill(child, number)
+    until(b"\x1b[?25h\x1b[?1049l")
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, (number, status)
 print(os.waitstatus_to_exitcode(status))

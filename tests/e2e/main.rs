@@ -47,6 +47,7 @@ mod mongo_secured;
 mod mongo_topology;
 mod network;
 mod numbers;
+mod process;
 mod rules;
 mod signed;
 mod support;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
         network::tests,
         mongo_secured::tests,
         numbers::tests,
+        process::tests,
         top::tests,
         guards::tests,
         http::tests,

@@ -26,10 +26,14 @@ fn every_endpoint_answers_get_and_head_alike() {
 #[test]
 fn readiness_follows_the_phase_and_liveness_does_not() {
     let fixture = Fixture::new();
-    for (phase, status) in [(Phase::Starting, 503), (Phase::Ready, 200), (Phase::Draining, 503)] {
+    for (phase, status) in
+        [(Phase::Starting, 503), (Phase::Ready, 200), (Phase::Leaving, 503), (Phase::Draining, 503)]
+    {
         *fixture.status.phase.lock().unwrap() = phase;
         let ready = fixture.get("/ready");
         assert_eq!((ready.status, &ready.json()["status"]), (status, &json!(phase.label())));
+        let accepting = matches!(phase, Phase::Ready | Phase::Leaving);
+        assert_eq!(fixture.get("/").json()["accepting"], json!(accepting));
         assert_eq!(fixture.get("/live").status, 200);
         assert_eq!(fixture.get("/metrics").status, 200);
         let shown = if phase == Phase::Starting { 503 } else { 200 };

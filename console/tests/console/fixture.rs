@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use weir_config::Config;
-use weir_console::{Bounds, Console, Phase, Settings, State, Status};
+use weir_console::{Bounds, Clusters, Console, Phase, Settings, State, Status};
 use weir_decide::cluster::{Cluster, EndpointSpec};
 use weir_decide::exchange::{Fault, Items, NameKind, Now, Phase as How, Reason, Side};
 use weir_decide::protocol::{About, Software};
@@ -72,11 +72,14 @@ impl Status for Made {
                 address: self.config.listeners[0].bind.clone(),
                 connections: 3,
             }],
-            clusters: vec![ClusterStatus {
-                config: Arc::clone(&self.config.clusters[0]),
-                stats: self.cluster.stats(),
-            }],
+            clusters: vec![],
         })
+    }
+
+    fn clusters(&self) -> Option<Clusters> {
+        let cluster =
+            ClusterStatus { config: Arc::clone(&self.config.clusters[0]), stats: self.cluster.stats() };
+        (self.phase() != Phase::Starting).then(|| Box::new(std::iter::once(cluster)) as Clusters)
     }
 
     fn config(&self) -> Option<Arc<Config>> {
@@ -213,6 +216,13 @@ impl Fixture {
                 ..Record::new(place, operation, resource)
             });
         }
+    }
+
+    /// The numbers, asked for past the console.
+    pub fn metrics(&self) -> String {
+        let mut metrics = Vec::new();
+        self.measure.prometheus(&mut metrics);
+        String::from_utf8(metrics).unwrap()
     }
 
     pub fn connect(&self) -> TcpStream {

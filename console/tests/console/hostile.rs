@@ -79,7 +79,8 @@ fn requests_one_after_the_other_on_one_connection() {
 
 #[test]
 fn who_says_nothing_is_not_waited_for() {
-    let bounds = Bounds { head_timeout: Duration::from_millis(50), ..Bounds::default() };
+    let (head_timeout, idle_timeout) = (Duration::from_millis(50), Duration::from_millis(50));
+    let bounds = Bounds { head_timeout, idle_timeout, ..Bounds::default() };
     let fixture = Fixture::with(bounds);
     for start in ["", "GET / HT", "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
         // Returns because the console closes: the client asks for nothing of the kind.
@@ -89,27 +90,66 @@ fn who_says_nothing_is_not_waited_for() {
 }
 
 #[test]
-fn connections_have_a_cap() {
-    let fixture = Fixture::with(Bounds { max_connections: 2, ..Bounds::default() });
-    let mut held: Vec<_> = (0..2).map(|_| fixture.connect()).collect();
-    for stream in &mut held {
-        // Answered, so it is known to be there.
-        stream.write_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-        assert!(stream.read(&mut [0; 64]).unwrap() > 0);
+fn a_head_has_its_time_from_its_first_byte() {
+    let bounds = Bounds { head_timeout: Duration::from_millis(50), ..Bounds::default() };
+    let fixture = Fixture::with(bounds);
+    let one = "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut idle = fixture.connect();
+    idle.write_all(one.as_bytes()).unwrap();
+    assert!(idle.read(&mut [0; 512]).unwrap() > 0);
+    // Others are given up meanwhile: it has idled for longer than a head may take.
+    for start in ["", "GET / HT"] {
+        assert_eq!(fixture.say(start.as_bytes()), "", "{start:?}");
     }
-    let mut third = fixture.connect();
-    let _ = third.write_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert_eq!(third.read(&mut [0; 64]).unwrap_or(0), 0, "closed at once");
-    let mut metrics = Vec::new();
-    fixture.measure.prometheus(&mut metrics);
-    let metrics = String::from_utf8(metrics).unwrap();
-    assert!(metrics.contains("weir_admin_connections_refused_total 1\n"), "{metrics}");
-    drop(held);
-    // Their ends are seen soon, not at once.
-    while !fixture
-        .say(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .contains("200 OK")
-    {}
+    idle.write_all(one.as_bytes()).unwrap();
+    assert!(idle.read(&mut [0; 512]).unwrap() > 0);
+    idle.write_all(b"GET /live HT").unwrap();
+    assert_eq!(idle.read(&mut [0; 512]).unwrap_or(0), 0, "closed");
+}
+
+#[test]
+fn connections_have_a_cap_and_the_longest_idle_one_gives_way() {
+    let fixture = Fixture::with(Bounds { max_connections: 3, ..Bounds::default() });
+    let one = b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let answered = |stream: &mut std::net::TcpStream| {
+        let _ = stream.write_all(one);
+        stream.read(&mut [0; 512]).unwrap_or(0) > 0
+    };
+    let mut held: Vec<_> = (0..3).map(|_| fixture.connect()).collect();
+    // Answered, so they are known to be there; the first one again, so that it is not the longest idle.
+    assert!(held.iter_mut().all(answered) && answered(&mut held[0]));
+    let mut fourth = fixture.connect();
+    assert!(answered(&mut fourth));
+    assert_eq!(held[1].read(&mut [0; 8]).unwrap_or(0), 0, "closed");
+    assert!(answered(&mut held[0]) && answered(&mut held[2]) && answered(&mut fourth));
+    assert!(fixture.metrics().contains("weir_admin_connections_refused_total 1\n"));
+}
+
+#[test]
+fn whoever_says_nothing_keeps_no_probe_away() {
+    let fixture = Fixture::new();
+    let silent: Vec<_> = (0..80).map(|_| fixture.connect()).collect();
+    for path in ["/live", "/ready", "/metrics"] {
+        assert_eq!(fixture.get(path).status, 200, "{path}");
+    }
+    drop(silent);
+}
+
+#[test]
+fn there_are_places_for_probes_when_all_others_are_answered() {
+    let patient = Duration::from_secs(3600);
+    let bounds =
+        Bounds { max_connections: 4, stall_timeout: patient, answer_timeout: patient, ..Bounds::default() };
+    let fixture = Fixture::with(bounds);
+    fixture.many_operations();
+    let asleep = asleep(&fixture);
+    for _ in 0..20 {
+        for (path, status) in [("/live", 200), ("/ready", 200), ("/version", 503), ("/clusters", 503)] {
+            let reply = fixture.get(path);
+            assert_eq!((reply.status, reply.header("connection")), (status, "close"), "{path}");
+        }
+    }
+    drop(asleep);
 }
 
 /// Readers that have asked for more than any socket's buffers hold, and read no further than the first line.
@@ -127,10 +167,12 @@ fn asleep(fixture: &Fixture) -> Vec<std::net::TcpStream> {
 
 #[test]
 fn long_answers_under_way_have_a_cap() {
-    let fixture = Fixture::with(Bounds { stall_timeout: Duration::from_secs(3600), ..Bounds::default() });
+    let patient = Duration::from_secs(3600);
+    let bounds = Bounds { stall_timeout: patient, answer_timeout: patient, ..Bounds::default() };
+    let fixture = Fixture::with(bounds);
     fixture.many_operations();
     let asleep = asleep(&fixture);
-    for path in ["/metrics", "/operations"] {
+    for path in ["/metrics", "/operations", "/clusters", "/config", "/slow", "/members", "/connections"] {
         let busy = fixture.get(path);
         assert_eq!((busy.status, busy.header("retry-after")), (503, "1"), "{path}");
     }
@@ -142,9 +184,15 @@ fn long_answers_under_way_have_a_cap() {
 
 #[test]
 fn readers_that_have_gone_to_sleep_are_given_up() {
-    let fixture = Fixture::with(Bounds { stall_timeout: Duration::from_millis(50), ..Bounds::default() });
+    let (short, long) = (Duration::from_millis(50), Duration::from_secs(3600));
+    for (stall_timeout, answer_timeout) in [(short, long), (long, short)] {
+        are_given_up(&Fixture::with(Bounds { stall_timeout, answer_timeout, ..Bounds::default() }));
+    }
+}
+
+fn are_given_up(fixture: &Fixture) {
     fixture.many_operations();
-    let asleep = asleep(&fixture);
+    let asleep = asleep(fixture);
     // Room for another answer: one of them has been given up. The others may still be woken in time.
     while fixture.get("/operations").status != 200 {}
     let mut cut_off = 0;

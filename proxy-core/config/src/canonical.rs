@@ -5,6 +5,7 @@ use crate::model::Config;
 use crate::node::{Node, Scalar, Value};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 /// The canonical form of a node, and a print of what was substituted in it (0 when nothing was).
 pub(crate) fn of(node: &Node) -> (String, u64) {
@@ -113,26 +114,48 @@ pub(crate) fn quote(out: &mut String, text: &str) {
 impl Config {
     /// The whole configuration as canonical JSON, with `${..}` as it was written: what the admin API shows.
     pub fn to_json(&self) -> String {
+        self.json_head()
+            + &self.listeners.iter().enumerate().map(|(n, l)| member(n, &l.name, &l.text)).collect::<String>()
+            + BETWEEN
+            + &self.clusters.iter().enumerate().map(|(n, c)| member(n, &c.name, &c.text)).collect::<String>()
+            + "}}"
+    }
+
+    /// The same in pieces, each made when it is come to: a file may name thousands of clusters.
+    pub fn json_pieces(config: &Arc<Config>) -> impl Iterator<Item = String> + Send + 'static {
+        let (listeners, clusters) = (Arc::clone(config), Arc::clone(config));
+        let of_listeners = (0..config.listeners.len()).filter_map(move |n| {
+            listeners.listeners.get(n).map(|listener| member(n, &listener.name, &listener.text))
+        });
+        let of_clusters = (0..config.clusters.len()).filter_map(move |n| {
+            clusters.clusters.get(n).map(|cluster| member(n, &cluster.name, &cluster.text))
+        });
+        std::iter::once(config.json_head())
+            .chain(of_listeners)
+            .chain(std::iter::once(BETWEEN.to_owned()))
+            .chain(of_clusters)
+            .chain(std::iter::once("}}".to_owned()))
+    }
+
+    fn json_head(&self) -> String {
         let mut out = self.text.strip_suffix('}').unwrap_or("{").to_string();
-        let mut part = |name: &str, parts: &mut dyn Iterator<Item = (&str, &str)>| {
-            if !out.ends_with('{') {
-                out.push(',');
-            }
-            quote(&mut out, name);
-            out.push_str(":{");
-            for (n, (name, text)) in parts.enumerate() {
-                if n > 0 {
-                    out.push(',');
-                }
-                quote(&mut out, name);
-                out.push(':');
-                out.push_str(text);
-            }
-            out.push('}');
-        };
-        part("listeners", &mut self.listeners.iter().map(|listener| (&*listener.name, &*listener.text)));
-        part("clusters", &mut self.clusters.iter().map(|cluster| (&*cluster.name, &*cluster.text)));
-        out.push('}');
+        if !out.ends_with('{') {
+            out.push(',');
+        }
+        out.push_str("\"listeners\":{");
         out
     }
+}
+
+const BETWEEN: &str = "},\"clusters\":{";
+
+fn member(n: usize, name: &str, text: &str) -> String {
+    let mut out = String::with_capacity(name.len() + text.len() + 4);
+    if n > 0 {
+        out.push(',');
+    }
+    quote(&mut out, name);
+    out.push(':');
+    out.push_str(text);
+    out
 }

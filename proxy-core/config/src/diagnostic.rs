@@ -104,6 +104,12 @@ impl Errors {
         Errors { list, omitted }
     }
 
+    /// A file that could not be read.
+    pub fn unread(name: &str, error: &std::io::Error) -> Errors {
+        let message = format!("cannot read the file: {error}");
+        Errors::new(vec![Diagnostic::new(name.into(), Position::START, "", &message)], 0)
+    }
+
     /// The errors, in the order of the file.
     pub fn list(&self) -> &[Diagnostic] {
         &self.list

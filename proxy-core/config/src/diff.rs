@@ -1,6 +1,6 @@
 //! What has to be done to come from one configuration to the next.
 
-use crate::model::Config;
+use crate::model::{Config, Limits};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ pub struct Diff {
     pub listeners: Changes,
     /// The clusters.
     pub clusters: Changes,
-    /// Top-level keys that changed and hold only from the next start: `workers`, `admin`, `admin_hosts`, `log`, `limits`.
+    /// Keys of the file that changed and hold only from the next start: `workers`, `admin`, `admin_hosts`, `log.format`, `limits`.
     pub needs_restart: Vec<&'static str>,
-    /// `drain_timeout` changed; it holds at once.
-    pub drain_timeout: bool,
+    /// Keys of the file that changed and hold at once: `drain_timeout`, `drain_delay`, `log.level`, `limits.replay_memory`.
+    pub at_once: Vec<&'static str>,
 }
 
 /// What became of the named things of one kind, in the order of the files.
@@ -62,25 +62,37 @@ impl Diff {
         self.listeners.is_empty()
             && self.clusters.is_empty()
             && self.needs_restart.is_empty()
-            && !self.drain_timeout
+            && self.at_once.is_empty()
     }
 }
 
 impl Config {
     /// What has to be done to come from `old` to `new`. Files that both name (certificates, keys) are not looked into.
     pub fn diff(old: &Config, new: &Config) -> Diff {
-        let restart = [
-            ("workers", old.workers != new.workers),
-            ("admin", old.admin != new.admin),
-            ("admin_hosts", old.admin_hosts != new.admin_hosts),
-            ("log", old.log != new.log),
-            ("limits", old.limits != new.limits),
+        let at_once = [
+            ("drain_timeout", old.drain_timeout != new.drain_timeout),
+            ("drain_delay", old.drain_delay != new.drain_delay),
+            ("log.level", old.log.level != new.log.level),
+            ("limits.replay_memory", old.limits.replay_memory != new.limits.replay_memory),
         ];
         Diff {
             listeners: Changes::between(&old.listeners, &new.listeners, |l| &l.name, |a, b| a.same(b)),
             clusters: Changes::between(&old.clusters, &new.clusters, |c| &c.name, |a, b| a.same(b)),
-            needs_restart: restart.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect(),
-            drain_timeout: old.drain_timeout != new.drain_timeout,
+            needs_restart: Config::needs_restart(old, new),
+            at_once: at_once.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect(),
         }
+    }
+
+    /// Keys of the file that are not the same in `started` and in `now`, and hold only from the next start.
+    pub fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
+        let limits = Limits { replay_memory: now.limits.replay_memory, ..started.limits };
+        let keys = [
+            ("workers", started.workers != now.workers),
+            ("admin", started.admin != now.admin),
+            ("admin_hosts", started.admin_hosts != now.admin_hosts),
+            ("log.format", started.log.format != now.log.format),
+            ("limits", limits != now.limits),
+        ];
+        keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
     }
 }

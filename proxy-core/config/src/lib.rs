@@ -72,9 +72,9 @@ pub use network::{
 pub use node::{Entry, Node, Scalar, Value};
 pub use reference::{reference, reference_of, replace_block};
 pub use schema::schema;
-pub use substitute::{Environment, MAX_FILE, System};
+pub use substitute::{Environment, MAX_FILE, Seen, System, open_regular, print, read_all};
 pub use table::{Choice, Field, Kind, Presence, Rule, Table, Word, problems};
-pub use tables::{CLUSTER, FILE, LISTENER};
+pub use tables::{CLUSTER, FILE, LISTENER, MAX_CONNECTIONS};
 pub use tls::{ClientCertificates, ClientTls, File, Identity, NameMatch, Passthrough, ServerTls};
 pub use tree::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
 pub use walk::Walk;
@@ -125,13 +125,39 @@ pub struct MorePorts<'n> {
 
 /// Reads and checks a file.
 pub fn load(path: &Path, sections: &[&dyn Section]) -> Result<Config, Errors> {
+    load_traced(path, sections).config
+}
+
+/// A configuration, and the files that it was made of.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What came out.
+    pub config: Result<Config, Errors>,
+    /// The file and those that it names by `${file:PATH}`, each as it was when it was read.
+    pub files: Vec<Seen>,
+}
+
+/// The same as [`load`], and which files it was made of.
+pub fn load_traced(path: &Path, sections: &[&dyn Section]) -> Loaded {
     let name = path.to_string_lossy();
-    let text = substitute::read_text(path, MAX_BYTES as u64).map_err(|error| {
-        let message = format!("cannot read the file: {error}");
-        let (file, at, path) = (Arc::from(&*name), Position::START, String::new());
-        Errors::new(vec![Diagnostic::new(file, at, &path, &message)], 0)
-    })?;
-    parse(&text, &name, sections)
+    match substitute::read_text(path, MAX_BYTES as u64) {
+        Err(error) => {
+            Loaded { config: Err(Errors::unread(&name, &error)), files: vec![(path.to_owned(), None)] }
+        }
+        Ok(text) => {
+            let base = path.parent().unwrap_or(Path::new(""));
+            let mut loaded = parse_traced(&text, &name, base, sections);
+            loaded.files.insert(0, (path.to_owned(), Some(print(text.as_bytes()))));
+            loaded
+        }
+    }
+}
+
+/// The same of a text that came from elsewhere, `name`. Relative paths in it are relative to `base`.
+pub fn parse_traced(text: &str, name: &str, base: &Path, sections: &[&dyn Section]) -> Loaded {
+    let traced = substitute::Traced { environment: &System, files: std::cell::RefCell::default() };
+    let config = check(text, name, base, sections, &traced).0;
+    Loaded { config, files: traced.files.into_inner() }
 }
 
 /// Checks the text of a file. Relative paths in it are relative to the folder of `file_name`.
@@ -146,18 +172,19 @@ pub fn parse_with(
     sections: &[&dyn Section],
     environment: &dyn Environment,
 ) -> Result<Config, Errors> {
-    check(text, file_name, sections, environment).0
+    let base = Path::new(file_name).parent().unwrap_or(Path::new(""));
+    check(text, file_name, base, sections, environment).0
 }
 
 /// The same, and how many values were looked at.
 fn check(
     text: &str,
     file_name: &str,
+    base: &Path,
     sections: &[&dyn Section],
     environment: &dyn Environment,
 ) -> (Result<Config, Errors>, u64) {
     let file: Arc<str> = file_name.into();
-    let base = Path::new(file_name).parent().unwrap_or(Path::new(""));
     let mut substitution = substitute::Substitution { environment, base, left: MAX_BYTES };
     let tree = tree::read(text, &mut |text| substitution.apply(text));
     let path = |id: Option<u32>| match (&tree.root, id) {
@@ -225,7 +252,7 @@ mod tests {
     #[test]
     fn the_walk_is_linear() {
         let work = |count| {
-            let (config, visited) = check(&large(count), "f", &[&Pipe], &System);
+            let (config, visited) = check(&large(count), "f", Path::new(""), &[&Pipe], &System);
             assert_eq!(config.unwrap().clusters.len(), count);
             visited
         };

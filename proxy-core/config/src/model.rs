@@ -29,6 +29,8 @@ pub struct Config {
     pub log: Log,
     /// How long a drain may take before what is still open is cut off.
     pub drain_timeout: Duration,
+    /// How long it goes on accepting before a drain, and says that it is not ready.
+    pub drain_delay: Duration,
     /// The caps of the process.
     pub limits: Limits,
     /// The listeners, in the order of the file.

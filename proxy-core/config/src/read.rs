@@ -60,6 +60,7 @@ pub(crate) fn config<'a>(walk: &mut Walk<'a>, root: &'a Node, sections: &[&dyn S
         admin_hosts,
         log: log(walk, &file),
         drain_timeout: file.duration(walk, "drain_timeout").unwrap_or_default(),
+        drain_delay: file.duration(walk, "drain_delay").unwrap_or_default(),
         limits: limits(walk, &file),
         listeners,
         clusters,

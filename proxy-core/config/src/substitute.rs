@@ -1,8 +1,11 @@
 //! `${VAR}` and `${file:PATH}` in the scalars of the file. What was put in is never shown again: in errors, in the rendered
 //! configuration and in logs stands what the file says.
 
+use std::cell::RefCell;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::io::{self, Read};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 /// The largest file that `${file:PATH}` reads, in bytes.
 pub const MAX_FILE: u64 = 64 << 10;
@@ -31,12 +34,59 @@ impl Environment for System {
     }
 }
 
-/// Reads a regular file of at most `most` bytes of UTF-8. Pipes and devices, which might never end, are refused.
-pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
-    let file = std::fs::File::open(path)?;
+/// The same, and which files were asked for.
+pub(crate) struct Traced<'a> {
+    pub environment: &'a dyn Environment,
+    pub files: RefCell<Vec<Seen>>,
+}
+
+impl Environment for Traced<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.environment.variable(name)
+    }
+
+    fn file(&self, path: &Path) -> io::Result<String> {
+        let text = self.environment.file(path);
+        let print = text.as_ref().ok().map(|text| print(text.as_bytes()));
+        self.files.borrow_mut().push((path.to_owned(), print));
+        text
+    }
+}
+
+/// A file that was read, and a print of what was in it; `None`: it could not be read.
+pub type Seen = (PathBuf, Option<u64>);
+
+/// A print of what is in a file, by which a change is told. Within one process.
+pub fn print(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// Opens a regular file. Pipes and devices, which might never be ready, are refused without waiting for them.
+///
+/// # Errors
+/// The system's, or that it is something else.
+pub fn open_regular(path: &Path) -> io::Result<std::fs::File> {
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
+    Ok(file)
+}
+
+/// Reads a regular file of at most `most` bytes of UTF-8.
+pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    read_all(open_regular(path)?, most)
+}
+
+/// Reads what is left, at most `most` bytes of UTF-8.
+///
+/// # Errors
+/// The system's, or that there is more, or something else.
+pub fn read_all(file: impl Read, most: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {

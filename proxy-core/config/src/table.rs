@@ -14,6 +14,14 @@ pub struct Table {
     pub rules: &'static [Rule],
 }
 
+impl Table {
+    /// Whether `{}` is all that has to be said.
+    pub(crate) fn is_complete_when_empty(&self) -> bool {
+        let needs_none = self.fields.iter().all(|field| field.presence != Presence::Required);
+        needs_none && !self.rules.iter().any(|rule| matches!(rule, Rule::ExactlyOne(_) | Rule::AtLeastOne(_)))
+    }
+}
+
 /// A rule between the keys of one mapping.
 #[derive(Debug, Clone, Copy)]
 pub enum Rule {

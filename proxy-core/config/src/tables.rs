@@ -17,6 +17,9 @@ const SOME: Kind = Kind::Integer { min: 1, max: 1_000_000 };
 const NAMES: Kind = Kind::Integer { min: 16, max: 1_000_000 };
 const PERCENT: Kind = Kind::Integer { min: 0, max: 100 };
 
+/// The default of `limits.max_connections`.
+pub const MAX_CONNECTIONS: u32 = 65_536;
+
 /// The file.
 pub static FILE: Table = Table {
     name: "file",
@@ -45,6 +48,13 @@ pub static FILE: Table = Table {
             Kind::Duration { min: 0, max: 24 * HOUR },
             "30s",
             "How long a drain waits for what is in flight before it is cut off.",
+        ),
+        Field::with_default(
+            "drain_delay",
+            Kind::Duration { min: 0, max: HOUR },
+            "0s",
+            "How long Weir goes on accepting once it is told to end, while `/ready` says that it is not ready: for whoever sends \
+             connections here to send them elsewhere. The drain comes after it.",
         ),
         Field::optional("limits", Kind::Table(&LIMITS), "The caps of the process. Left out: as with `{}`."),
         Field::required(

@@ -144,6 +144,11 @@ impl<'a> Walk<'a> {
         more: &[&'static str],
     ) -> Option<Fields<'n>> {
         self.visited += 1;
+        // `x: true` asks for it, with the defaults where there is nothing that has to be said.
+        if is_yes(node) && table.is_complete_when_empty() && more.is_empty() {
+            self.expected(node, "a mapping (`{}` for the defaults)");
+            return None;
+        }
         let entries = self.map(node)?;
         let known = || table.fields.iter().map(|field| field.name).chain(more.iter().copied());
         // What a misspelt key stands for is not missing as well.
@@ -415,6 +420,11 @@ fn hint<'w>(misses: &mut u32, word: &str, known: impl Iterator<Item = &'w str>) 
     *misses += 1;
     let near = if *misses <= 20 { scalar::nearest(word, known) } else { None };
     near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
+}
+
+fn is_yes(node: &Node) -> bool {
+    matches!(&node.value, Value::Scalar(scalar) if scalar.may_be_typed()
+        && matches!(scalar.text(), "true" | "True" | "TRUE" | "yes" | "Yes" | "on" | "On"))
 }
 
 fn is_substituted(node: &Node) -> bool {

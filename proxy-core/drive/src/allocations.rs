@@ -31,7 +31,7 @@ clusters: {{ up: {{ endpoints: ['{address}'] }} }}"
     let (sender, _) = tokio::sync::mpsc::unbounded_channel::<Control>();
     let (fronts, _asked) = tokio::sync::mpsc::unbounded_channel();
     let process = Arc::new(Process::new(Arc::clone(&measure), vec![sender], 100, fronts));
-    let (plan, _) = plan::plan(&config, None, &[filter], &measure, 1).unwrap();
+    let (plan, _) = plan::first(&config, &[filter], &measure, 1).unwrap();
     (Worker::new(0, process), Arc::new(plan))
 }
 
@@ -49,6 +49,7 @@ fn pair(filter: &'static dyn Filter, section: &str, first: &[u8]) -> Pair {
         let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (worker, plan) = worker(filter, section, upstream.local_addr().unwrap());
         worker.apply(&plan).unwrap();
+        plan.listeners[0].sockets.listen().unwrap();
         worker.spawn(Rc::clone(worker.outbox()).run());
         crate::outbox::pretend_many();
         let mut client = TcpStream::connect(plan.listeners[0].sockets.local.ip().unwrap()).await.unwrap();

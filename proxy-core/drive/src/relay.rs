@@ -14,7 +14,7 @@ use crate::io::{Io, Watch};
 use crate::outbox::MAX_MESSAGE;
 use crate::worker::Worker;
 use bytes::{Buf, BytesMut};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::num::NonZeroU64;
@@ -22,6 +22,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
+use std::time::Duration;
 use tokio::io::AsyncWrite;
 use weir_config::{Field, Kind, Listener, Node, Section, Settings, Table, Walk};
 use weir_decide::cluster::{Ticket, Tries};
@@ -31,6 +32,9 @@ use weir_decide::exchange::{
 use weir_decide::policy::{Replay, RetryPolicy};
 use weir_measure::Record;
 use weir_measure::connections::OpenConnection;
+
+/// A connection whose client has said its last, and on which nothing comes for so long in a drain, is closed.
+const LAST_SILENCE: Duration = Duration::from_secs(3);
 
 /// The `tcp` filter.
 #[derive(Debug, Clone, Copy)]
@@ -114,10 +118,9 @@ pub(crate) fn serve_from(
     // Boxed, so that its size is only needed for as long as connecting lasts.
     let joined = Box::pin(join(Rc::clone(&context), from, io, head));
     async move {
-        let measure = context.worker.measure();
+        // What can be had again is not kept while it lasts: see `record_of`.
         let began = context.worker.now();
-        let name = measure.intern(NameKind::Operation, &[b"connection"]);
-        let _in_flight = measure.started(context.place);
+        let _in_flight = context.worker.measure().started(context.place);
         let mut relay = match joined.await {
             Ok(joined) => Relay::new(joined, &context, held.connection(), began),
             Err((fault, retries)) => {
@@ -127,14 +130,24 @@ pub(crate) fn serve_from(
                     result: fault.reason.label(),
                     retries,
                     duration: Some(context.worker.now().since(began)),
-                    ..Record::new(context.place, name, NameId::NONE)
+                    ..record_of(&context)
                 };
-                return measure.record(&record);
+                return context.worker.measure().record(&record);
             }
         };
-        let ended = poll_fn(|cx| relay.poll(cx)).await;
-        measure.record(&relay.close(ended, Record::new(context.place, name, NameId::NONE), began));
+        let ended = match poll_fn(|cx| relay.poll_open(cx)).await {
+            Some(ended) => ended,
+            // Boxed: most connections never come here.
+            None => Box::pin(relay.finish()).await,
+        };
+        context.worker.measure().record(&relay.close(ended, record_of(&context), began));
     }
+}
+
+/// The record of a connection of which nothing is known yet.
+fn record_of(context: &Context) -> Record {
+    let name = context.worker.measure().intern(NameKind::Operation, &[b"connection"]);
+    Record::new(context.place, name, NameId::NONE)
 }
 
 /// Client and upstream.
@@ -231,6 +244,40 @@ impl<'a> Relay<'a> {
             duration: Some(now.since(began)),
             retries: self.retries,
             ..record
+        }
+    }
+
+    /// Until it has ended, or (`None`) the client has said its last.
+    fn poll_open(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Result<(), Fault>>> {
+        match self.poll(cx) {
+            Poll::Pending if self.up.closed => Poll::Ready(None),
+            polled => polled.map(Some),
+        }
+    }
+
+    /// What is left once the client has said its last. Most have gone for good then, which looks the same: when the process
+    /// drains silence is taken for that.
+    async fn finish(&mut self) -> Result<(), Fault> {
+        let (passed, worker) = (Cell::new(0), self.worker);
+        let silent = async {
+            worker.drain().wait().await;
+            loop {
+                let before = passed.get();
+                tokio::time::sleep(LAST_SILENCE).await;
+                if passed.get() == before {
+                    return;
+                }
+            }
+        };
+        let polled = poll_fn(|cx| {
+            let polled = self.poll(cx);
+            passed.set(self.down.bytes);
+            polled
+        });
+        tokio::select! {
+            biased;
+            ended = polled => ended,
+            () = silent => Ok(()),
         }
     }
 

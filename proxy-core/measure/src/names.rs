@@ -327,13 +327,13 @@ families! {
     ADMIN_REQUESTS = Counter "weir_admin_requests_total" ["endpoint", "status"]:
         "Requests to the admin API, by endpoint (`other`: none of them) and HTTP status.";
     ADMIN_CONNECTIONS_REFUSED = Counter "weir_admin_connections_refused_total" []:
-        "Connections to the admin API that were closed at once, because there are too many.";
+        "Connections to the admin API that were closed because there are too many: the longest idle one, or the new one.";
 
     // The process.
     BUILD_INFO = Info "weir_build_info" ["version"]:
         "Which Weir this is.";
     LOG_LINES_DROPPED = Counter "weir_log_lines_dropped_total" []:
-        "Log lines that were dropped because nobody read them in time.";
+        "Log lines that were dropped: nobody read them in time, or they could not be written.";
     RELOADS = Counter "weir_reloads_total" ["result"]:
         "Reloads of the configuration, by whether they were applied or rejected.";
     CERTIFICATE_RELOADS = Counter "weir_certificate_reloads_total" ["result"]:

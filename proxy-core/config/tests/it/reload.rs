@@ -35,10 +35,11 @@ fn the_same_said_differently_is_the_same() {
 #[test]
 fn each_change_has_its_place() {
     let new =
-        BASE.replace("workers: 1", "workers: 2\ndrain_timeout: 1s\nadmin: 127.0.0.1:9\nlog: { level: warn }");
+        BASE.replace("workers: 1", "workers: 2\ndrain_timeout: 1s\ndrain_delay: 1s\nadmin: 127.0.0.1:9\nlog: { level: warn, format: json }");
     let changed = diff(&new);
-    assert_eq!(changed.needs_restart, ["workers", "admin", "log"]);
-    assert!(changed.drain_timeout && changed.listeners.is_empty() && changed.clusters.is_empty());
+    assert_eq!(changed.needs_restart, ["workers", "admin", "log.format"]);
+    assert_eq!(changed.at_once, ["drain_timeout", "drain_delay", "log.level"]);
+    assert!(changed.listeners.is_empty() && changed.clusters.is_empty());
     assert_eq!(diff(&format!("{BASE}limits: {{ rows: 100 }}")).needs_restart, ["limits"]);
 
     let listeners = diff(&BASE.replace("  b: {", "  c: {").replace("127.0.0.1:1", "127.0.0.1:7")).listeners;

@@ -1,7 +1,7 @@
 //! Accepting: one listening socket per worker and address, limits, hand-over to a less loaded worker, TLS; then the
 //! connection is the service's.
 //!
-//! The sockets belong to the process and are bound before any worker sees them: the first one exclusively, so that a second
+//! The sockets belong to the process. The first one of an address is bound, and listens, exclusively, so that a second
 //! Weir on the same port is an error; then it and the others get SO_REUSEPORT, and the kernel spreads connections over them by
 //! a hash, which wakes one worker per connection and needs no lock. What the hash does unevenly, the hand-over puts right.
 //! A Unix socket cannot be shared like that: one worker accepts from it, and hands over in the same way.
@@ -109,32 +109,40 @@ impl Listening {
         }
         for sockets in sockets {
             if !accepting.iter().any(|now| Arc::ptr_eq(&now.sockets, sockets)) {
-                accepting.extend(self.begin(worker, sockets));
+                accepting.push(self.begin(worker, sockets));
             }
         }
     }
 
-    /// Begins to accept from `sockets`.
-    fn begin(self: &Rc<Self>, worker: &Rc<Worker>, sockets: &Arc<Sockets>) -> Option<Accepting> {
-        let listener = match sockets.take(worker.index()) {
-            Ok(Some(listener)) => listener,
-            Ok(None) => return None,
-            Err(error) => {
-                self.shared.numbers.accept_errors.inc();
-                tracing::error!(listener = %self.shared.name, worker = worker.index(), %error, "a socket cannot be used");
-                return None;
-            }
-        };
-        let (stop, stopped) = oneshot::channel();
-        let bound = sockets.local.ip().map_or(Address::Unix, Address::Ip);
+    /// Begins to accept from `sockets`, as soon as they listen.
+    fn begin(self: &Rc<Self>, worker: &Rc<Worker>, sockets: &Arc<Sockets>) -> Accepting {
+        let (stop, mut stopped) = oneshot::channel();
         let accepts = limits::Accepts::new(&self.shared);
-        let accepting = accept::accept(Rc::clone(self), Rc::clone(worker), listener, bound, stopped);
+        let (listening, worker, its) = (Rc::clone(self), Rc::clone(worker), Arc::clone(sockets));
         let accepting = async move {
-            accepting.await;
+            tokio::select! {
+                biased;
+                () = its.listening() => {}
+                // It never listened, so nothing is queued.
+                _ = &mut stopped => return,
+            }
+            if let Some(listener) = listening.take(&worker, &its) {
+                let bound = its.local.ip().map_or(Address::Unix, Address::Ip);
+                drop(its);
+                accept::accept(listening, worker, listener, bound, stopped).await;
+            }
             drop(accepts);
         };
-        let task = tokio::task::spawn_local(accepting);
-        Some(Accepting { sockets: Arc::clone(sockets), stop, task })
+        Accepting { sockets: Arc::clone(sockets), stop, task: tokio::task::spawn_local(accepting) }
+    }
+
+    /// The worker's own of `sockets`; `None` when it accepts from none of them.
+    fn take(&self, worker: &Worker, sockets: &Sockets) -> Option<sockets::Listener> {
+        sockets.take(worker.index()).unwrap_or_else(|error| {
+            self.shared.numbers.accept_errors.inc();
+            tracing::error!(listener = %self.shared.name, worker = worker.index(), %error, "a socket cannot be used");
+            None
+        })
     }
 
     /// Accepts what is queued, then no more; connections are told to come to an end. Each task ends when its socket is

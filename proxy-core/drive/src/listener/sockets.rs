@@ -1,4 +1,7 @@
 //! Listening sockets: bound by the process, one per worker and address; a Unix socket is one, of one worker.
+//!
+//! A bound socket takes no connection before it listens, and it listens last: when everything else of a start or a reload has
+//! succeeded. A client whose connection the system had queued would be cut off if the process ended instead.
 
 use super::unix::{self, SocketFile};
 use crate::address::Address;
@@ -9,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 use weir_config::Bind;
 
 /// How many connections may wait to be accepted (the system may allow fewer: `net.core.somaxconn`).
@@ -22,8 +26,10 @@ pub(crate) struct Sockets {
     /// The process's own: they keep the queues alive whatever becomes of a worker.
     listening: Mutex<Vec<socket2::Socket>>,
     /// A descriptor of each for its worker to take: made here, so that nothing can fail any more once a worker begins to
-    /// take over a configuration. `None`: that worker does not accept from here.
+    /// accept. `None`: that worker does not accept from here, or it has taken its own.
     spare: Vec<Mutex<Option<socket2::Socket>>>,
+    /// Whether they listen yet.
+    listens: watch::Sender<bool>,
     unix: Option<Unix>,
 }
 
@@ -37,7 +43,8 @@ struct Unix {
 }
 
 impl Sockets {
-    /// Binds `address` for `workers` workers. `mode` is that of the file of a Unix socket.
+    /// Binds `address` for `workers` workers: see [`Sockets::listen`]. `mode` is that of the file of a Unix socket, which listens
+    /// at once: one that does not is taken for left behind by whoever starts next.
     pub(crate) fn bind(address: &Bind, mode: u32, workers: usize) -> io::Result<Sockets> {
         match address {
             Bind::Ip(address) => Sockets::bind_ip(*address, workers),
@@ -48,31 +55,65 @@ impl Sockets {
                 static NEXT: AtomicUsize = AtomicUsize::new(0);
                 let worker = NEXT.fetch_add(1, Ordering::Relaxed) % workers.max(1);
                 let unix = Unix { worker, file: Mutex::new(Some(Arc::new(file))) };
-                Sockets::of(address.clone(), vec![socket], workers, Some(unix))
+                let sockets = Sockets::of(address.clone(), vec![socket], workers, Some(unix));
+                sockets.share()?;
+                Ok(sockets)
             }
         }
     }
 
     fn bind_ip(address: SocketAddr, workers: usize) -> io::Result<Sockets> {
+        // Without SO_REUSEPORT: nobody who listens there shares it with us.
         let first = socket(address)?;
         first.bind(&address.into())?;
         let local = first.local_addr()?.as_socket().unwrap_or(address);
-        let mut bound = vec![first];
-        if workers > 1 {
-            for first in &bound {
-                first.set_reuse_port(true)?;
+        Ok(Sockets::of(Bind::Ip(local), vec![first], workers, None))
+    }
+
+    /// Takes connections from now on. Of two that have bound the same address the first one to come here has it.
+    ///
+    /// # Errors
+    /// Somebody else listens there by now, or the system has no descriptor left: nothing is accepted then.
+    pub(crate) fn listen(&self) -> io::Result<()> {
+        if *self.listens.borrow() {
+            return Ok(());
+        }
+        if let Bind::Ip(local) = self.local {
+            let mut bound = lock(&self.listening);
+            if let Some(first) = bound.first() {
+                first.listen(BACKLOG)?;
+                if self.spare.len() > 1 {
+                    first.set_reuse_port(true)?;
+                }
             }
-            for _ in 1..workers {
-                let another = socket(address)?;
+            for _ in bound.len()..self.spare.len() {
+                let another = socket(local)?;
                 another.set_reuse_port(true)?;
                 another.bind(&local.into())?;
+                another.listen(BACKLOG)?;
                 bound.push(another);
             }
         }
-        for socket in &bound {
-            socket.listen(BACKLOG)?;
+        self.share()
+    }
+
+    /// Returns when they listen.
+    pub(super) async fn listening(&self) {
+        // The sender is ours.
+        self.listens.subscribe().wait_for(|listens| *listens).await.ok();
+    }
+
+    /// Gives each worker its own, which listens.
+    fn share(&self) -> io::Result<()> {
+        let listening = lock(&self.listening);
+        let mut each = listening.iter();
+        for (worker, spare) in self.spare.iter().enumerate() {
+            if self.unix.as_ref().is_none_or(|unix| unix.worker == worker) {
+                *lock(spare) = each.next().map(socket2::Socket::try_clone).transpose()?;
+            }
         }
-        Sockets::of(Bind::Ip(local), bound, workers, None)
+        self.listens.send_replace(true);
+        Ok(())
     }
 
     /// The same sockets for another listener. Until these or those are closed, both accept.
@@ -80,23 +121,15 @@ impl Sockets {
         let listening: io::Result<_> = lock(&self.listening).iter().map(socket2::Socket::try_clone).collect();
         let unix = self.unix.as_ref();
         let unix = unix.map(|unix| Unix { worker: unix.worker, file: Mutex::new(lock(&unix.file).clone()) });
-        Sockets::of(self.local.clone(), listening?, self.spare.len(), unix)
+        let sockets = Sockets::of(self.local.clone(), listening?, self.spare.len(), unix);
+        sockets.share()?;
+        Ok(sockets)
     }
 
-    fn of(
-        local: Bind,
-        listening: Vec<socket2::Socket>,
-        workers: usize,
-        unix: Option<Unix>,
-    ) -> io::Result<Sockets> {
-        let mut each = listening.iter();
-        let spare = (0..workers).map(|worker| {
-            let its = unix.as_ref().is_none_or(|unix| unix.worker == worker);
-            let socket = if its { each.next() } else { None };
-            Ok(Mutex::new(socket.map(socket2::Socket::try_clone).transpose()?))
-        });
-        let spare = spare.collect::<io::Result<_>>()?;
-        Ok(Sockets { local, listening: Mutex::new(listening), spare, unix })
+    fn of(local: Bind, listening: Vec<socket2::Socket>, workers: usize, unix: Option<Unix>) -> Sockets {
+        let spare = (0..workers.max(1)).map(|_| Mutex::new(None)).collect();
+        let listens = watch::Sender::new(false);
+        Sockets { local, listening: Mutex::new(listening), spare, listens, unix }
     }
 
     /// The process lets go; the workers do when they have accepted what is queued.

@@ -35,12 +35,13 @@ pub(super) fn connections(configured: u32, limit: Option<u64>, listening: usize)
     let aside = (BASE + PER_SOCKET * listening as u64).min(limit / 2);
     let affordable = u32::try_from((limit - aside) / 2).unwrap_or(u32::MAX).max(1);
     if affordable < configured {
-        tracing::warn!(
-            configured,
-            allowed = affordable,
-            open_files = limit,
-            "limits.max_connections is more than the limit of open files allows for: each connection may need two"
-        );
+        let message = "limits.max_connections is more than the limit of open files allows for: each connection may need two";
+        // Who has not asked for so many is not warned.
+        if configured == weir_config::MAX_CONNECTIONS {
+            tracing::info!(configured, allowed = affordable, open_files = limit, "{message}");
+        } else {
+            tracing::warn!(configured, allowed = affordable, open_files = limit, "{message}");
+        }
     }
     configured.min(affordable)
 }

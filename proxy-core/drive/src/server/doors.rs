@@ -110,13 +110,19 @@ fn with_doors(
     for address in &front.doors {
         match known.iter().find(|door| door.local == *address) {
             Some(door) => planned.doors.push(Arc::clone(door)),
-            None => match Sockets::bind(&Bind::Ip(*address), 0, workers) {
+            None => match open(*address, workers) {
                 Ok(sockets) => planned.doors.push(Arc::new(sockets)),
                 Err(error) => failed.push((*address, error)),
             },
         }
     }
     Some(Plan { config: Arc::clone(&before.config), listeners, clusters: before.clusters.clone() })
+}
+
+fn open(address: SocketAddr, workers: usize) -> std::io::Result<Sockets> {
+    let sockets = Sockets::bind(&Bind::Ip(address), 0, workers)?;
+    sockets.listen()?;
+    Ok(sockets)
 }
 
 #[cfg(test)]

@@ -7,18 +7,19 @@ mod renew;
 mod secured;
 
 use crate::cluster::resolve::Resolver;
-use crate::filter::{Advice, BuildError, Filter};
+use crate::filter::{BuildError, Filter};
 use crate::process::{Control, Process, lock};
 use crate::tls::TlsError;
 use crate::worker;
 use plan::Plan;
+pub use plan::Told;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use weir_config::{Bind, Config, Diff};
 use weir_decide::cluster::ClusterStats;
 use weir_measure::{Collect, Measure, Samples, cluster_samples};
@@ -92,6 +93,11 @@ impl StartError {
         }
     }
 
+    /// Whether it is that somebody else has an address.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, StartError::Bind { error, .. } if error.kind() == io::ErrorKind::AddrInUse)
+    }
+
     /// Each thing that is wrong.
     pub fn each(&self) -> &[StartError] {
         match self {
@@ -111,15 +117,21 @@ pub struct Server {
     /// Started when there is a first name.
     resolver: OnceLock<Resolver>,
     filters: &'static [&'static dyn Filter],
+    /// The configuration that it was started with: some of it holds until the next start.
+    started: Arc<Config>,
     state: Arc<Mutex<State>>,
     /// Held by whoever changes something: one reload at a time.
     changing: tokio::sync::Mutex<Ends>,
     /// What filters ask of the process.
     fronts: tokio::sync::Mutex<mpsc::UnboundedReceiver<doors::Request>>,
+    /// Told when it drains.
+    leaving: watch::Sender<bool>,
 }
 
 struct State {
     plan: Arc<Plan>,
+    /// It says that it goes away, and accepts all the same.
+    leaving: bool,
     draining: bool,
 }
 
@@ -186,7 +198,7 @@ pub struct ClusterStatus {
 }
 
 impl Server {
-    /// Starts the workers and listens. Returns when every listener accepts.
+    /// Starts the workers and listens. Returns when every listener accepts; until nothing can fail any more, none does.
     pub async fn start(
         config: Arc<Config>,
         filters: &'static [&'static dyn Filter],
@@ -195,7 +207,7 @@ impl Server {
         let descriptors = descriptors::raise();
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = config.workers.map_or_else(cores, NonZeroUsize::get);
-        let (plan, _) = plan::plan(&config, None, filters, measure, workers)?;
+        let (plan, _) = plan::first(&config, filters, measure, workers)?;
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
         let (asks, fronts) = mpsc::unbounded_channel();
         let connections = descriptors::connections(
@@ -211,58 +223,55 @@ impl Server {
             ends.push(worker::start(index, Arc::clone(&process), control).map_err(StartError::Thread)?);
         }
         let plan = Arc::new(plan);
-        let state = Arc::new(Mutex::new(State { plan: Arc::clone(&plan), draining: false }));
+        let state = Arc::new(Mutex::new(State { plan: Arc::clone(&plan), leaving: false, draining: false }));
         measure.collect(Arc::new(ClusterNumbers(Arc::downgrade(&state))));
         measure.collect(Arc::new(renew::CertificateEnds(Arc::downgrade(&state))));
         let server = Server {
             process,
             resolver: OnceLock::new(),
             filters,
+            started: config,
             state: Arc::clone(&state),
             changing: tokio::sync::Mutex::new(ends),
             fronts: tokio::sync::Mutex::new(fronts),
+            leaving: watch::Sender::new(false),
         };
         server.resolve(&plan).await?;
         // On an error the server is dropped, which ends the workers.
         server.apply(&plan).await?;
+        listen(&plan)?;
         Ok(server)
     }
 
     /// Whether `config` could be started as far as can be told without listening: its protocols are part of this binary, and
     /// its certificates, keys and roots are of use. What the operator should know of its listeners is returned, or
     /// everything that is wrong.
-    pub fn check(
-        config: &Config,
-        filters: &[&'static dyn Filter],
-    ) -> Result<Vec<(Arc<str>, Advice)>, Vec<StartError>> {
+    pub fn check(config: &Config, filters: &[&'static dyn Filter]) -> Result<Vec<Told>, Vec<StartError>> {
         plan::check(config, filters)
     }
 
     /// Takes over another configuration: everywhere, or on an error nowhere. Sockets, connections, pools and what clusters
-    /// know of their endpoints stay. Certificates are read anew.
+    /// know of their endpoints stay. Certificates are read anew. What holds only from the next start is told for as long as it
+    /// is not what Weir was started with.
     pub async fn reload(&self, config: Arc<Config>) -> Result<Diff, StartError> {
-        let _changing = self.changing.lock().await;
-        let before = {
-            let state = lock(&self.state);
-            if state.draining {
-                return Err(StartError::Draining);
-            }
-            Arc::clone(&state.plan)
+        // Files may keep us waiting, which nobody else is to wait for.
+        let secured = {
+            let before = self.in_force()?;
+            secured::secure(&config, Some(&before), self.filters).map_err(StartError::of_all)?
         };
+        let _changing = self.changing.lock().await;
+        let before = self.in_force()?;
+        secured.tell(&config, Some(&before));
         let workers = self.process.workers.len();
         let (plan, changes) =
-            plan::plan(&config, Some(&before), self.filters, &self.process.measure, workers)?;
+            plan::plan(&config, secured, Some(&before), self.filters, &self.process.measure, workers)?;
         let plan = Arc::new(plan);
         let undo: Vec<_> =
             changes.iter().map(|(cluster, _)| (Arc::clone(cluster), cluster.current())).collect();
         for (cluster, current) in changes {
             cluster.configure(current);
         }
-        let applied = match self.resolve(&plan).await {
-            Ok(()) => self.apply(&plan).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = applied {
+        if let Err(error) = self.begin(&plan).await {
             for (cluster, current) in undo {
                 cluster.configure(current);
             }
@@ -273,7 +282,26 @@ impl Server {
         close_all_but(&before, &plan);
         set_modes(&plan);
         crate::kept::limit(config.limits.replay_memory);
-        Ok(Config::diff(&before.config, &config))
+        let needs_restart = Config::needs_restart(&self.started, &config);
+        Ok(Diff { needs_restart, ..Config::diff(&before.config, &config) })
+    }
+
+    /// What is in force, unless Weir is going away.
+    fn in_force(&self) -> Result<Arc<Plan>, StartError> {
+        let state = lock(&self.state);
+        if state.draining { Err(StartError::Draining) } else { Ok(Arc::clone(&state.plan)) }
+    }
+
+    /// Takes over `plan` and listens where it says, or on an error nothing.
+    async fn begin(&self, plan: &Arc<Plan>) -> Result<(), StartError> {
+        self.resolve(plan).await?;
+        self.apply(plan).await?;
+        let listens = listen(plan);
+        if listens.is_err() {
+            let before = Arc::clone(&lock(&self.state).plan);
+            self.apply(&before).await?;
+        }
+        listens
     }
 
     /// Has every worker take over `plan`. The first one tries alone: what it can do the others can. Should one of those fail
@@ -332,15 +360,27 @@ impl Server {
                 answered.await.ok();
             }
         };
-        if tokio::time::timeout(RESOLVE_PATIENCE, all).await.is_err() {
-            tracing::warn!(patience = ?RESOLVE_PATIENCE, "some names are not resolved yet, going on without them");
+        let mut leaving = self.leaving.subscribe();
+        tokio::select! {
+            () = all => Ok(()),
+            _ = leaving.wait_for(|leaving| *leaving) => Err(StartError::Draining),
+            () = tokio::time::sleep(RESOLVE_PATIENCE) => {
+                tracing::warn!(patience = ?RESOLVE_PATIENCE, "some names are not resolved yet, going on without them");
+                Ok(())
+            }
         }
-        Ok(())
+    }
+
+    /// Says that it is going away, and goes on as before: whoever sends connections here has time to send them elsewhere.
+    pub fn leave(&self) {
+        lock(&self.state).leaving = true;
     }
 
     /// Accepts no more, lets what is under way come to its end for at most `limit`, then ends the workers.
     pub async fn drain(&self, limit: Duration) -> Drained {
         lock(&self.state).draining = true;
+        // A reload does not make it wait.
+        self.leaving.send_replace(true);
         let mut ends = self.changing.lock().await;
         let all = async {
             self.close_listeners().await;
@@ -398,6 +438,12 @@ impl Server {
         }
     }
 
+    /// Ends at once, whatever is under way.
+    pub fn end(&self) {
+        self.close_sockets();
+        self.stop();
+    }
+
     /// Ends the workers at once.
     fn stop(&self) {
         for line in &self.process.workers {
@@ -424,13 +470,33 @@ impl Server {
             .and_then(|found| found.sockets.local.ip())
     }
 
-    /// Whether it is going away.
+    /// Whether it is going away: it says so, and may still accept (see [`leave`](Server::leave)), or it drains.
+    pub fn is_going(&self) -> bool {
+        let state = lock(&self.state);
+        state.leaving || state.draining
+    }
+
+    /// Whether it accepts no more.
     pub fn is_draining(&self) -> bool {
         lock(&self.state).draining
     }
 
     /// The process at this moment. Stops nobody.
     pub fn status(&self) -> Status {
+        Status { clusters: self.clusters().collect(), ..self.outline() }
+    }
+
+    /// The clusters, each as it is when it is come to: of thousands not all need be in memory.
+    pub fn clusters(&self) -> impl Iterator<Item = ClusterStatus> + Send + use<> {
+        let plan = Arc::clone(&lock(&self.state).plan);
+        (0..plan.clusters.len()).filter_map(move |at| {
+            let cluster = plan.clusters.get(at)?;
+            Some(ClusterStatus { config: cluster.current().config, stats: cluster.decide.stats() })
+        })
+    }
+
+    /// The process at this moment, without its clusters.
+    pub fn outline(&self) -> Status {
         let (plan, draining) = {
             let state = lock(&self.state);
             (Arc::clone(&state.plan), state.draining)
@@ -447,16 +513,21 @@ impl Server {
             connections: self.process.connections.load(Ordering::Relaxed),
             worker_connections: workers.map(|line| line.0.connections.load(Ordering::Relaxed)).collect(),
             listeners: plan.listeners.iter().map(listener).collect(),
-            clusters: plan
-                .clusters
-                .iter()
-                .map(|cluster| ClusterStatus {
-                    config: cluster.current().config,
-                    stats: cluster.decide.stats(),
-                })
-                .collect(),
+            clusters: Vec::new(),
         }
     }
+}
+
+/// Takes connections at every address of `plan`.
+fn listen(plan: &Plan) -> Result<(), StartError> {
+    for planned in &plan.listeners {
+        planned.sockets.listen().map_err(|error| StartError::Bind {
+            listener: Arc::clone(&planned.config.name),
+            address: planned.config.bind.clone(),
+            error,
+        })?;
+    }
+    Ok(())
 }
 
 /// Has the process let go of the sockets of `before` that `plan` has no more.
@@ -482,7 +553,6 @@ fn set_modes(plan: &Plan) {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.close_sockets();
-        self.stop();
+        self.end();
     }
 }

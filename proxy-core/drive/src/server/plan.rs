@@ -40,6 +40,17 @@ impl Plan {
     }
 }
 
+/// Something to be known of a configuration, and what it is about.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Where that stands.
+    pub at: weir_config::Position,
+    /// The path of its key.
+    pub path: String,
+    /// What is to be known.
+    pub advice: Advice,
+}
+
 /// One listener of it.
 #[derive(Clone)]
 pub(crate) struct Planned {
@@ -73,16 +84,29 @@ impl std::fmt::Debug for Plan {
     }
 }
 
-/// Plans `config`, keeping of `before` what stays: sockets by address, clusters and listeners by name. Changes nothing.
-pub(crate) fn plan(
+/// Plans the first configuration.
+pub(crate) fn first(
     config: &Arc<Config>,
+    filters: &[&'static dyn Filter],
+    measure: &Arc<Measure>,
+    workers: usize,
+) -> Result<(Plan, Changes), StartError> {
+    let secured = secure(config, None, filters).map_err(StartError::of_all)?;
+    secured.tell(config, None);
+    plan(config, secured, None, filters, measure, workers)
+}
+
+/// Plans `config`, keeping of `before` what stays: sockets by address, clusters and listeners by name. Changes nothing. What is
+/// bound for it does not listen yet, but for Unix sockets, which come last.
+pub(super) fn plan(
+    config: &Arc<Config>,
+    secured: Secured,
     before: Option<&Plan>,
     filters: &[&'static dyn Filter],
     measure: &Arc<Measure>,
     workers: usize,
 ) -> Result<(Plan, Changes), StartError> {
-    let Secured { listeners: secured, clusters: tls } =
-        secure(config, before, filters).map_err(StartError::of_all)?;
+    let Secured { listeners: secured, clusters: tls } = secured;
     let (clusters, changes) = clusters(config, tls, before, measure, workers);
     let known: HashMap<&str, &Planned> = before
         .into_iter()
@@ -110,15 +134,19 @@ pub(crate) fn plan(
             !config.listeners.iter().any(|listener| stays(listener))
         })
         .collect();
-    let listeners = config.listeners.iter().zip(secured).map(|(listener, tls)| {
+    let mut listeners: Vec<_> = config.listeners.iter().zip(secured).enumerate().collect();
+    listeners.sort_by_key(|(_, (listener, _))| listener.bind.ip().is_none());
+    let listeners = listeners.into_iter().map(|(at, (listener, tls))| {
         let known = known.get(&*listener.name).copied();
         let bind = || match freed.iter().find(|freed| freed.sockets.local == listener.bind) {
             Some(freed) => freed.sockets.for_another(),
             None => listener::Sockets::bind(&listener.bind, listener.unix_mode, workers),
         };
-        listener_of(listener, tls, known, bind, filters, measure)
+        Ok((at, listener_of(listener, tls, known, bind, filters, measure)?))
     });
-    let listeners = listeners.collect::<Result<_, _>>()?;
+    let mut listeners = listeners.collect::<Result<Vec<_>, StartError>>()?;
+    listeners.sort_by_key(|(at, _)| *at);
+    let listeners = listeners.into_iter().map(|(_, planned)| planned).collect();
     Ok((Plan { config: Arc::clone(config), listeners, clusters }, changes))
 }
 
@@ -160,19 +188,26 @@ fn listener_of(
 }
 
 /// What can be told of `config` without listening: what the operator should know of it, or everything that is wrong.
-pub(crate) fn check(
-    config: &Config,
-    filters: &[&'static dyn Filter],
-) -> Result<Vec<(Arc<str>, Advice)>, Vec<StartError>> {
+pub(crate) fn check(config: &Config, filters: &[&'static dyn Filter]) -> Result<Vec<Told>, Vec<StartError>> {
     let (mut advice, mut errors) = (Vec::new(), Vec::new());
     for listener in &config.listeners {
         let Ok(filter) = filter_of(listener, filters) else { continue };
         match sense_of(filter, listener, config) {
-            Ok(found) => advice.extend(found.map(|found| (Arc::clone(&listener.name), found))),
+            Ok(found) => advice.extend(found.map(|advice| {
+                let path = format!("listeners.{}", listener.name);
+                Told { at: listener.at, path, advice }
+            })),
             Err(error) => errors.push(error.into()),
         }
     }
-    errors.extend(secure(config, None, filters).err().into_iter().flatten());
+    match secure(config, None, filters) {
+        Ok(secured) => advice.extend(secured.terms(config, crate::time::wall()).map(|(file, message)| {
+            let advice = Advice::Warning(message);
+            Told { at: file.at, path: file.key.to_string(), advice }
+        })),
+        Err(wrong) => errors.extend(wrong),
+    }
+    advice.sort_by_key(|told| told.at);
     if errors.is_empty() { Ok(advice) } else { Err(errors) }
 }
 

@@ -7,11 +7,13 @@ use super::plan::Plan;
 use super::{Server, StartError, State, secured};
 use crate::cluster::shared::Current;
 use crate::process::lock;
-use crate::tls::Ends;
+use crate::tls::client::ClientTls;
+use crate::tls::server::ServerTls;
+use crate::tls::{Terms, terms};
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
-use weir_config::File;
+use weir_config::{Cluster, File, Listener};
 use weir_measure::{Collect, Samples, names};
 
 impl Server {
@@ -30,43 +32,37 @@ impl Server {
     /// # Errors
     /// When the workers could not take it over; nothing has changed then.
     pub async fn renew(&self, changed: &HashSet<PathBuf>) -> Result<(), StartError> {
+        // Files may keep us waiting, which nobody else is to wait for.
+        let read = self.read_anew(&*self.in_force()?, changed);
         let _changing = self.changing.lock().await;
-        let before = {
-            let state = lock(&self.state);
-            if state.draining {
-                return Err(StartError::Draining);
-            }
-            Arc::clone(&state.plan)
-        };
+        let before = self.in_force()?;
         let mut listeners = before.listeners.clone();
         let mut renewed = Vec::new();
         for planned in &mut listeners {
-            if !planned.config.tls.as_ref().is_some_and(|tls| any_of(tls.files(), changed)) {
-                continue;
-            }
-            match secured::listener_tls(&planned.config, Some(&before), self.filters) {
-                Ok(now) if same(now.as_ref(), planned.tls.as_ref()) => {}
-                Ok(now) => {
-                    planned.tls = now;
-                    renewed.push(format!("listener {}", planned.config.name));
+            let of_it = |(config, _): &&(Arc<Listener>, _)| Arc::ptr_eq(config, &planned.config);
+            if let Some((config, tls)) = read.listeners.iter().find(of_it) {
+                for (_, message) in
+                    told(config.tls.as_ref().map(|from| from.files()), tls.as_ref().map(|tls| &tls.ends))
+                {
+                    tracing::warn!(listener = %config.name, "{message}");
                 }
-                Err(errors) => self.not_renewed(&errors),
+                planned.tls = tls.clone();
+                renewed.push(format!("listener {}", planned.config.name));
             }
         }
         let mut undo = Vec::new();
         for cluster in &before.clusters {
             let current = cluster.current();
-            if !current.config.tls.as_ref().is_some_and(|tls| any_of(tls.files(), changed)) {
-                continue;
-            }
-            match secured::cluster_tls(&current.config, Some(&before)) {
-                Ok(now) if same(now.as_ref(), current.tls.as_ref()) => {}
-                Ok(tls) => {
-                    cluster.configure(Current { config: Arc::clone(&current.config), tls });
-                    renewed.push(format!("cluster {}", current.config.name));
-                    undo.push((Arc::clone(cluster), current));
+            let of_it = |(config, _): &&(Arc<Cluster>, _)| Arc::ptr_eq(config, &current.config);
+            if let Some((config, tls)) = read.clusters.iter().find(of_it) {
+                for (_, message) in
+                    told(config.tls.as_ref().map(|from| from.files()), tls.as_ref().map(|tls| &tls.ends))
+                {
+                    tracing::warn!(cluster = %config.name, "{message}");
                 }
-                Err(errors) => self.not_renewed(&errors),
+                cluster.configure(Current { config: Arc::clone(&current.config), tls: tls.clone() });
+                renewed.push(format!("cluster {}", current.config.name));
+                undo.push((Arc::clone(cluster), current));
             }
         }
         if renewed.is_empty() {
@@ -86,12 +82,51 @@ impl Server {
         Ok(())
     }
 
+    /// What has changed, read. What is of no use is told of.
+    fn read_anew(&self, before: &Plan, changed: &HashSet<PathBuf>) -> Anew {
+        let mut anew = Anew { listeners: Vec::new(), clusters: Vec::new() };
+        for planned in &before.listeners {
+            if !planned.config.tls.as_ref().is_some_and(|tls| any_of(tls.files(), changed)) {
+                continue;
+            }
+            match secured::listener_tls(&planned.config, Some(before), self.filters) {
+                Ok(now) if same(now.as_ref(), planned.tls.as_ref()) => {}
+                Ok(now) => anew.listeners.push((Arc::clone(&planned.config), now)),
+                Err(errors) => self.not_renewed(&errors),
+            }
+        }
+        for cluster in &before.clusters {
+            let current = cluster.current();
+            if !current.config.tls.as_ref().is_some_and(|tls| any_of(tls.files(), changed)) {
+                continue;
+            }
+            match secured::cluster_tls(&current.config, Some(before)) {
+                Ok(now) if same(now.as_ref(), current.tls.as_ref()) => {}
+                Ok(now) => anew.clusters.push((Arc::clone(&current.config), now)),
+                Err(errors) => self.not_renewed(&errors),
+            }
+        }
+        anew
+    }
+
     fn not_renewed(&self, errors: &[StartError]) {
         self.process.measure.counter(&names::CERTIFICATE_RELOADS, &["failed"]).inc();
         for error in errors {
             tracing::error!("{error}; what was read before stays in use");
         }
     }
+}
+
+/// What is to be said of certificates that were read.
+fn told<'f>(files: Option<impl Iterator<Item = &'f File>>, terms: Option<&Terms>) -> Vec<(&'f File, String)> {
+    let (Some(files), Some(of)) = (files, terms) else { return Vec::new() };
+    terms::of(files, of, crate::time::wall())
+}
+
+/// The TLS of listeners and clusters whose files have changed.
+struct Anew {
+    listeners: Vec<(Arc<Listener>, Option<Arc<ServerTls>>)>,
+    clusters: Vec<(Arc<Cluster>, Option<Arc<ClientTls>>)>,
 }
 
 /// Tells a scrape when certificates end.
@@ -102,9 +137,9 @@ impl Collect for CertificateEnds {
         let Some(state) = self.0.upgrade() else { return };
         let plan = Arc::clone(&lock(&state).plan);
         let mut all = BTreeSet::new();
-        let mut take = |side, name: &str, ends: &Ends| {
+        let mut take = |side, name: &str, terms: &Terms| {
             all.extend(
-                ends.iter().map(|(file, at)| (*at, side, name.to_owned(), file.display().to_string())),
+                terms.iter().map(|of| (of.ends, side, name.to_owned(), of.file.display().to_string())),
             );
         };
         for planned in &plan.listeners {

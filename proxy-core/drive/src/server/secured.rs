@@ -5,14 +5,63 @@ use super::plan::{Plan, filter_of};
 use crate::Filter;
 use crate::tls::client::ClientTls;
 use crate::tls::server::ServerTls;
+use crate::tls::terms;
 use crate::tls::{self, TlsErrors};
 use std::sync::Arc;
-use weir_config::{Cluster, Config, Listener};
+use std::time::Duration;
+use weir_config::{Cluster, Config, File, Listener};
 
 /// The TLS of each listener and cluster of a configuration, in their order.
 pub(super) struct Secured {
     pub(super) listeners: Vec<Option<Arc<ServerTls>>>,
     pub(super) clusters: Vec<Option<Arc<ClientTls>>>,
+}
+
+impl Secured {
+    /// The certificates that are of no use at `now` (since 1970), or will soon be of none, by the files that they are in.
+    pub(super) fn terms<'c>(
+        &self,
+        config: &'c Config,
+        now: Duration,
+    ) -> impl Iterator<Item = (&'c File, String)> + use<'c> {
+        let mut told = Vec::new();
+        for (listener, tls) in config.listeners.iter().zip(&self.listeners) {
+            if let (Some(from), Some(tls)) = (&listener.tls, tls) {
+                told.extend(terms::of(from.files(), &tls.ends, now));
+            }
+        }
+        for (cluster, tls) in config.clusters.iter().zip(&self.clusters) {
+            if let (Some(from), Some(tls)) = (&cluster.tls, tls) {
+                told.extend(terms::of(from.files(), &tls.ends, now));
+            }
+        }
+        told.into_iter()
+    }
+
+    /// Warns of those, but for what is the same as in `before`.
+    pub(super) fn tell(&self, config: &Config, before: Option<&Plan>) {
+        let now = crate::time::wall();
+        for (listener, tls) in config.listeners.iter().zip(&self.listeners) {
+            let known = before.and_then(|before| before.listener(&listener.name)?.tls.as_ref());
+            if let (Some(from), Some(tls)) = (&listener.tls, tls)
+                && !known.is_some_and(|known| Arc::ptr_eq(known, tls))
+            {
+                for (_, message) in terms::of(from.files(), &tls.ends, now) {
+                    tracing::warn!(listener = %listener.name, "{message}");
+                }
+            }
+        }
+        for (cluster, tls) in config.clusters.iter().zip(&self.clusters) {
+            let known = before.and_then(|before| before.cluster(&cluster.name)?.current().tls);
+            if let (Some(from), Some(tls)) = (&cluster.tls, tls)
+                && !known.is_some_and(|known| Arc::ptr_eq(&known, tls))
+            {
+                for (_, message) in terms::of(from.files(), &tls.ends, now) {
+                    tracing::warn!(cluster = %cluster.name, "{message}");
+                }
+            }
+        }
+    }
 }
 
 /// Reads all files that `config` names. What is the same as in `before` is taken from there. Fails with everything that is wrong.

@@ -1,6 +1,6 @@
 //! TLS towards endpoints: always verified, against the system's roots or those that the configuration names.
 
-use super::{Contents, Ends, TlsError, TlsErrors, VERSIONS, identity, provider};
+use super::{Contents, Terms, TlsError, TlsErrors, VERSIONS, identity, provider, terms};
 use crate::cluster::Offer;
 use crate::filter::Alpn;
 use crate::process::lock;
@@ -18,7 +18,7 @@ pub(crate) struct ClientTls {
     h2: TlsConnector,
     sni: Option<ServerName<'static>>,
     /// When its certificate ends.
-    pub(crate) ends: Ends,
+    pub(crate) ends: Terms,
     /// Of what the files held, and their paths.
     print: (Option<u64>, Vec<PathBuf>),
     from: weir_config::ClientTls,
@@ -49,9 +49,8 @@ impl ClientTls {
                 return Err(roots.err().into_iter().chain(identity.err().into_iter().flatten()).collect());
             }
         };
-        let ends = tls.identity.as_ref().zip(identity.as_ref()).and_then(|(files, certified)| {
-            Some((files.certificate.path.clone(), identity::ends(certified)?))
-        });
+        let ends = tls.identity.as_ref().zip(identity.as_ref());
+        let ends = ends.and_then(|(files, certified)| terms::term(files, certified));
         let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS);
         let builder = builder.map_err(|error| vec![error.into()])?.with_root_certificates(roots);
         let config = match identity {

@@ -41,11 +41,6 @@ pub(super) fn certified(contents: &Contents<'_>, files: &Identity) -> Result<Cer
     }
 }
 
-/// When the first of the certificates ends, in seconds since 1970, where that can be told.
-pub(super) fn ends(certified: &CertifiedKey) -> Option<u64> {
-    certified.cert.iter().filter_map(|der| weir_codecs::certificate::not_after(der)).min()
-}
-
 /// Chooses by the name that the client asks for: a certificate for this very name, else one for `*.` and the rest of it, else
 /// the first. Of several for the same name the first that the client can verify.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ mod identity;
 pub(crate) mod numbers;
 pub mod passthrough;
 pub mod server;
+pub(crate) mod terms;
 
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::CertificateDer;
@@ -51,7 +52,7 @@ pub enum TlsError {
     #[error("{}: no private key in it", .0.path.display())]
     NoKey(File),
     /// The certificate or key is not of use.
-    #[error("{}: {error}", file.path.display())]
+    #[error("{}: {}", file.path.display(), what_of_rustls(error))]
     Unusable {
         /// Which file.
         file: File,
@@ -73,7 +74,7 @@ pub enum TlsError {
     #[error("{0}: not a name that a certificate can be for")]
     Name(String),
     /// Rustls refuses the combination.
-    #[error(transparent)]
+    #[error("{}", what_of_rustls(.0))]
     Rustls(#[from] rustls::Error),
 }
 
@@ -88,6 +89,37 @@ fn what_of_pem(error: &rustls_pki_types::pem::Error) -> &'static str {
         Error::SectionTooLarge => "not PEM: a section is too large",
         _ => "not PEM",
     }
+}
+
+/// What is wrong, in words: the library's own hold its types' names.
+fn what_of_rustls(error: &rustls::Error) -> String {
+    use rustls::{CertificateError, Error};
+    let what = match error {
+        Error::InvalidCertificate(wrong) => match wrong {
+            CertificateError::BadEncoding => "it is no certificate that can be read",
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "it is not valid yet"
+            }
+            CertificateError::Revoked => "it was revoked",
+            CertificateError::UnknownIssuer => "it is signed by nobody who is trusted",
+            CertificateError::BadSignature => "its signature is wrong",
+            CertificateError::UnhandledCriticalExtension => "it has a critical extension that is not known",
+            CertificateError::Other(other) if of_version_1(other) => {
+                "it is of X.509 version 1, and only version 3 is of use in TLS"
+            }
+            _ => "it is of no use in TLS",
+        },
+        Error::General(what) => return what.clone(),
+        Error::InconsistentKeys(_) => "the key is not the certificate's",
+        Error::NoCertificatesPresented => "there is no certificate",
+        error => return error.to_string(),
+    };
+    what.to_owned()
+}
+
+fn of_version_1(error: &rustls::OtherError) -> bool {
+    matches!(error.0.downcast_ref(), Some(webpki::Error::UnsupportedCertVersion))
 }
 
 impl TlsError {
@@ -115,8 +147,8 @@ impl TlsError {
 /// Everything that is wrong with the files of one listener or cluster; never empty.
 pub type TlsErrors = Vec<TlsError>;
 
-/// Files and when the first of their certificates ends, in seconds since 1970.
-pub(crate) type Ends = Vec<(std::path::PathBuf, u64)>;
+/// From when and until when the certificates of files are valid.
+pub(crate) type Terms = Vec<terms::Term>;
 
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
@@ -185,10 +217,7 @@ fn read(file: &File) -> Result<Vec<u8>, Unread> {
     let unread = |error| Some(Arc::new(error));
     let mut bytes = Vec::new();
     // Others, such as a pipe, might keep us waiting.
-    if !std::fs::metadata(&file.path).map_err(unread)?.is_file() {
-        return Err(unread(std::io::Error::other("not a regular file")));
-    }
-    let opened = std::fs::File::open(&file.path).map_err(unread)?;
+    let opened = weir_config::open_regular(&file.path).map_err(unread)?;
     opened.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unread)?;
     if bytes.len() as u64 > MAX_FILE { Err(None) } else { Ok(bytes) }
 }

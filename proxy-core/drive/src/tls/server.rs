@@ -5,8 +5,8 @@
 //! keys of tickets, and what is kept of sessions without tickets, belong to one listener and one [`Trust`]. Nor must it go on when
 //! the client's certificate has ended, ticket after ticket: [`ServerTls::verify_again`].
 
-use super::identity::{ByName, Noting, certified, ends};
-use super::{Contents, Ends, TlsError, TlsErrors, VERSIONS, provider};
+use super::identity::{ByName, Noting, certified};
+use super::{Contents, Terms, TlsError, TlsErrors, VERSIONS, provider, terms};
 use crate::filter::Alpn;
 use rustls::ServerConfig;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
@@ -30,7 +30,7 @@ pub(crate) struct ServerTls {
     /// Every request's host has to be in the certificate that was shown.
     pub(crate) match_host: bool,
     /// When its certificates end, by file.
-    pub(crate) ends: Ends,
+    pub(crate) ends: Terms,
     /// Of what the files held.
     print: Option<u64>,
     /// From which configuration.
@@ -75,7 +75,7 @@ pub(crate) fn load(
     for files in &tls.identities {
         match certified(&contents, files) {
             Ok(certified) => {
-                expires.extend(ends(&certified).map(|at| (files.certificate.path.clone(), at)));
+                expires.extend(terms::term(files, &certified));
                 identities.push(certified);
             }
             Err(wrong) => errors.extend(wrong),

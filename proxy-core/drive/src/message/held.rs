@@ -83,14 +83,18 @@ impl<H> Held<H> {
     /// It has to wait for more, `limit` bytes at most. Says whether there is memory for that; if not this is its end.
     pub(super) fn wait(&mut self, limit: usize, claim: &Claim) -> bool {
         self.limit = limit;
-        // Charged is what has come: of the memory that is asked for in advance nothing is touched before.
-        if !self.share.cover(self.size, claim) {
+        // Twice what has come, so that not each piece is a copy of all before: that is there, so it is charged.
+        let more = match self.size > self.room {
+            true => self.room.saturating_mul(2).min(limit).max(self.size),
+            false => self.room,
+        };
+        if !self.share.cover(more, self.size, claim) {
             self.limit = 0;
             return false;
         }
-        if self.size > self.room {
-            self.room = self.room.saturating_mul(2).min(limit).max(self.size);
-            self.gathered.reserve_exact(self.room - self.gathered.len());
+        if more > self.room {
+            self.room = more;
+            self.gathered.reserve_exact(more - self.gathered.len());
         }
         self.gather();
         true

@@ -1,6 +1,6 @@
 //! The room of the process for requests that wait until it is known what to do with them, and who has how much of it.
 //!
-//! Whoever waits is charged for what has come, never for what is announced. Where the room is full it is taken back, from those
+//! Whoever waits is charged for the memory that what has come takes, never for what is announced. Where the room is full it is taken back, from those
 //! that bring nothing: strangers first, then those whose address has more than its share of a listener's, then those that have stood
 //! still for longest. Who is known (somebody has authenticated on the connection) takes it from strangers whether they move or not,
 //! and gives it up to none of them. What is taken back is decided by what is known of it, as any request that there is no room for.
@@ -32,6 +32,9 @@ const STEP: usize = 16 * 1024;
 /// Whoever has stood still for so long gives way to whoever needs it.
 const STILL: Duration = Duration::from_millis(250);
 
+/// While more than that has been taken back and is not free yet, nothing more is.
+const LEAVING: usize = 256 * 1024;
+
 static ROOM: Room = Room::new(MAX_HELD_REQUESTS);
 
 /// Who asks.
@@ -52,6 +55,8 @@ pub(super) struct Room {
 
 struct State {
     taken: usize,
+    /// What has been taken back and has not been freed yet.
+    leaving: usize,
     next: u64,
     /// At most one for each [`STEP`] of the room.
     holders: BTreeMap<u64, Holder>,
@@ -78,7 +83,7 @@ struct Notice {
 
 impl Room {
     pub(super) const fn new(limit: usize) -> Room {
-        Room { limit, state: Mutex::new(State { taken: 0, next: 0, holders: BTreeMap::new() }) }
+        Room { limit, state: Mutex::new(State { taken: 0, leaving: 0, next: 0, holders: BTreeMap::new() }) }
     }
 
     #[cfg(test)]
@@ -96,13 +101,25 @@ struct Taken {
     room: &'static Room,
     id: u64,
     bytes: usize,
+    /// How much had come when it last moved.
+    mark: usize,
     notice: Arc<Notice>,
 }
 
 impl Share {
-    /// Enough for so many bytes, if there is.
-    pub(super) fn cover(&mut self, size: usize, claim: &Claim) -> bool {
-        self.cover_in(&ROOM, size, claim)
+    /// Enough for so many bytes, if there is, of which so many have `come`.
+    pub(super) fn cover(&mut self, size: usize, come: usize, claim: &Claim) -> bool {
+        let covered = self.cover_in(&ROOM, size, claim);
+        if covered
+            && let Some(taken) = &mut self.0
+            && come >= taken.mark + STEP
+        {
+            taken.mark = come;
+            if let Some(holder) = lock(&taken.room.state).holders.get_mut(&taken.id) {
+                holder.moved = claim.now;
+            }
+        }
+        covered
     }
 
     pub(super) fn cover_in(&mut self, room: &'static Room, size: usize, claim: &Claim) -> bool {
@@ -124,6 +141,10 @@ impl Share {
             return false;
         }
         while state.taken.saturating_add(more) > room.limit {
+            // Whoever has been told first has to go: what is there besides is bounded too.
+            if state.leaving > LEAVING {
+                return false;
+            }
             let Some(victim) = state.victim(own, more, claim) else { return false };
             state.take_back(victim);
         }
@@ -139,7 +160,8 @@ impl Share {
                 let notice = Arc::<Notice>::default();
                 state.next += 1;
                 let id = state.next;
-                self.0 = Some(Box::new(Taken { room, id, bytes: more, notice: Arc::clone(&notice) }));
+                self.0 =
+                    Some(Box::new(Taken { room, id, bytes: more, mark: 0, notice: Arc::clone(&notice) }));
                 state.holders.insert(id, claim.holder(more, notice));
             }
         }
@@ -177,10 +199,11 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        if let Some(Taken { room, id, .. }) = self.0.as_deref() {
+        if let Some(Taken { room, id, bytes, .. }) = self.0.as_deref() {
             let mut state = lock(&room.state);
-            if let Some(holder) = state.holders.remove(id) {
-                state.taken -= holder.bytes;
+            match state.holders.remove(id) {
+                Some(holder) => state.taken -= holder.bytes,
+                None => state.leaving = state.leaving.saturating_sub(*bytes),
             }
         }
     }
@@ -208,6 +231,7 @@ impl State {
     fn take_back(&mut self, victim: u64) {
         let Some(holder) = self.holders.remove(&victim) else { return };
         self.taken -= holder.bytes;
+        self.leaving += holder.bytes;
         holder.notice.given.store(true, Relaxed);
         if let Some(waker) = lock(&holder.notice.waker).take() {
             waker.wake();

@@ -34,6 +34,8 @@ struct Inner {
     io: Io,
     /// Read, and not yet taken by h2.
     read: BytesMut,
+    /// How what is read has ended, which h2 is told in the turn after.
+    end: Option<io::Result<()>>,
     /// Waits to be written.
     out: BytesMut,
     /// Bytes were lost on their way: whatever came after them would be read for something else, so nothing does, for ever.
@@ -50,8 +52,17 @@ struct Inner {
 /// `io` with writes gathered; `read` are bytes that were read from it already; `frames` is to watch what comes.
 pub fn corked(io: Io, read: BytesMut, worker: Rc<Worker>, frames: Option<Frames>) -> (Cork, Corked) {
     let out = BytesMut::new();
-    let inner =
-        Inner { io, read, out, broken: None, unflushed: false, frames, heard: (time::now(), 0), worker };
+    let inner = Inner {
+        io,
+        read,
+        end: None,
+        out,
+        broken: None,
+        unflushed: false,
+        frames,
+        heard: (time::now(), 0),
+        worker,
+    };
     let inner = Rc::new(RefCell::new(inner));
     (Cork(Rc::clone(&inner)), Corked(inner))
 }
@@ -207,12 +218,22 @@ impl AsyncRead for Corked {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self.0.borrow_mut();
         if this.read.is_empty() {
-            let Poll::Ready(filled) = this.poll_fill(cx)? else {
-                this.frames.iter_mut().for_each(Frames::paused);
-                return Poll::Pending;
-            };
-            if !filled {
-                return Poll::Ready(Ok(()));
+            if let Some(end) = this.end.take() {
+                return Poll::Ready(end);
+            }
+            match this.poll_fill(cx) {
+                Poll::Pending => {
+                    this.frames.iter_mut().for_each(Frames::paused);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(true)) => {}
+                // Those whose streams have just got something take it first. To h2 a stream whose request is still being sent is
+                // broken when its connection ends, though its reply had come whole.
+                Poll::Ready(end) => {
+                    this.end = Some(end.map(drop));
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
         }
         let n = this.read.len().min(buf.remaining());

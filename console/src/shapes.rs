@@ -212,6 +212,7 @@ struct Cluster<'a> {
     circuit_breaker: Breaker,
     attempts: Attempts,
     retries: u64,
+    repicks: u64,
     no_endpoint: u64,
     connections: Connections,
     ejections: Ejections,
@@ -310,6 +311,7 @@ impl Cluster<'_> {
             circuit_breaker: Breaker::of(stats),
             attempts: Attempts::of(&stats.totals),
             retries: stats.retries,
+            repicks: stats.repicks,
             no_endpoint: stats.no_endpoint,
             connections: Connections::of(stats.connections, &stats.totals),
             ejections: Ejections {
@@ -331,7 +333,7 @@ impl Breaker {
             max_pending: limit(limits.max_pending, stats.pending, met.pending),
             max_requests: limit(limits.max_requests, stats.active, met.requests),
             max_retries: limit(limits.max_retries, stats.retrying, met.retries),
-            retry_budget: limit(stats.retry_budget, stats.retrying, met.retry_budget),
+            retry_budget: limit(stats.retry_budget, stats.retry_budget_spent, met.retry_budget),
             max_parked: limit(limits.max_parked, stats.parked, met.parked),
         }
     }

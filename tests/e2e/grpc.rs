@@ -59,7 +59,7 @@ fn calls_pass_a_bad_endpoint_and_a_death(bad: u16, method: &str) {
     let (dies, two) = grpc("two", false);
     let weir = front(
         &[one, bad, two],
-        ", retry: { retry_on: [unavailable, connect-failure, reset], max_retries: 3 }",
+        ", idempotent: [\"weir.test.Echo/*\"], retry: { retry_on: [unavailable, connect-failure, reset], max_retries: 3 }",
         ", outlier_ejection: {}",
     );
     let mut client = python("grpc_many.py");

@@ -48,6 +48,7 @@ mod mongo_topology;
 mod network;
 mod numbers;
 mod process;
+mod retries;
 mod rules;
 mod signed;
 mod support;
@@ -99,6 +100,7 @@ fn main() -> ExitCode {
         dynamodb::tests,
         dynamodb_guards::tests,
         grpc::tests,
+        retries::tests,
         tcp::tests,
         lifecycle::tests,
         load::tests,

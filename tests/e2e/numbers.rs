@@ -94,8 +94,9 @@ fn endpoints_that_fail_are_told_apart() {
         &[
             ("weir_listener_connections_total", &[("listener", "web")], 12),
             ("weir_cluster_attempts_total", &[web], 14),
-            ("weir_cluster_retries_total", &[web], 2),
-            ("weir_operation_retries_total", &[web], 2),
+            ("weir_cluster_retries_total", &[web], 1),
+            ("weir_cluster_repicks_total", &[web], 1),
+            ("weir_operation_retries_total", &[web], 1),
             ("weir_cluster_retries_active", &[web], 0),
             ("weir_cluster_ejections_total", &[web], 2),
             ("weir_endpoint_ejected", &[web, ("endpoint", &failing)], 1),

@@ -95,7 +95,8 @@ fn connections_go_where_somebody_is() {
     }
     let numbers = weir.numbers_when("all are counted", |n| n.sum("weir_operations_total", &[]) == 20);
     assert_eq!(numbers.sum("weir_operations_total", &[("result", "ok")]), 20);
-    assert!(numbers.sum("weir_operation_retries_total", &[]) > 0);
+    assert!(numbers.sum("weir_cluster_repicks_total", &[]) > 0);
+    assert_eq!(numbers.sum("weir_operation_retries_total", &[]), 0);
     let dead = format!("127.0.0.1:{dead}");
     assert!(numbers.sum("weir_endpoint_connect_failures_total", &[("endpoint", &dead)]) > 0);
     assert_eq!(numbers.sum("weir_endpoint_ejections_total", &[("endpoint", &dead)]), 1);

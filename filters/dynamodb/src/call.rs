@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use weir_codecs::dynamodb::{ApiOperation, Coding, ErrorName, Inflater, Repeat, Target};
-use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Now, Operation, Outcome, RetryOn};
+use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Now, Operation, Outcome};
+use weir_decide::policy::Hint;
 use weir_http::{AtHead, End, Fields, LocalReply, Refusal, RequestHead, Watch};
 
 use crate::asked::Asked;
@@ -36,8 +37,8 @@ pub struct Call {
     named: Option<ErrorName>,
     /// The reply came to its end.
     replied: bool,
-    /// Which attempt of the SDK's own this is, from 1; 0 where it does not say.
-    sdk_attempt: u32,
+    /// What the reply asks for.
+    asked: Hint,
     began: Now,
 }
 
@@ -84,7 +85,7 @@ impl Call {
             status: 0,
             named: None,
             replied: false,
-            sdk_attempt: head.fields.value(b"amz-sdk-request").map_or(0, sdk_attempt),
+            asked: Hint::Nothing,
             began: head.began,
         }
     }
@@ -176,12 +177,9 @@ impl Watch for Call {
         self.twice.then_some("the request names two targets in x-amz-target")
     }
 
-    fn retry_on(&self) -> RetryOn {
-        // The SDK is trying again by itself: two loops multiply.
-        if self.sdk_attempt > 1 {
-            return RetryOn::NONE;
-        }
-        RetryOn::CONNECT_FAILURE.and(RetryOn::REFUSED_STREAM)
+    fn may_be_idempotent(&self) -> bool {
+        let never = || self.target.operation.is_none_or(|known| known.repeat() == Repeat::Never);
+        self.operation.idempotent || (self.request == Body::Reading && !never())
     }
 
     fn attempt(&mut self, _: u32, _: Now, _: &mut Fields) {
@@ -192,6 +190,7 @@ impl Watch for Call {
         self.reply = Body::Reading;
         self.status = 0;
         self.named = None;
+        self.asked = Hint::Nothing;
         self.replied = false;
     }
 
@@ -218,6 +217,7 @@ impl Watch for Call {
 
     fn reply_head(&mut self, names: &mut dyn Names, status: u16, fields: &Fields, end: bool) -> AtHead {
         self.status = status;
+        self.asked = if status >= 400 { weir_http::asked(fields) } else { Hint::Nothing };
         self.named = fields.value(b"x-amzn-errortype").map(ErrorName::parse);
         let Some(scanners) = &mut self.scanners else { return AtHead::Pass };
         scanners.reply_coding.begin(match end {
@@ -266,6 +266,10 @@ impl Watch for Call {
                 verdict::of_fault(fault, code)
             }
         }
+    }
+
+    fn asked(&self) -> Hint {
+        self.asked
     }
 
     fn refuse(&mut self, refusal: &Refusal<'_>) -> LocalReply {
@@ -367,13 +371,6 @@ fn coding(fields: &Fields) -> Coding {
         (only, None) => Coding::parse(only),
         (_, Some(_)) => Coding::Other,
     }
-}
-
-/// The number in `attempt=2; max=4`; 0 where there is none.
-fn sdk_attempt(value: &[u8]) -> u32 {
-    let mut parts = value.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-    let digits = parts.find_map(|part| part.strip_prefix(b"attempt="));
-    digits.and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// Spreads a number's bits (the finaliser of SplitMix64).

@@ -13,8 +13,8 @@
 //!    part, cancelled transactions;
 //! 4. a call that is over charges each of its tables ([`numbers`]); a call that Weir refuses is answered by [`refusal`].
 //!
-//! By default only what cannot have reached DynamoDB is tried again, once, and only on the SDK's first attempt: SDKs retry
-//! on their own, and the two multiply.
+//! Nothing that may have reached DynamoDB is tried again for an SDK, which says that it does so itself (`amz-sdk-request`): the two
+//! would multiply. For others it is what may be done twice, by what the body tells.
 
 mod asked;
 mod call;

@@ -41,6 +41,11 @@ pub fn reply(name: ErrorName, status: u16, text: &str, random: [u64; 4]) -> Loca
     fields.push(b"content-type", CONTENT_TYPE.as_bytes());
     fields.push(b"x-amzn-requestid", &request_id(random));
     fields.push(b"x-amz-crc32", crc.to_string().as_bytes());
+    if name == ErrorName::Throttling {
+        // Half a second to one and a half, so that those who were turned away together do not come back together.
+        let [some, ..] = random;
+        fields.push(b"x-amz-retry-after", (500 + some % 1000).to_string().as_bytes());
+    }
     LocalReply { status, fields, body: Cow::Owned(body.to_vec()) }
 }
 
@@ -81,5 +86,6 @@ mod tests {
         assert_eq!(reply.fields.value(b"x-amzn-requestid").map(<[u8]>::len), Some(52));
         let crc = crc32fast::hash(&reply.body).to_string();
         assert_eq!(reply.fields.value(b"x-amz-crc32"), Some(crc.as_bytes()));
+        assert_eq!(reply.fields.value(b"x-amz-retry-after"), Some(&b"501"[..]));
     }
 }

@@ -1,8 +1,10 @@
 //! Calls from their heads to their records, as the exchange loop would lead them.
 
 use super::*;
+use std::time::Duration;
 use support::{Book, fields};
 use weir_decide::exchange::{Class, Fault, Now, Outcome, Phase, Reason, RetryOn, Side};
+use weir_decide::policy::Hint;
 use weir_http::{AtHead, End, Refusal};
 use weir_measure::names::{
     DYNAMODB_ITEM_ERRORS, DYNAMODB_OPAQUE, DYNAMODB_TABLE_OPERATIONS, DYNAMODB_THROTTLES,
@@ -464,20 +466,35 @@ fn failures_and_refusals() {
 }
 
 #[test]
-fn retries_are_left_to_the_sdk() {
+fn what_the_body_tells_decides_whether_it_may_be_done_twice() {
     let mut stage = Stage::new();
-    let default = RetryOn::CONNECT_FAILURE.and(RetryOn::REFUSED_STREAM);
-    for (header, expected) in [
-        ("attempt=1; max=4", default),
-        ("attempt=1", default),
-        ("attempt=2; max=4", RetryOn::NONE),
-        ("ttl=20261123T000000Z; attempt=3; max=4", RetryOn::NONE),
-        ("attempt=x", default),
+    for (operation, body, before, after) in [
+        ("GetItem", "{}", true, true),
+        ("PutItem", r#"{"TableName":"t","Item":{}}"#, true, true),
+        ("PutItem", r#"{"TableName":"t","Item":{},"ConditionExpression":"a"}"#, true, false),
+        ("TransactWriteItems", r#"{"ClientRequestToken":"x","TransactItems":[]}"#, true, true),
+        ("TransactWriteItems", r#"{"TransactItems":[]}"#, true, false),
+        ("UpdateItem", r#"{"TableName":"t"}"#, false, false),
     ] {
-        let call = stage.sent("GetItem", &[("amz-sdk-request", header)], b"{}");
-        assert_eq!(call.retry_on(), expected, "{header}");
+        let target = [("x-amz-target", &*format!("DynamoDB_20120810.{operation}"))];
+        let mut call = stage.look("POST", "/", &target).unwrap();
+        assert_eq!(call.may_be_idempotent(), before, "{operation}");
+        call.attempt(0, Now(2), &mut fields(&target));
+        call.request_data(&mut stage.names, body.as_bytes());
+        call.request_end(&mut stage.names, None);
+        assert_eq!((call.operation().idempotent, call.may_be_idempotent()), (after, after), "{body}");
     }
-    assert_eq!(stage.sent("GetItem", &[], b"{}").retry_on(), default);
+}
+
+#[test]
+fn what_the_server_asks_for() {
+    let mut stage = Stage::new();
+    let mut call = stage.sent("GetItem", &[], b"{}");
+    let list = fields(&[("x-amz-retry-after", "300")]);
+    call.reply_head(&mut stage.names, 400, &list, false);
+    assert_eq!(call.asked(), Hint::Wait(Duration::from_millis(300)));
+    call.attempt(1, Now(9), &mut fields(&[]));
+    assert_eq!(call.asked(), Hint::Nothing);
 }
 
 #[test]

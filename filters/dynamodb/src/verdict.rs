@@ -1,7 +1,7 @@
 //! How a call went: the results of the dialect, and what each means for retries and for the endpoint.
 
 use weir_codecs::dynamodb::{ErrorKind, ErrorName};
-use weir_decide::exchange::{Class, Fault, NameId, Outcome, Phase, Reason, RetryOn, Side};
+use weir_decide::exchange::{Class, Fault, NameId, Outcome, Reason, RetryOn, Side};
 
 /// The results of DynamoDB: a closed list.
 pub mod result {
@@ -93,24 +93,13 @@ fn is_late(fault: &Fault) -> bool {
 }
 
 fn retryable(fault: &Fault) -> RetryOn {
-    if fault.phase >= Phase::Replying || !matches!(fault.side, Side::Network | Side::Upstream) {
-        return RetryOn::NONE;
-    }
-    let seen = RetryOn::GATEWAY_ERROR.and(RetryOn::SERVER_ERROR);
-    match fault.reason {
-        Reason::ConnectFailed | Reason::ConnectTimeout | Reason::TlsFailed => {
-            seen.and(RetryOn::CONNECT_FAILURE)
-        }
-        Reason::RefusedStream | Reason::GoAway => seen.and(RetryOn::REFUSED_STREAM),
-        Reason::Reset | Reason::Closed | Reason::TryTimeout => seen.and(RetryOn::RESET),
-        Reason::Malformed | Reason::TooLarge => seen,
-        _ => RetryOn::NONE,
-    }
+    RetryOn::of_fault(fault, RetryOn::GATEWAY_ERROR.and(RetryOn::SERVER_ERROR))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_decide::exchange::Phase;
 
     #[test]
     fn errors() {

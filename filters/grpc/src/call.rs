@@ -8,7 +8,8 @@ use bytes::BytesMut;
 use weir_codecs::grpc::{
     Code, MAX_MESSAGE, MessageCounter, Protocol, Pushback, TIMEOUT_LENGTH, Timeout, encode_message,
 };
-use weir_decide::exchange::{Fault, Names, Now, Operation, Outcome, Reason, RetryOn, Side};
+use weir_decide::exchange::{Fault, Names, Now, Operation, Outcome, Reason, Side};
+use weir_decide::policy::Hint;
 use weir_http::{AtHead, End, Fields, LocalReply, Refusal, RequestHead, Watch};
 
 use crate::{Shared, verdict};
@@ -67,11 +68,7 @@ impl Call {
     /// What the server's reply comes to, by its fields.
     fn of_reply(&mut self, names: &mut dyn Names, code: Code) -> Outcome {
         self.decided = Some(code);
-        let mut outcome = verdict::of_status(code, self.http_status, self.shared.code(names, code));
-        if self.pushback == Some(Pushback::Never) {
-            outcome.retryable = RetryOn::NONE;
-        }
-        outcome
+        verdict::of_status(code, self.http_status, self.shared.code(names, code))
     }
 
     /// The status of a reply that has ended, given the `grpc-status` where trailers would have it.
@@ -116,13 +113,9 @@ impl Watch for Call {
         false
     }
 
-    fn retry_on(&self) -> RetryOn {
-        RetryOn::GRPC_UNAVAILABLE.and(RetryOn::CONNECT_FAILURE).and(RetryOn::REFUSED_STREAM)
-    }
-
-    /// Of a few servers two may be down; gRPC's own policies are of this order.
-    fn max_retries(&self) -> u32 {
-        2
+    /// A client that has tried before, by its own account, goes on by itself.
+    fn client_repeats(&self) -> bool {
+        self.previous > 0
     }
 
     fn attempt(&mut self, number: u32, now: Now, fields: &mut Fields) {
@@ -218,10 +211,11 @@ impl Watch for Call {
         }
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    fn asked(&self) -> Hint {
         match self.pushback {
-            Some(Pushback::After(millis)) => Some(Duration::from_millis(millis.into())),
-            Some(Pushback::Never) | None => None,
+            Some(Pushback::After(millis)) => Hint::Wait(Duration::from_millis(millis.into())),
+            Some(Pushback::Never) => Hint::Never,
+            None => Hint::Nothing,
         }
     }
 
@@ -229,6 +223,11 @@ impl Watch for Call {
         let code = self.decided.unwrap_or_else(|| verdict::status_of(refusal.fault, None));
         let mut fields = Call::status_fields(code, refusal.text);
         fields.push(b"content-type", b"application/grpc");
+        if refusal.fault.is_shed() {
+            // Half a second to one and a half, so that those who were turned away together do not come back together.
+            let millis = 500 + self.began.0 / 1000 % 1000;
+            fields.push(b"grpc-retry-pushback-ms", millis.to_string().as_bytes());
+        }
         LocalReply { status: 200, fields, body: Cow::Borrowed(b"") }
     }
 

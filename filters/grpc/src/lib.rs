@@ -7,8 +7,8 @@
 //! 1. [`GrpcDialect`] looks at the head: a POST over HTTP/2 with a content type of `application/grpc` is a call, anything else
 //!    (gRPC-Web too) plain HTTP. The path names service and method, `grpc-timeout` says how long it may take;
 //! 2. each try is told how much of that time is left and how many tries came before ([`Call::attempt`](weir_http::Watch));
-//! 3. the reply's head is held until its first message or its trailers, if the request is complete by then: a call that fails
-//!    before any message can still be tried again. A client that is still sending may be waiting for the head, so there it is
+//! 3. where the route's policy may want another try, the reply's head is held until its first message or its trailers, if the
+//!    request is complete by then: a call that fails before any message can still be tried again. A client that is still sending may be waiting for the head, so there it is
 //!    not held; nor is it for longer than a tenth of a second.
 //! 4. the status is in the trailers, or in the head of a reply without a body; where there is none, the HTTP status, the reset
 //!    or the fault says which it is ([`verdict`]). Weir's own replies are a head with a status and nothing else.
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use numbers::Numbers;
 use weir_codecs::grpc::{Code, Method, Protocol};
 use weir_config::{Listener, Table};
-use weir_decide::exchange::{NameId, NameKind, Names, Operation};
+use weir_decide::exchange::{NameId, NameKind, Names, Operation, RetryOn};
 use weir_drive::Worker;
 use weir_http::{Dialect, DialectFactory, Fields, HttpSection, RequestHead, Watch};
 use weir_measure::Measure;
@@ -49,12 +49,20 @@ impl DialectFactory for Grpc {
         true
     }
 
+    fn conditions(&self) -> RetryOn {
+        RetryOn(RetryOn::HTTP.0 & !RetryOn::THROTTLED.0).and(RetryOn::GRPC_STATUS)
+    }
+
+    fn has_methods(&self) -> bool {
+        true
+    }
+
     fn dialect(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Rc<dyn Dialect> {
         Rc::new(GrpcDialect::new(worker.measure().measure(), &listener.name))
     }
 }
 
-static TABLE: Table = weir_http::config::table(
+static TABLE: Table = weir_http::config::table_with_methods(
     NAME,
     "gRPC over HTTP/2: an `http` listener whose routes have `dialect: grpc`. It has either `cluster` (all calls go there) or `routes`; a call that no route takes is answered with UNIMPLEMENTED.",
 );

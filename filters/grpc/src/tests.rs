@@ -5,6 +5,7 @@ use std::time::Duration;
 use support::{Book, fields};
 use weir_codecs::grpc::Timeout;
 use weir_decide::exchange::{Class, Fault, Now, Phase, Reason, RetryOn, Side};
+use weir_decide::policy::Hint;
 use weir_http::{AtHead, End, Refusal};
 use weir_measure::Limits;
 
@@ -161,23 +162,53 @@ fn heads_are_held_where_nobody_waits_for_them() {
         let AtHead::Judged(outcome) = call.reply_head(&mut stage.names, status, &fields(&list), end) else {
             panic!("{status} is known to have failed")
         };
-        assert!(outcome.retryable.meets(call.retry_on()));
+        assert!(outcome.retryable.meets(RetryOn::GRPC_UNAVAILABLE));
     }
 }
 
 #[test]
 fn pushback_is_obeyed() {
     let mut stage = Stage::new();
-    for (value, again, wait) in [("250", true, Some(250)), ("-1", false, None), ("soon", false, None)] {
+    let wait = |millis| Hint::Wait(Duration::from_millis(millis));
+    for (value, asked) in [("250", wait(250)), ("0", wait(0)), ("-1", Hint::Never), ("soon", Hint::Never)] {
         let mut call = stage.unary(&[]);
         call.reply_head(&mut stage.names, 200, &fields(&[GRPC]), false);
         let trailers = fields(&[("grpc-status", "14"), ("grpc-retry-pushback-ms", value)]);
         let outcome = call.judge(&mut stage.names, End::Complete { trailers: Some(&trailers) });
-        assert_eq!(outcome.retryable.meets(RetryOn::GRPC_UNAVAILABLE), again, "{value}");
-        assert_eq!(call.retry_after(), wait.map(Duration::from_millis), "{value}");
+        assert!(outcome.retryable.meets(RetryOn::GRPC_UNAVAILABLE));
+        assert_eq!(call.asked(), asked, "{value}");
         // What an earlier reply said counts no longer.
         call.attempt(1, millis(300), &mut fields(&[]));
-        assert_eq!(call.retry_after(), None);
+        assert_eq!(call.asked(), Hint::Nothing);
+    }
+}
+
+#[test]
+fn a_client_that_has_tried_before_goes_on_by_itself() {
+    let mut stage = Stage::new();
+    for (value, repeats) in [("0", false), ("1", true), ("x", false)] {
+        let call = stage.call(&[("grpc-previous-rpc-attempts", value)]);
+        assert_eq!(call.client_repeats(), repeats, "{value}");
+    }
+    assert!(!stage.call(&[]).client_repeats());
+}
+
+#[test]
+fn who_is_turned_away_is_told_when_to_come_back() {
+    let mut stage = Stage::new();
+    for (side, reason, told) in [
+        (Side::Proxy, Reason::MaxRequests, true),
+        (Side::Proxy, Reason::Limited, true),
+        (Side::Proxy, Reason::Denied, false),
+        (Side::Network, Reason::ConnectFailed, false),
+    ] {
+        let mut call = stage.unary(&[]);
+        let fault = Fault::new(side, Phase::Admitted, reason);
+        call.judge(&mut stage.names, End::Failed { fault: &fault, code: None, now: Now(5) });
+        let reply = call.refuse(&Refusal { fault: &fault, status: 503, text: "no" });
+        let value = reply.fields.value(b"grpc-retry-pushback-ms").map(|v| std::str::from_utf8(v).unwrap());
+        assert_eq!(value.is_some(), told, "{fault}");
+        assert!(value.is_none_or(|value| (500..1500).contains(&value.parse().unwrap())));
     }
 }
 
@@ -227,7 +258,9 @@ fn calls_without_a_reply() {
         (Client, Phase::Replying, Reason::Closed, None, 1500, "DEADLINE_EXCEEDED", Class::Failed),
         (Upstream, Phase::Waiting, Reason::Deadline, None, 1000, "DEADLINE_EXCEEDED", Class::Failed),
         (Network, Phase::Connecting, Reason::ConnectFailed, None, 1, "UNAVAILABLE", Class::Failed),
-        (Upstream, Phase::Waiting, Reason::Reset, Some(8), 10, "UNAVAILABLE", Class::Failed),
+        (Upstream, Phase::Waiting, Reason::Reset, Some(8), 10, "CANCELLED", Class::Failed),
+        (Upstream, Phase::Sending, Reason::Reset, Some(2), 10, "INTERNAL", Class::Failed),
+        (Network, Phase::Waiting, Reason::Closed, None, 10, "UNAVAILABLE", Class::Failed),
         (Upstream, Phase::Replying, Reason::Reset, Some(8), 10, "CANCELLED", Class::Failed),
         (Network, Phase::Admitted, Reason::NoEndpoint, None, 0, "UNAVAILABLE", Class::Refused),
     ];

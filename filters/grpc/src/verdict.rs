@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use weir_codecs::grpc::Code;
-use weir_decide::exchange::{Class, Fault, NameId, Now, Outcome, Phase, Reason, RetryOn, Side};
+use weir_decide::exchange::{Class, Fault, NameId, Now, Outcome, Reason, RetryOn, Side};
 
 /// The results of gRPC: a closed list.
 pub mod result {
@@ -79,10 +79,8 @@ pub fn of_status(code: Code, http_status: u16, id: NameId) -> Outcome {
     Outcome { class, result: result_of(code), code: id, retryable, fault: None, latency: 0 }
 }
 
-/// The status of a call that failed otherwise. `reset`: the HTTP/2 error code, where the server reset the stream.
-///
-/// Before a reply has begun a server that resets is one that is not available; after it, the reset says what it would say to a
-/// client without a proxy.
+/// The status of a call that failed otherwise. `reset`: the HTTP/2 error code, where the server reset the stream: it says what it
+/// would say to a client without a proxy.
 pub fn status_of(fault: &Fault, reset: Option<u32>) -> Code {
     match (fault.side, fault.reason) {
         (Side::Client, Reason::Malformed) => Code::Internal,
@@ -94,9 +92,7 @@ pub fn status_of(fault: &Fault, reset: Option<u32>) -> Code {
         (_, Reason::Limited) => Code::ResourceExhausted,
         (_, Reason::Cancelled) => Code::Cancelled,
         (_, Reason::Malformed | Reason::Internal) => Code::Internal,
-        (Side::Upstream, Reason::Reset) if fault.phase == Phase::Replying => {
-            reset.map_or(Code::Unavailable, Code::from_reset)
-        }
+        (Side::Upstream, Reason::Reset) => reset.map_or(Code::Unavailable, Code::from_reset),
         _ => Code::Unavailable,
     }
 }
@@ -114,7 +110,7 @@ pub fn of_fault(fault: &Fault, code: Code, id: NameId) -> Outcome {
         (Side::Proxy, _) => Class::Refused,
         (Side::Network | Side::Upstream, _) => Class::Failed,
     };
-    let retryable = again(fault, code);
+    let retryable = again(fault);
     Outcome { class, result: result_of(code), code: id, retryable, fault: Some(*fault), latency: 0 }
 }
 
@@ -122,21 +118,13 @@ fn is_timer(fault: &Fault) -> bool {
     matches!(fault.reason, Reason::Timeout | Reason::TryTimeout | Reason::Deadline | Reason::Idle)
 }
 
-fn again(fault: &Fault, code: Code) -> RetryOn {
-    if !matches!(fault.side, Side::Network | Side::Upstream) {
-        return RetryOn::NONE;
-    }
-    let status = retryable(code);
-    match fault.reason {
-        Reason::ConnectFailed | Reason::ConnectTimeout | Reason::TlsFailed => {
-            status.and(RetryOn::CONNECT_FAILURE)
-        }
-        Reason::RefusedStream | Reason::GoAway => status.and(RetryOn::REFUSED_STREAM),
-        Reason::Reset | Reason::Closed | Reason::TryTimeout => status.and(RetryOn::RESET),
-        Reason::Malformed | Reason::TooLarge => status,
-        // There is no time left, or nobody to send it to.
+/// A lost connection is none of the statuses that a policy may name, whatever its client is told: those a server gives.
+fn again(fault: &Fault) -> RetryOn {
+    let late = match fault.reason {
+        Reason::TryTimeout => RetryOn::GRPC_DEADLINE_EXCEEDED,
         _ => RetryOn::NONE,
-    }
+    };
+    RetryOn::of_fault(fault, RetryOn::SERVER_ERROR.and(late))
 }
 
 /// Whether a client that went away at `now` did so because its time was over. Its clock began before ours, the more so the busier
@@ -151,6 +139,7 @@ pub fn is_late(began: Now, timeout: Option<Duration>, now: Now) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_decide::exchange::Phase;
 
     #[test]
     fn statuses_of_servers() {
@@ -197,7 +186,7 @@ mod tests {
         use Phase::*;
         use Side::*;
         let none = RetryOn::NONE;
-        let unavailable = RetryOn::GRPC_UNAVAILABLE.and(RetryOn::SERVER_ERROR);
+        let server = RetryOn::SERVER_ERROR;
         let late = RetryOn::GRPC_DEADLINE_EXCEEDED;
         let cases = [
             (Client, Sending, Reason::Cancelled, None, Code::Cancelled, Class::Cancelled, none),
@@ -219,7 +208,7 @@ mod tests {
                 None,
                 Code::DeadlineExceeded,
                 Class::Failed,
-                late.and(RetryOn::RESET),
+                server.and(late).and(RetryOn::RESET),
             ),
             (
                 Network,
@@ -228,7 +217,7 @@ mod tests {
                 None,
                 Code::Unavailable,
                 Class::Failed,
-                unavailable.and(RetryOn::CONNECT_FAILURE),
+                server.and(RetryOn::CONNECT_FAILURE),
             ),
             (
                 Upstream,
@@ -237,35 +226,46 @@ mod tests {
                 Some(7),
                 Code::Unavailable,
                 Class::Failed,
-                unavailable.and(RetryOn::REFUSED_STREAM),
+                server.and(RetryOn::REFUSED_STREAM),
             ),
             (
                 Upstream,
                 Waiting,
                 Reason::Reset,
                 Some(2),
-                Code::Unavailable,
+                Code::Internal,
                 Class::Failed,
-                unavailable.and(RetryOn::RESET),
+                server.and(RetryOn::RESET),
             ),
             (
                 Upstream,
-                Replying,
+                Waiting,
                 Reason::Reset,
-                Some(2),
-                Code::Internal,
+                Some(8),
+                Code::Cancelled,
                 Class::Failed,
-                RetryOn::GRPC_INTERNAL.and(RetryOn::SERVER_ERROR).and(RetryOn::RESET),
+                server.and(RetryOn::RESET),
+            ),
+            (
+                Upstream,
+                Sending,
+                Reason::Reset,
+                Some(11),
+                Code::ResourceExhausted,
+                Class::Failed,
+                server.and(RetryOn::RESET),
             ),
             (
                 Network,
-                Replying,
+                Waiting,
                 Reason::Closed,
                 None,
                 Code::Unavailable,
                 Class::Failed,
-                unavailable.and(RetryOn::RESET),
+                server.and(RetryOn::RESET),
             ),
+            (Upstream, Replying, Reason::Reset, Some(2), Code::Internal, Class::Failed, none),
+            (Network, Replying, Reason::Closed, None, Code::Unavailable, Class::Failed, none),
         ];
         for (side, phase, reason, reset, code, class, retryable) in cases {
             let fault = Fault::new(side, phase, reason);

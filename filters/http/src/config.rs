@@ -1,24 +1,25 @@
 //! The `http:` section of a listener: routes, what they match and what they do.
 
 mod matching;
+mod retry;
 mod said;
 mod sense;
 mod switches;
 
+pub use retry::{Listed, Retry};
 pub use said::{Said, Underscores};
 pub use switches::Switches;
 
 use crate::adds::ADDS;
-use crate::exchange::REPLAY_LIMIT;
 use crate::seam::Request;
+use crate::service::DialectFactory;
 use crate::times::{self, HalfClose, Times};
 use matching::{label, spec, target};
+use retry::RETRY;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use weir_config::{Field, Fields, Kind, Node, Rule, Settings, Table, Walk, words};
-use weir_decide::exchange::RetryOn;
-use weir_decide::policy::RetryPolicy;
 use weir_decide::route::RouteSpec;
 
 const DAY: u64 = 24 * 3_600_000;
@@ -30,33 +31,53 @@ pub const fn table(name: &'static str, doc: &'static str) -> Table {
     Table { name, doc, fields: &FIELDS, rules: RULES }
 }
 
+/// The same, where requests may be calls of methods.
+pub const fn table_with_methods(name: &'static str, doc: &'static str) -> Table {
+    Table { name, doc, fields: &FIELDS_WITH_METHODS, rules: RULES }
+}
+
 /// The table of the `http:` section.
-pub static HTTP: Table = table(
+pub static HTTP: Table = table_with_methods(
     "http",
     "HTTP/1.1, and HTTP/2 by ALPN or prior knowledge. It has either `cluster` (everything goes there) or `routes`.",
 );
 
 const RULES: &[Rule] = &[Rule::ExactlyOne(&["cluster", "routes"])];
 
-static FIELDS: [Field; 12] = [
-    Field::optional("cluster", Kind::Cluster, "Where all requests go."),
-    Field::optional(
-        "routes",
-        Kind::List { item: &Kind::Table(&ROUTE), min: 1, max: 100_000 },
-        "Where requests go: the first one that matches.",
-    ),
-    Field::with_default("keep_alive", LIMIT, "75s", "A connection without a request for so long is closed."),
-    Field::with_default(
-        "head_timeout",
-        LIMIT,
-        "10s",
-        "How long a request's head may take to arrive, from its first byte on. In HTTP/2 also the preface and any frame but DATA.",
-    ),
-    Field::optional(
-        "http2",
-        Kind::Table(&weir_config::HTTP2),
-        "Its HTTP/2 connections. Left out: as with `{}`.",
-    ),
+const CLUSTER: Field = Field::optional("cluster", Kind::Cluster, "Where all requests go.");
+const ROUTES: Field = Field::optional(
+    "routes",
+    Kind::List { item: &A_ROUTE, min: 1, max: 100_000 },
+    "Where requests go: the first one that matches.",
+);
+static A_ROUTE: Kind = Kind::Table(&ROUTE);
+const KEEP_ALIVE: Field =
+    Field::with_default("keep_alive", LIMIT, "75s", "A connection without a request for so long is closed.");
+const HEAD_TIMEOUT: Field = Field::with_default(
+    "head_timeout",
+    LIMIT,
+    "10s",
+    "How long a request's head may take to arrive, from its first byte on. In HTTP/2 also the preface and any frame but DATA.",
+);
+const IDEMPOTENT: Field = Field::optional(
+    "idempotent",
+    retry::METHODS,
+    "gRPC methods of which doing it twice is the same as doing it once, on all routes of the dialect `grpc`: `shop.Cart/Get`, \
+     `shop.Catalog/*`. They are tried again when the connection breaks before a reply's head.",
+);
+
+const HTTP2: Field = Field::optional(
+    "http2",
+    Kind::Table(&weir_config::HTTP2),
+    "Its HTTP/2 connections. Left out: as with `{}`.",
+);
+
+const COMMON: [Field; 12] = [
+    CLUSTER,
+    ROUTES,
+    KEEP_ALIVE,
+    HEAD_TIMEOUT,
+    HTTP2,
     times::REPLY_TIMEOUT,
     times::STREAM_IDLE,
     times::MIN_RATE,
@@ -76,6 +97,11 @@ static FIELDS: [Field; 12] = [
          the client, of framing, or that a route matches on. Names that are nobody else's pass, and in gRPC all do.",
     ),
 ];
+static FIELDS: [Field; 12] = COMMON;
+static FIELDS_WITH_METHODS: [Field; 13] = {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = COMMON;
+    [a, b, c, d, e, f, g, h, i, j, k, l, IDEMPOTENT]
+};
 
 static ROUTE: Table = Table {
     name: "route",
@@ -121,7 +147,12 @@ static ROUTE: Table = Table {
         Field::optional(
             "retry",
             Kind::Table(&RETRY),
-            "When it is tried again. Left out: never, or as the dialect says.",
+            "When it is tried again. Left out: what is idempotent, when the connection breaks before a reply's head.",
+        ),
+        Field::optional(
+            "idempotent",
+            retry::METHODS,
+            "gRPC methods of this route which may be done twice, besides those of the listener.",
         ),
         Field::optional(
             "signed",
@@ -195,74 +226,6 @@ static DIRECT: Table = Table {
     rules: &[],
 };
 
-static RETRY: Table = Table {
-    name: "retry",
-    doc: "When a request is tried again: on another endpoint while there is one that it has not been to. Never once the reply \
-          has begun to go to the client. `5xx`, `gateway-error` and `reset` do not repeat a method that is not idempotent \
-          (POST, PATCH) unless `any_method` says so.",
-    fields: &[
-        Field::required(
-            "retry_on",
-            Kind::List { item: &Kind::OneOf(Condition::CHOICES), min: 1, max: 16 },
-            "The conditions.",
-        ),
-        Field::with_default(
-            "max_retries",
-            Kind::Integer { min: 1, max: 100 },
-            "1",
-            "The most tries after the first.",
-        ),
-        Field::optional(
-            "per_try_timeout",
-            LIMIT,
-            "How long a try may take until the reply's head; counts as `reset`.",
-        ),
-        Field::with_default(
-            "back_off",
-            LIMIT,
-            "25ms",
-            "The n-th retry waits a random time below this times 2^n - 1.",
-        ),
-        Field::with_default("max_back_off", LIMIT, "250ms", "No wait is longer than this."),
-        Field::with_default("any_method", Kind::Bool, "false", "Repeat every method."),
-        Field::with_default(
-            "buffer",
-            Kind::Size { min: 0, max: 16 * 1024 * 1024 },
-            "64KiB",
-            "The most of a request's body that is kept; a larger one is not tried again, and counted.",
-        ),
-    ],
-    rules: &[],
-};
-
-words! {
-    /// Conditions of a retry.
-    enum Condition {
-        #[doc = "Any 5xx, and whatever keeps a reply from coming."]
-        ServerError = "5xx",
-        #[doc = "502, 503, 504, and whatever Weir would answer so."]
-        GatewayError = "gateway-error",
-        #[doc = "The connection or stream was lost, or a try timed out, before the reply's head."]
-        Reset = "reset",
-        #[doc = "No connection could be made."]
-        ConnectFailure = "connect-failure",
-        #[doc = "The server said that it has not processed the request."]
-        RefusedStream = "refused-stream",
-        #[doc = "The server said to come again later: 429, DynamoDB's throttling."]
-        Throttled = "throttled",
-        #[doc = "gRPC status CANCELLED."]
-        Cancelled = "cancelled",
-        #[doc = "gRPC status DEADLINE_EXCEEDED."]
-        DeadlineExceeded = "deadline-exceeded",
-        #[doc = "gRPC status INTERNAL."]
-        Internal = "internal",
-        #[doc = "gRPC status RESOURCE_EXHAUSTED."]
-        ResourceExhausted = "resource-exhausted",
-        #[doc = "gRPC status UNAVAILABLE."]
-        Unavailable = "unavailable",
-    }
-}
-
 words! {
     /// Statuses of a redirect.
     enum RedirectStatus {
@@ -323,6 +286,8 @@ pub struct Route {
     pub times: Times,
     /// When it is tried again.
     pub retry: Option<Retry>,
+    /// Methods that may be done twice, whatever their dialect knows of them.
+    pub idempotent: Arc<[Listed]>,
     /// Its dialect.
     pub dialect: Option<Arc<str>>,
     /// What ends routing for a connection.
@@ -340,17 +305,6 @@ pub enum Action {
     Redirect(Arc<Redirect>),
     /// Answer.
     Direct(Arc<Direct>),
-}
-
-/// When a request is tried again.
-#[derive(Debug, Clone)]
-pub struct Retry {
-    /// The policy.
-    pub policy: RetryPolicy,
-    /// Of one try.
-    pub per_try_timeout: Option<Duration>,
-    /// The most of a body that is kept.
-    pub buffer: usize,
 }
 
 /// A redirect.
@@ -405,13 +359,13 @@ impl Redirect {
     }
 }
 
-/// Read the section. `dialects`: the names that a route may use; `default`: the dialect of routes that name none.
+/// Read the section. `dialects`: those that a route may name; `default`: the one of routes that name none.
 pub fn read(
     walk: &mut Walk<'_>,
     node: &Node,
     table: &'static Table,
-    dialects: &[&str],
-    default: Option<&'static str>,
+    dialects: &[&'static dyn DialectFactory],
+    default: Option<&'static dyn DialectFactory>,
 ) -> Option<Settings> {
     let fields = walk.fields(node, table)?;
     let keep_alive = fields.duration(walk, "keep_alive");
@@ -419,7 +373,6 @@ pub fn read(
     let http2 = weir_config::Http2::read(walk, &fields);
     let (times, half_closed) = times::listeners(walk, &fields)?;
     let said = said::read(walk, &fields);
-    let default: Option<Arc<str>> = default.map(Into::into);
     let mut routes = Vec::new();
     if fields.child("cluster").is_some() {
         routes.push(Route {
@@ -429,15 +382,18 @@ pub fn read(
             timeout: None,
             times,
             retry: None,
-            dialect: default.clone(),
+            idempotent: Arc::default(),
+            dialect: default.map(|dialect| dialect.name().into()),
             switches: Switches::default(),
             signed: None,
         });
     }
     let items = fields.items(walk, "routes").unwrap_or_default();
     for item in items {
-        routes.extend(route(walk, item, dialects, &default, times));
+        routes.extend(route(walk, item, dialects, default, times));
     }
+    let complete = items.is_empty() || items.len() == routes.len();
+    retry::list(walk, &fields, dialects, &mut routes, complete);
     warn_of_unreachable(walk, items, &routes);
     let first_sight = Arc::default();
     Some(Arc::new(Http {
@@ -467,8 +423,8 @@ fn warn_of_unreachable(walk: &mut Walk<'_>, items: &[Node], routes: &[Route]) {
 fn route(
     walk: &mut Walk<'_>,
     node: &Node,
-    dialects: &[&str],
-    default: &Option<Arc<str>>,
+    dialects: &[&'static dyn DialectFactory],
+    default: Option<&'static dyn DialectFactory>,
     usual: Times,
 ) -> Option<Route> {
     let fields = walk.fields(node, &ROUTE)?;
@@ -477,17 +433,17 @@ fn route(
     let action = action(walk, &fields);
     let timeout = fields.duration(walk, "timeout");
     let times = times::routes(walk, &fields, usual);
-    let retry = fields.table(walk, "retry").map(|table| retry(walk, &table));
-    let dialect = fields.text(walk, "dialect");
+    let dialect = dialect(walk, &fields, dialects, default);
+    let carried = retry::Carried {
+        dialect: dialect.flatten(),
+        methods: spec.as_ref().map_or(&[][..], |spec| &spec.methods),
+        forwards: matches!(action, Some(Action::Cluster(_)) | None),
+    };
+    let retry = fields.table(walk, "retry").map(|table| retry::read(walk, &table, &carried));
+    let idempotent = retry::methods(walk, &fields, carried.dialect.into_iter());
     let switches = switches::read(walk, &fields);
     let signed = fields.child("signed").and_then(|_| fields.flag(walk, "signed"));
-    if let (Some(dialect), Some(node)) = (&dialect, fields.child("dialect"))
-        && !dialects.contains(&&**dialect)
-    {
-        let known = dialects.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(" or ");
-        walk.expected(node, &if known.is_empty() { "no dialect: none is built in".into() } else { known });
-        return None;
-    }
+    let dialect = dialect?;
     let spec = spec?;
     let route = Route {
         name: name.map_or_else(|| label(&spec), |name| name.to_string()),
@@ -499,13 +455,33 @@ fn route(
             None => None,
             Some(retry) => Some(retry?),
         },
-        dialect: dialect.or_else(|| default.clone()),
+        idempotent: idempotent?.into(),
+        dialect: dialect.map(|dialect| dialect.name().into()),
         signed,
         switches: switches?,
     };
     switches::check(walk, &fields, &route);
     sense::route(walk, node, &fields, &route.spec);
     Some(route)
+}
+
+/// What the route's requests are beyond HTTP; outside `None`: it names what there is not.
+fn dialect(
+    walk: &mut Walk<'_>,
+    fields: &Fields<'_>,
+    dialects: &[&'static dyn DialectFactory],
+    default: Option<&'static dyn DialectFactory>,
+) -> Option<Option<&'static dyn DialectFactory>> {
+    let (Some(name), Some(node)) = (fields.text(walk, "dialect"), fields.child("dialect")) else {
+        return Some(default);
+    };
+    let named = dialects.iter().find(|known| known.name() == &*name).copied();
+    if named.is_none() {
+        let known =
+            dialects.iter().map(|known| format!("`{}`", known.name())).collect::<Vec<_>>().join(" or ");
+        walk.expected(node, &if known.is_empty() { "no dialect: none is built in".into() } else { known });
+    }
+    named.map(Some)
 }
 
 fn action(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Action> {
@@ -537,36 +513,4 @@ fn action(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Action> {
         return Some(Action::Direct(Arc::new(Direct { status, body })));
     }
     fields.cluster(walk, "cluster").map(Action::Cluster)
-}
-
-fn retry(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Retry> {
-    let mut on = RetryOn::NONE;
-    for node in fields.items(walk, "retry_on").unwrap_or_default() {
-        let condition = walk.word::<Condition>(node, &Kind::OneOf(Condition::CHOICES));
-        on = on.and(condition.map_or(RetryOn::NONE, bit));
-    }
-    let max_retries = fields.number(walk, "max_retries");
-    let (base, max) = (fields.duration(walk, "back_off"), fields.duration(walk, "max_back_off"));
-    let any_method = fields.flag(walk, "any_method");
-    let per_try_timeout = fields.duration(walk, "per_try_timeout");
-    let buffer = fields.number(walk, "buffer").unwrap_or(REPLAY_LIMIT);
-    let policy =
-        RetryPolicy { on, max_retries: max_retries?, base: base?, max: max?, any_method: any_method? };
-    Some(Retry { policy, per_try_timeout, buffer })
-}
-
-fn bit(condition: Condition) -> RetryOn {
-    match condition {
-        Condition::ServerError => RetryOn::SERVER_ERROR,
-        Condition::GatewayError => RetryOn::GATEWAY_ERROR,
-        Condition::Reset => RetryOn::RESET,
-        Condition::ConnectFailure => RetryOn::CONNECT_FAILURE,
-        Condition::RefusedStream => RetryOn::REFUSED_STREAM,
-        Condition::Throttled => RetryOn::THROTTLED,
-        Condition::Cancelled => RetryOn::GRPC_CANCELLED,
-        Condition::DeadlineExceeded => RetryOn::GRPC_DEADLINE_EXCEEDED,
-        Condition::Internal => RetryOn::GRPC_INTERNAL,
-        Condition::ResourceExhausted => RetryOn::GRPC_RESOURCE_EXHAUSTED,
-        Condition::Unavailable => RetryOn::GRPC_UNAVAILABLE,
-    }
 }

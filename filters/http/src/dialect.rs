@@ -14,7 +14,8 @@
 //!     Watch::reply_data*
 //!     Watch::judge                exactly once per try that reached an endpoint (or failed to), and once for an exchange
 //!                                 that was refused without one
-//!     Watch::retry_after          only if it will be tried again
+//!     Watch::asked                what the server asked for; and what else the decision about another try goes by:
+//!                                 Watch::operation (idempotent by now?), Watch::client_repeats
 //!   Watch::refuse | Watch::abort  Weir answers itself, or breaks off a reply that has begun
 //! Watch::finished                 exactly once, with the outcome that was counted
 //! ```
@@ -25,7 +26,8 @@ use crate::fields::Fields;
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::time::Duration;
-use weir_decide::exchange::{Fault, NameId, Names, Now, Operation, Outcome, RetryOn};
+use weir_decide::exchange::{Fault, NameId, Names, Now, Operation, Outcome};
+use weir_decide::policy::Hint;
 
 /// A request's head as a dialect sees it: validated, normalised, and as it will go on.
 #[derive(Debug, Clone, Copy)]
@@ -151,14 +153,14 @@ pub trait Watch {
         true
     }
 
-    /// The conditions under which it is tried again where the route says nothing about retries.
-    fn retry_on(&self) -> RetryOn {
-        RetryOn::NONE
+    /// Whether the operation is idempotent, or may turn out to be when more of the request's body is known.
+    fn may_be_idempotent(&self) -> bool {
+        self.operation().idempotent
     }
 
-    /// How many tries may follow the first where the route says nothing about retries.
-    fn max_retries(&self) -> u32 {
-        1
+    /// Whether the client tries again by itself, as far as the dialect's own fields say.
+    fn client_repeats(&self) -> bool {
+        false
     }
 
     /// Try `number` (0: the first) is about to be sent, at `now`. Everything learnt of an earlier reply is to be forgotten.
@@ -183,7 +185,7 @@ pub trait Watch {
         false
     }
 
-    /// Whether the rest of the request's body would tell more of the operation. Asked when Weir is about to answer by itself
+    /// Whether the rest of the request's body would tell more of the operation. Hint when Weir is about to answer by itself
     /// with part of it unread.
     fn wants_body(&self) -> bool {
         false
@@ -216,10 +218,9 @@ pub trait Watch {
     /// The try has ended: how did it go? `latency` is filled in by the loop, and `fault` where the end has one.
     fn judge(&mut self, names: &mut dyn Names, end: End<'_>) -> Outcome;
 
-    /// The try is to be repeated: the least time to wait first, where the server said so. (A server that forbids it makes
-    /// `judge` return an outcome that no policy retries.)
-    fn retry_after(&self) -> Option<Duration> {
-        None
+    /// What the server asked for in its reply to the last try.
+    fn asked(&self) -> Hint {
+        Hint::Nothing
     }
 
     /// Weir answers itself, no reply having begun: in which words?
@@ -244,6 +245,9 @@ impl LocalReply {
     pub fn plain(refusal: &Refusal<'_>) -> LocalReply {
         let mut fields = Fields::new();
         fields.push(b"content-type", b"text/plain; charset=utf-8");
+        if refusal.fault.is_shed() {
+            fields.push(b"retry-after", b"1");
+        }
         let mut body = Vec::with_capacity(refusal.text.len() + 1);
         body.extend_from_slice(refusal.text.as_bytes());
         body.push(b'\n');

@@ -39,6 +39,7 @@
 //! | streams on a connection to a server | what it allows, 128 at most | another connection |
 
 mod adds;
+mod again;
 mod circle;
 mod client;
 pub mod config;
@@ -57,6 +58,7 @@ pub mod times;
 mod watcher;
 mod websocket;
 
+pub use again::asked;
 pub use dialect::{AtHead, Dialect, End, LocalReply, Refusal, RequestHead, Watch};
 pub use fields::Fields;
 pub use h2::head::is_framing;

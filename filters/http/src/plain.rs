@@ -2,7 +2,7 @@
 //! dialect claims it.
 
 use weir_codecs::http1::Method;
-use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Outcome, Phase, Reason, RetryOn, Side};
+use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Outcome, Reason, RetryOn, Side};
 
 /// The results of plain HTTP: a closed list.
 pub mod result {
@@ -132,19 +132,7 @@ pub fn judge_fault(fault: &Fault, code: NameId) -> Outcome {
 
 /// The conditions of a retry that a fault meets. What the client would see as a 502 or 504 counts as such.
 pub fn retryable(fault: &Fault) -> RetryOn {
-    if fault.phase >= Phase::Replying || !matches!(fault.side, Side::Network | Side::Upstream) {
-        return RetryOn::NONE;
-    }
-    let seen = RetryOn::GATEWAY_ERROR.and(RetryOn::SERVER_ERROR);
-    match fault.reason {
-        Reason::ConnectFailed | Reason::ConnectTimeout | Reason::TlsFailed => {
-            seen.and(RetryOn::CONNECT_FAILURE)
-        }
-        Reason::RefusedStream | Reason::GoAway => seen.and(RetryOn::REFUSED_STREAM),
-        Reason::Reset | Reason::Closed | Reason::TryTimeout => seen.and(RetryOn::RESET),
-        Reason::Malformed | Reason::TooLarge => seen,
-        _ => RetryOn::NONE,
-    }
+    RetryOn::of_fault(fault, RetryOn::GATEWAY_ERROR.and(RetryOn::SERVER_ERROR))
 }
 
 /// What Weir answers by itself: the status and a sentence.
@@ -177,6 +165,7 @@ pub fn answer(fault: &Fault) -> (u16, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_decide::exchange::Phase;
 
     #[test]
     fn statuses_are_judged() {

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::task::{Context, Poll};
 use weir_codecs::http1::{Method, ResponseHead};
 use weir_decide::exchange::Reason;
+use weir_decide::policy::Sent;
 
 /// What is said about the length of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -307,12 +308,15 @@ pub trait Upstream: Recv + Sink {
     /// Both directions stop being HTTP.
     fn tunnel(&mut self);
 
-    /// Whether it is safe to say that the server closed the connection without having seen this request: it had served
+    /// Whether it may be that the server closed the connection without having seen this request: it had served
     /// another before, and not a byte of a reply came.
     fn stale(&self) -> bool;
 
     /// The try took too long: whoever keeps the connection may want to know whether the server is there at all.
     fn suspect(&mut self) {}
+
+    /// How much of the request has left for the server. What cannot be told has been sent.
+    fn sent(&self) -> Sent;
 
     /// The exchange has ended, cleanly in both directions if `clean`: the connection may serve another if it can. Not
     /// called: the try is cancelled.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use weir_codecs::http1::{Limits, client_field, is_ambiguous, read_as};
 use weir_config::{Config, Listener, Node, Section, Settings, Table, Upstream, Walk};
-use weir_decide::exchange::NameKind;
+use weir_decide::exchange::{NameKind, RetryOn};
 use weir_decide::route::RouteTable;
 use weir_decide::sources::Trusted;
 use weir_drive::{Accepted, Advice, Alpn, BuildError, Filter, Io, Pool, Service, Worker, time};
@@ -34,6 +34,16 @@ pub trait DialectFactory: Sync {
 
     /// Whether its requests are signed, so that they are left as they are unless a route says otherwise.
     fn is_signed(&self) -> bool {
+        false
+    }
+
+    /// The conditions of a retry that its calls may meet.
+    fn conditions(&self) -> RetryOn {
+        RetryOn::HTTP
+    }
+
+    /// Whether its calls are methods of services, which may be listed as idempotent.
+    fn has_methods(&self) -> bool {
         false
     }
 
@@ -73,10 +83,10 @@ impl Section for HttpSection {
     }
 
     fn read(&self, walk: &mut Walk<'_>, node: &Node) -> Option<Settings> {
-        let mut names: Vec<&str> = self.factories().map(|factory| factory.name()).collect();
-        names.sort_unstable();
-        names.dedup();
-        config::read(walk, node, self.table, &names, self.dialect.map(|dialect| dialect.name()))
+        let mut dialects: Vec<_> = self.factories().collect();
+        dialects.sort_unstable_by_key(|dialect| dialect.name());
+        dialects.dedup_by_key(|dialect| dialect.name());
+        config::read(walk, node, self.table, &dialects, self.dialect)
     }
 }
 
@@ -123,11 +133,20 @@ impl Filter for Http {
                      say that they are Weir's own; clients' addresses are in x-forwarded-for"
                 ))));
             }
+            let refusable =
+                route.retry.as_ref().is_some_and(|retry| retry.policy.on.meets(RetryOn::REFUSED_STREAM));
             let over_http1 = cluster.is_some_and(|cluster| cluster.protocol == Upstream::Http1);
             if over_http1 && dialect.is_some_and(|dialect| dialect.needs_http2()) {
                 return Ok(Some(Advice::Warning(format!(
                     "the cluster `{name}` speaks HTTP/1.1, over which no server answers {}: give it `protocol: http2`",
                     dialect.map_or("", |dialect| dialect.name())
+                ))));
+            }
+            if over_http1 && refusable {
+                return Ok(Some(Advice::Warning(format!(
+                    "`refused-stream` of the route `{}` never applies: the cluster `{name}` speaks HTTP/1.1, in which a server cannot \
+                     say that it has not processed a request",
+                    route.name
                 ))));
             }
         }
@@ -300,6 +319,7 @@ impl Parts {
             times: route.times,
             per_try_timeout: route.retry.as_ref().and_then(|retry| retry.per_try_timeout),
             policy: route.retry.as_ref().map(|retry| retry.policy.clone()),
+            idempotent: Arc::clone(&route.idempotent),
             replay_limit: route.retry.as_ref().map_or(crate::exchange::REPLAY_LIMIT, |retry| retry.buffer),
             place: place("http"),
             dialect_place: dialect.as_ref().map_or_else(|| place("http"), |dialect| place(dialect.name())),

@@ -90,8 +90,10 @@ pub struct Route {
     pub timeout: Option<Duration>,
     pub times: Times,
     pub per_try_timeout: Option<Duration>,
-    /// `None`: what the dialect says.
+    /// `None`: nothing is said.
     pub policy: Option<RetryPolicy>,
+    /// Methods that may be done twice.
+    pub idempotent: Arc<[crate::config::Listed]>,
     pub replay_limit: usize,
     /// A request with a signature is left as it is.
     pub signed: bool,
@@ -103,6 +105,13 @@ pub struct Route {
     /// Where its plain requests are counted, and those of its dialect.
     pub place: Place,
     pub dialect_place: Place,
+}
+
+impl Route {
+    /// Whether it says of the method with this path that it may be done twice.
+    pub fn lists(&self, path: &[u8]) -> bool {
+        self.idempotent.iter().any(|listed| listed.takes(path))
+    }
 }
 
 /// What a route does.

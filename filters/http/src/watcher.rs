@@ -1,10 +1,12 @@
 //! Whoever watches an exchange: a dialect, or nobody in particular.
 
+use crate::again;
 use crate::dialect::{AtHead, End, LocalReply, Refusal, Watch};
 use crate::fields::Fields;
 use crate::plain::{self, Vocabulary};
 use std::time::Duration;
-use weir_decide::exchange::{Fault, NameId, Names, Now, Operation, Outcome, RetryOn};
+use weir_decide::exchange::{Fault, NameId, Names, Now, Operation, Outcome};
+use weir_decide::policy::Hint;
 
 /// Who names, watches and judges an exchange.
 pub enum Watcher {
@@ -14,6 +16,8 @@ pub enum Watcher {
         operation: Operation,
         /// The status of the reply by now.
         status: u16,
+        /// What the reply asks for.
+        asked: Hint,
     },
     /// A dialect.
     Dialect(Box<dyn Watch>),
@@ -52,23 +56,28 @@ impl Watcher {
         }
     }
 
-    pub fn retry_on(&self) -> RetryOn {
+    /// Nobody has replied yet.
+    pub fn plain(operation: Operation, status: u16) -> Watcher {
+        Watcher::Plain { operation, status, asked: Hint::Nothing }
+    }
+
+    pub fn may_be_idempotent(&self) -> bool {
         match self {
-            Watcher::Plain { .. } => RetryOn::NONE,
-            Watcher::Dialect(watch) => watch.retry_on(),
+            Watcher::Plain { operation, .. } => operation.idempotent,
+            Watcher::Dialect(watch) => watch.may_be_idempotent(),
         }
     }
 
-    pub fn max_retries(&self) -> u32 {
+    pub fn client_repeats(&self) -> bool {
         match self {
-            Watcher::Plain { .. } => 0,
-            Watcher::Dialect(watch) => watch.max_retries(),
+            Watcher::Plain { .. } => false,
+            Watcher::Dialect(watch) => watch.client_repeats(),
         }
     }
 
     pub fn attempt(&mut self, number: u32, now: Now, fields: &mut Fields) {
         match self {
-            Watcher::Plain { status, .. } => *status = 0,
+            Watcher::Plain { status, asked, .. } => (*status, *asked) = (0, Hint::Nothing),
             Watcher::Dialect(watch) => watch.attempt(number, now, fields),
         }
     }
@@ -115,9 +124,10 @@ impl Watcher {
         end: bool,
     ) -> AtHead {
         match self {
-            Watcher::Plain { status: known, .. } => {
+            Watcher::Plain { status: known, asked, .. } => {
                 *known = status;
                 if status >= 500 || status == 429 {
+                    *asked = again::asked(fields);
                     AtHead::Judged(plain::judge_status(status, words.status(names, status)))
                 } else {
                     AtHead::Pass
@@ -171,10 +181,10 @@ impl Watcher {
         }
     }
 
-    pub fn retry_after(&self) -> Option<Duration> {
+    pub fn asked(&self) -> Hint {
         match self {
-            Watcher::Plain { .. } => None,
-            Watcher::Dialect(watch) => watch.retry_after(),
+            Watcher::Plain { asked, .. } => *asked,
+            Watcher::Dialect(watch) => watch.asked(),
         }
     }
 

@@ -261,16 +261,16 @@ pub struct CircuitBreaker {
     pub max_parked: u32,
     /// The most retries in flight.
     pub max_retries: u32,
-    /// The most retries in flight, relative to the operations in flight; holds beside `max_retries`.
+    /// The most retries over ten seconds, relative to the first tries; holds beside `max_retries`.
     pub retry_budget: RetryBudget,
 }
 
-/// How many retries may be in flight at a time: `percent` of the operations in flight, and in any case `min_retries`.
+/// How many retries there may be over ten seconds: `percent` of the first tries, and `min_retries` a second besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryBudget {
-    /// Per hundred operations in flight, 0 to 100.
+    /// Per hundred first tries, 0 to 100.
     pub percent: u32,
-    /// Always allowed.
+    /// So many a second are allowed besides.
     pub min_retries: u32,
 }
 

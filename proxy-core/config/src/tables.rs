@@ -367,8 +367,7 @@ pub(crate) static CIRCUIT_BREAKER: Table = Table {
         Field::optional(
             "retry_budget",
             Kind::Table(&RETRY_BUDGET),
-            "The most retries in flight, relative to the operations in flight; holds beside `max_retries`. Left out: as with \
-             `{}`.",
+            "The most retries over ten seconds, relative to the first tries; holds beside `max_retries`. Left out: as with `{}`.",
         ),
     ],
     rules: &[],
@@ -376,10 +375,12 @@ pub(crate) static CIRCUIT_BREAKER: Table = Table {
 
 static RETRY_BUDGET: Table = Table {
     name: "retry_budget",
-    doc: "How many retries may be in flight at a time: `percent` of the operations in flight, and in any case `min_retries`.",
+    doc: "How many retries there may be over ten seconds: `percent` of the first tries in that time, and `min_retries` a second \
+          besides. It is for tries that may have reached a server; going elsewhere because no connection could be made costs \
+          nothing of it.",
     fields: &[
-        Field::with_default("percent", PERCENT, "20", "Per hundred operations in flight."),
-        Field::with_default("min_retries", COUNT, "100", "Always allowed."),
+        Field::with_default("percent", PERCENT, "20", "Per hundred first tries."),
+        Field::with_default("min_retries", COUNT, "3", "So many a second are allowed besides."),
     ],
     rules: &[],
 };

@@ -419,6 +419,16 @@ impl Fault {
     pub fn new(side: Side, phase: Phase, reason: Reason) -> Fault {
         Fault { side, phase, reason }
     }
+
+    /// Whether Weir had no room for it, or let no more through: its client does well to wait before it asks again.
+    pub fn is_shed(&self) -> bool {
+        use Reason::{Limited, MaxConnections, MaxParked, MaxPending, MaxRequests, RetryBudget};
+        self.side == Side::Proxy
+            && matches!(
+                self.reason,
+                Limited | MaxRequests | MaxPending | MaxConnections | MaxParked | RetryBudget
+            )
+    }
 }
 
 impl fmt::Display for Fault {

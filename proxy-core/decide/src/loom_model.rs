@@ -5,7 +5,7 @@ use crate::common::*;
 use loom::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::{sync::Arc, time::Duration};
 use weir_decide::{
-    cluster::{Cluster, Ejection, Replay, Tries, Verdict, View},
+    cluster::{Cluster, Ejection, Tries, Verdict, View},
     exchange::{Class, Now, RetryOn},
     policy::RetryPolicy,
 };
@@ -62,8 +62,7 @@ fn one_retry_at_a_time() {
             let mut tries = Tries::new();
             let ticket = view.admit(&idempotent(), &mut tries, Now(0)).unwrap();
             let policy = RetryPolicy::on(RetryOn::RESET);
-            let verdict =
-                ticket.finish(&failed(RetryOn::RESET), &policy, Replay::Possible, &mut tries, Now(0));
+            let verdict = ticket.finish(&failed(RetryOn::RESET), &policy, &known(true), &mut tries, Now(0));
             if verdict != Verdict::Done {
                 assert_eq!(waiting.fetch_add(1, SeqCst), 0);
                 waiting.fetch_sub(1, SeqCst);
@@ -72,6 +71,25 @@ fn one_retry_at_a_time() {
         let stats = cluster.stats();
         assert_eq!(stats.retries + stats.overflows.retries + stats.overflows.retry_budget, 2);
         assert!(stats.retries >= 1);
+    });
+}
+
+#[test]
+fn the_last_of_the_budget_goes_to_one() {
+    model(|| {
+        // Ten in ten seconds, of which nine are spent before.
+        let cluster = cluster(limited(|l| (l.retry_budget_percent, l.retry_budget_min) = (0.0, 1)), &[1]);
+        let policy = RetryPolicy::on(RetryOn::RESET);
+        let retry = move |cluster: &Arc<Cluster>, now| {
+            let (view, mut tries) = (View::new(cluster, 1), Tries::new());
+            let ticket = view.admit(&idempotent(), &mut tries, Now(now)).unwrap();
+            ticket.finish(&failed(RetryOn::RESET), &policy, &known(true), &mut tries, Now(now));
+        };
+        (0..9).for_each(|_| retry(&cluster, 0));
+        // The one of them sees the next second first, and marks it.
+        both(&cluster, move |cluster, _| retry(cluster, SECOND));
+        let stats = cluster.stats();
+        assert_eq!((stats.retries, stats.overflows.retry_budget), (10, 1));
     });
 }
 

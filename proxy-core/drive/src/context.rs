@@ -11,7 +11,7 @@ use std::time::Duration;
 use weir_config::Listener;
 use weir_decide::cluster::{Ticket, Tries};
 use weir_decide::exchange::{Class, Fault, NameId, NameKind, Operation, Outcome, RetryOn, Side};
-use weir_decide::policy::{Replay, RetryPolicy, Verdict};
+use weir_decide::policy::{Known, Replay, RetryPolicy, Verdict};
 use weir_measure::{Naming, Place};
 
 /// What applications without a name are called in the numbers.
@@ -25,8 +25,6 @@ pub struct Context {
     pub cluster: Rc<Cluster>,
     /// Under which labels they are counted.
     pub place: Place,
-    /// When connecting is tried again. Nothing else can be: a connection is pinned once anything has been sent.
-    pub retry: RetryPolicy,
     /// A connection on which nothing moved for so long is closed.
     pub idle_timeout: Option<Duration>,
     /// How long a message that has begun may take to come, with what its rate earns it (see [`crate::message`]).
@@ -40,8 +38,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// The context of `listener`, whose operations go to `cluster`. A connection that cannot be made is tried twice more, at
-    /// other endpoints where there are any.
+    /// The context of `listener`, whose operations go to `cluster`.
     pub fn new(worker: &Rc<Worker>, listener: &Listener, cluster: &Rc<Cluster>) -> Rc<Context> {
         Context::of(worker, listener, cluster, listener.protocol, Some(crate::message::MESSAGE_TIMEOUT))
     }
@@ -73,7 +70,6 @@ impl Context {
             place: measure.place(&listener.name, cluster.name(), protocol),
             worker: Rc::clone(worker),
             cluster: Rc::clone(cluster),
-            retry: RetryPolicy { max_retries: 2, ..RetryPolicy::on(RetryOn::CONNECT_FAILURE) },
             idle_timeout: listener.idle_timeout,
             message_timeout,
             listener: Arc::clone(&listener.name),
@@ -116,8 +112,9 @@ impl Context {
         self.messages.get_or_init(|| Numbers::new(measure, &self.listener, self.protocol))
     }
 
-    /// Admits `op`, picks an endpoint and connects to it; tries again as the policy says, since nothing has been sent yet.
-    /// Other endpoints come first. `tries` tells afterwards what was tried. The connection is `client`'s, and nobody else's.
+    /// Admits `op`, picks an endpoint and connects to it; where that is not possible another one is picked, each at most once.
+    /// Nothing else can be tried again: a connection is pinned once anything has been sent. `tries` tells afterwards what was
+    /// tried. The connection is `client`'s, and nobody else's.
     pub(crate) async fn connect(
         &self,
         op: &Operation,
@@ -138,13 +135,14 @@ impl Context {
                 class: if refused { Class::Refused } else { Class::Failed },
                 result: fault.reason.label(),
                 code: NameId::NONE,
-                retryable: if refused { RetryOn::NONE } else { RetryOn::CONNECT_FAILURE },
+                retryable: RetryOn::of_fault(&fault, RetryOn::NONE),
                 fault: Some(fault),
                 latency: now.since(began),
             };
-            match ticket.finish(&outcome, &self.retry, Replay::Possible, tries, now) {
-                Verdict::Done => return Err(fault),
-                Verdict::Retry { after } => tokio::time::sleep(after).await,
+            let known = Known::unsent(Replay::Possible);
+            match ticket.finish(&outcome, &RetryPolicy::UNASKED, &known, tries, now) {
+                Verdict::Elsewhere => {}
+                Verdict::Done | Verdict::Retry { .. } => return Err(fault),
             }
         }
     }

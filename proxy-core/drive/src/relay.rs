@@ -29,7 +29,7 @@ use weir_decide::cluster::{Ticket, Tries};
 use weir_decide::exchange::{
     Class, Fault, NameId, NameKind, Now, Operation, Outcome, Phase, Reason, Replies, RetryOn, Side,
 };
-use weir_decide::policy::{Replay, RetryPolicy};
+use weir_decide::policy::{Known, RetryPolicy};
 use weir_measure::Record;
 use weir_measure::connections::OpenConnection;
 
@@ -234,7 +234,7 @@ impl<'a> Relay<'a> {
     fn close(self, ended: Result<(), Fault>, record: Record, began: Now) -> Record {
         let now = self.worker.now();
         let outcome = judge(ended, now.since(began));
-        self.ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Impossible, &mut Tries::new(), now);
+        self.ticket.finish(&outcome, &RetryPolicy::NONE, &Known::OVER, &mut Tries::new(), now);
         Record {
             result: outcome.result,
             fault: outcome.fault,

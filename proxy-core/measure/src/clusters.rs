@@ -11,8 +11,9 @@ pub fn cluster_samples(cluster: &Cluster, out: &mut Samples) {
     let ClusterStats { name, settings, endpoints, ejected, totals, overflows, .. } = &stats;
     let cluster: &str = name;
     let limits = &settings.limits;
-    let counts: [(&Family, u64); 14] = [
+    let counts: [(&Family, u64); 15] = [
         (&names::CLUSTER_RETRIES, stats.retries),
+        (&names::CLUSTER_REPICKS, stats.repicks),
         (&names::CLUSTER_ACTIVE, stats.active.into()),
         (&names::CLUSTER_RETRYING, stats.retrying.into()),
         (&names::CLUSTER_PARKED, stats.parked.into()),

@@ -173,6 +173,8 @@ families! {
         "Attempts that have ended, retries included, by what they mean to the cluster: success, rejected, failed, cancelled, refused.";
     CLUSTER_RETRIES = Counter "weir_cluster_retries_total" ["cluster"]:
         "Retries that the limits and the budget granted.";
+    CLUSTER_REPICKS = Counter "weir_cluster_repicks_total" ["cluster"]:
+        "Attempts that went to another endpoint because no connection could be made to the one before, or nothing whole was written on it. They are no retries.";
     CLUSTER_ACTIVE = Gauge "weir_cluster_requests_active" ["cluster"]:
         "Operations under way, those included that wait for their retry, without long polls.";
     CLUSTER_RETRYING = Gauge "weir_cluster_retries_active" ["cluster"]:

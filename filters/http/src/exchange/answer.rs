@@ -114,7 +114,7 @@ impl<D: Downstream> Exchange<'_, D> {
         let fault = Fault::new(Side::Client, Phase::Admitted, reason);
         let (mut watcher, place) = self.dialect_of(site).unwrap_or_else(|| {
             let operation = weir_decide::exchange::Operation::new(site.words.malformed, NameId::NONE);
-            (Watcher::Plain { operation, status }, place)
+            (Watcher::plain(operation, status), place)
         });
         let mut account = Account::new(site, place, &watcher, self.began, self.request.head_bytes);
         let end = End::Failed { fault: &fault, code: None, now: self.began };

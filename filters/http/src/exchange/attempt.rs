@@ -5,13 +5,13 @@ use super::blame::{self, has_all, side_of};
 use super::flow::{Event, Flow};
 use super::pump::{Hold, Upward, release_now};
 use super::replay::Replay;
-use super::{End, Exchange, Open, Opening, Replayable, RetryPolicy, Until, Verdict, gone};
+use super::{End, Exchange, Open, Opening, RetryPolicy, Until, gone};
 use crate::dialect::AtHead;
 use crate::fields::Fields;
 use crate::h2::head;
 use crate::plain;
 use crate::seam::{Broken, Downstream, Upstream, Version};
-use crate::site::Site;
+use crate::site::{Route, Site};
 use crate::timer::NEVER;
 use crate::times::Times;
 use crate::watcher::Watcher;
@@ -20,7 +20,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use weir_codecs::http1::{Method, Rule};
 use weir_decide::cluster::{Ticket, Tries};
-use weir_decide::exchange::{Class, Fault, Now, Outcome, Phase, Reason, RetryOn, Side};
+use weir_decide::exchange::{Class, Fault, Now, Outcome, Phase, Reason, Side};
+use weir_decide::policy::Sent;
 use weir_drive::time;
 
 /// The most of a reply that is held back, whatever a dialect asks for; beyond it the reply goes on, and
@@ -44,7 +45,10 @@ pub enum Step {
 /// What a try works with.
 pub struct Attempt<'a> {
     pub site: &'a Site,
+    pub route: &'a Route,
     pub policy: &'a RetryPolicy,
+    /// How much of the request has left for the server.
+    pub sent: Sent,
     pub watcher: &'a mut Watcher,
     pub replay: &'a mut Replay,
     pub tries: &'a mut Tries,
@@ -91,21 +95,6 @@ impl Attempt<'_> {
             ticket.left(now.since(self.began), now);
         }
     }
-
-    /// Whether what the server answers may lead to another try: only then is there anything to wait for.
-    fn may_repeat_an_answer(&self) -> bool {
-        let tries_left = self.tries.retries() < self.policy.max_retries;
-        tries_left && self.policy.on.meets(RetryOn::ANSWERS) && self.replay.is_possible()
-    }
-
-    fn replayable(&self, begun: bool) -> Replayable {
-        if begun || !self.replay.is_possible() { Replayable::Impossible } else { Replayable::Possible }
-    }
-
-    fn finish(&mut self, ticket: Ticket, outcome: &Outcome, begun: bool) -> Verdict {
-        let replayable = self.replayable(begun);
-        ticket.finish(outcome, self.policy, replayable, self.tries, time::now())
-    }
 }
 
 impl<D: Downstream> Exchange<'_, D> {
@@ -127,6 +116,7 @@ impl<D: Downstream> Exchange<'_, D> {
         }
         loop {
             attempt.account.reach(Phase::Connecting);
+            attempt.sent = Sent::Nothing;
             let opened = match self.open(open, &pick, fresh, attempt.until).await {
                 Err(fault) => return self.failed(attempt, &mut ticket, fault, None).await,
                 Ok(opened) => opened,
@@ -214,15 +204,10 @@ impl<D: Downstream> Exchange<'_, D> {
                 _ => false,
             };
             flow.up.stop(self.down);
-            let again = !fresh && !flow.begun && attempt.replay.is_possible();
+            attempt.sent = up.sent();
             let fault = match &broken {
                 Event::Server(broken) => {
-                    let idempotent = attempt.watcher.operation().idempotent;
-                    // Outside of the policy once in an exchange, and not where the policy sees to it.
-                    let refused = broken.unprocessed
-                        && attempt.tries.retries() == 0
-                        && !attempt.policy.on.meets(RetryOn::REFUSED_STREAM);
-                    if again && !flow.head && (refused || (up.stale() && idempotent)) {
+                    if !flow.head && self.goes_once_more(attempt, &up, broken, fresh) {
                         return None;
                     }
                     Fault::new(side_of(broken), flow.phase(), broken.reason)
@@ -282,6 +267,7 @@ impl<D: Downstream> Exchange<'_, D> {
         if let Some(ticket) = ticket.as_ref().filter(|_| status < 500) {
             ticket.answered();
         }
+        attempt.sent = Sent::Head;
         let connect = self.request.method == Method::Connect && (200..300).contains(&status);
         let names = &mut attempt.site.names();
         let words = &attempt.site.words;
@@ -298,20 +284,15 @@ impl<D: Downstream> Exchange<'_, D> {
             return Ok(None);
         }
         match at_head {
-            AtHead::Hold { limit } if attempt.may_repeat_an_answer() => {
+            AtHead::Hold { limit } if self.may_be_replaced(attempt) => {
                 flow.hold = Some(Hold::new(limit.min(MAX_HOLD)));
                 flow.hold_until = attempt.watcher.hold_for().map_or(NEVER, |limit| time::now().after(limit));
                 return Ok(None);
             }
-            AtHead::Judged(mut outcome)
-                if attempt.replay.is_possible()
-                    && attempt.policy.wants(&outcome, attempt.watcher.operation().idempotent) =>
-            {
+            AtHead::Judged(mut outcome) if self.is_worth_another(attempt, &outcome) => {
                 outcome.latency = time::now().since(attempt.began);
-                if let Some(ticket) = ticket.take()
-                    && let Verdict::Retry { after } = attempt.finish(ticket, &outcome, false)
-                {
-                    return Ok(Some(Step::Again { after }));
+                if let Some(step) = self.finish(attempt, ticket, &outcome, false) {
+                    return Ok(Some(step));
                 }
             }
             AtHead::Pass | AtHead::Hold { .. } | AtHead::Judged(_) => {}
@@ -358,11 +339,9 @@ impl<D: Downstream> Exchange<'_, D> {
             }
         }
         let mut outcome = attempt.judge(End::Complete { trailers: trailers.as_ref() }, time::now());
-        if let Some(ticket) = ticket.take()
-            && let Verdict::Retry { after } = attempt.finish(ticket, &outcome, flow.begun)
-        {
+        if let Some(step) = self.finish(attempt, ticket, &outcome, flow.begun) {
             up.release(flow.up_done && flow.up.is_ended());
-            return Step::Again { after };
+            return step;
         }
         if !flow.tunnel {
             up.release(flow.up_done && flow.up.is_ended());
@@ -448,9 +427,7 @@ impl<D: Downstream> Exchange<'_, D> {
     /// The client has taken all that there was for it.
     fn taken(&mut self, attempt: &mut Attempt<'_>, ticket: &mut Option<Ticket>, flow: &Flow) -> Step {
         let outcome = attempt.judge(End::Complete { trailers: None }, time::now());
-        if let Some(ticket) = ticket.take() {
-            attempt.finish(ticket, &outcome, true);
-        }
+        self.finish(attempt, ticket, &outcome, true);
         attempt.account.replied(flow.down.bytes);
         self.down.abort(None);
         Step::Over(outcome)
@@ -465,10 +442,8 @@ impl<D: Downstream> Exchange<'_, D> {
         code: Option<u32>,
     ) -> Step {
         let outcome = attempt.failed(&fault, code);
-        if let Some(ticket) = ticket.take()
-            && let Verdict::Retry { after } = attempt.finish(ticket, &outcome, false)
-        {
-            return Step::Again { after };
+        if let Some(step) = self.finish(attempt, ticket, &outcome, false) {
+            return step;
         }
         self.read_rest(attempt.site, attempt.watcher, attempt.replay, &fault).await;
         Step::Over(self.answer_fault(attempt.site, attempt.watcher, attempt.account, &fault, outcome).await)
@@ -484,9 +459,7 @@ impl<D: Downstream> Exchange<'_, D> {
         code: Option<u32>,
     ) -> Step {
         let outcome = attempt.failed(&fault, code);
-        if let Some(ticket) = ticket.take() {
-            attempt.finish(ticket, &outcome, true);
-        }
+        self.finish(attempt, ticket, &outcome, true);
         attempt.account.replied(flow.down.bytes);
         let trailers = if plain::has_gone(&fault) { None } else { attempt.watcher.abort(&fault) };
         let ended = trailers.is_some_and(|trailers| self.down.end(Some(&trailers)).is_ok());

@@ -23,12 +23,14 @@ mod clocks;
 mod flow;
 mod last;
 mod pump;
+mod repeat;
 mod replay;
 mod switch;
 
 pub use account::Account;
 pub use replay::REPLAY_LIMIT;
 
+use crate::again;
 use crate::client::{self, Seen};
 use crate::dialect::{Dialect, End, RequestHead};
 use crate::fields::Fields;
@@ -47,9 +49,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use weir_codecs::http1::Method;
 use weir_config::Upstream as Protocol;
-use weir_decide::cluster::{Pick, Tries, Verdict};
-use weir_decide::exchange::{Fault, NameId, Now, Operation, Outcome, Phase, Reason, RetryOn, Side};
-use weir_decide::policy::{Replay as Replayable, RetryPolicy};
+use weir_decide::cluster::{Pick, Tries};
+use weir_decide::exchange::{Fault, NameId, Now, Operation, Outcome, Phase, Reason, Side};
+use weir_decide::policy::{RetryPolicy, Sent};
 use weir_decide::route;
 use weir_drive::time;
 
@@ -201,7 +203,7 @@ impl<D: Downstream> Exchange<'_, D> {
             idempotent: plain::is_idempotent(self.request.method) && self.request.upgrade.is_empty(),
             ..Operation::new(site.words.method(self.request.method), resource)
         };
-        Watcher::Plain { operation, status: 0 }
+        Watcher::plain(operation, 0)
     }
 
     /// See to names that a server may read as those of other fields. Hardly any request has such.
@@ -236,15 +238,9 @@ impl<D: Downstream> Exchange<'_, D> {
         mut watcher: Watcher,
         account: &mut Account,
     ) -> Outcome {
-        let policy = match &route.policy {
-            Some(policy) => policy.clone(),
-            None if watcher.retry_on() != RetryOn::NONE => {
-                let max_retries = watcher.max_retries();
-                RetryPolicy { max_retries, ..RetryPolicy::on(watcher.retry_on()) }
-            }
-            None => RetryPolicy::NONE,
-        };
-        let mut replay = Replay::new(self.replay_limit(route, &policy, &watcher), self.request.end);
+        let policy = route.policy.as_ref().unwrap_or(&RetryPolicy::UNASKED);
+        let limit = self.replay_limit(route, target, policy, &watcher);
+        let mut replay = Replay::new(limit, self.request.end);
         let mut until = self.until(route, &watcher);
         let mut tries = Tries::new();
         let mut now = self.began;
@@ -261,7 +257,9 @@ impl<D: Downstream> Exchange<'_, D> {
             until.per_try = route.per_try_timeout.map_or(NEVER, |limit| now.after(limit));
             let mut attempt = attempt::Attempt {
                 site,
-                policy: &policy,
+                policy,
+                route,
+                sent: Sent::Nothing,
                 watcher: &mut watcher,
                 replay: &mut replay,
                 tries: &mut tries,
@@ -275,10 +273,8 @@ impl<D: Downstream> Exchange<'_, D> {
             match self.attempt(&mut attempt, open, ticket).await {
                 Step::Over(outcome) => break outcome,
                 Step::Again { after } => {
-                    let after = watcher.retry_after().map_or(after, |asked| asked.max(after));
                     now = time::now();
-                    let resume = now.after(after);
-                    if let Err(fault) = self.pause(resume, until, &replay).await {
+                    if let Err(fault) = self.pause(now.after(after), until, &replay).await {
                         self.read_rest(site, &mut watcher, &mut replay, &fault).await;
                         break self.refuse(site, &mut watcher, account, &fault, None).await;
                     }
@@ -297,10 +293,23 @@ impl<D: Downstream> Exchange<'_, D> {
         outcome
     }
 
-    /// How much of the body is worth keeping.
-    fn replay_limit(&self, route: &Route, policy: &RetryPolicy, watcher: &Watcher) -> usize {
-        let again = policy.max_retries > 0 || watcher.operation().idempotent;
-        if again && self.request.upgrade.is_empty() { route.replay_limit } else { 0 }
+    /// How much of the body is worth keeping: all that is kept, where the request may be repeated though a server may have seen it.
+    fn replay_limit(&self, route: &Route, target: &Target, policy: &RetryPolicy, watcher: &Watcher) -> usize {
+        if self.request.end || !self.request.upgrade.is_empty() {
+            return 0;
+        }
+        // A server that speaks HTTP/2 may say that it did not look at it.
+        let may_be_refused = target.cluster.config().protocol == Protocol::Http2;
+        let may_repeat = || {
+            let idempotent = watcher.may_be_idempotent() || route.lists(self.request.path());
+            policy.may_repeat(idempotent, self.client_repeats(watcher))
+        };
+        if may_be_refused || may_repeat() { route.replay_limit } else { 0 }
+    }
+
+    /// Whether the client tries again by itself.
+    fn client_repeats(&self, watcher: &Watcher) -> bool {
+        watcher.client_repeats() || again::client_repeats(&self.request.fields)
     }
 
     fn until(&self, route: &Route, watcher: &Watcher) -> Until {

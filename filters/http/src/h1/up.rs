@@ -14,6 +14,7 @@ use std::time::Duration;
 use weir_codecs::http1::{self, Asked, Limits, Method, Parsed};
 use weir_decide::cluster::Pick;
 use weir_decide::exchange::{EndpointId, Now, Reason};
+use weir_decide::policy::Sent;
 use weir_drive::pool::Found;
 use weir_drive::time;
 use weir_drive::{Connected, Look, Offer, Pool, Reusable, Slot, Worker};
@@ -30,6 +31,8 @@ pub struct Conn {
     asked: Asked,
     incoming: Incoming,
     outgoing: Outgoing,
+    /// Where in what is written the request's head begins, and ends.
+    head: (u64, u64),
     head_seen: bool,
     /// A byte of the reply has come.
     answered: bool,
@@ -58,6 +61,7 @@ impl Conn {
             asked: Asked::plain(Method::Other),
             incoming: Incoming::none(&limits),
             outgoing: Outgoing::Done,
+            head: (0, 0),
             head_seen: false,
             answered: false,
             keep_alive: false,
@@ -82,8 +86,20 @@ impl Conn {
         self.incoming = Incoming::none(&self.limits);
         (self.head_seen, self.answered, self.keep_alive, self.tunnelled) = (false, false, false, false);
         self.partial = false;
+        let begin = self.wire.position() + self.wire.waiting() as u64;
         let hop = self.leads_here.then(|| worker.hop(request.hops + 1));
-        head::write_request(self.wire.out(), request, hop.as_ref().map(|hop| &hop[..]))
+        let written = head::write_request(self.wire.out(), request, hop.as_ref().map(|hop| &hop[..]));
+        self.head = (begin, self.wire.position() + self.wire.waiting() as u64);
+        written
+    }
+
+    /// How much of the request has been written.
+    fn sent(&self) -> Sent {
+        match self.wire.position() {
+            at if at <= self.head.0 => Sent::Nothing,
+            at if at < self.head.1 => Sent::Part,
+            _ => Sent::Head,
+        }
     }
 
     /// The exchange is over; whether the connection can serve another.
@@ -263,6 +279,10 @@ impl Upstream for Up {
 
     fn stale(&self) -> bool {
         self.conn.served > 0 && !self.conn.answered
+    }
+
+    fn sent(&self) -> Sent {
+        self.conn.sent()
     }
 
     fn release(mut self, clean: bool) {

@@ -36,6 +36,8 @@ pub struct Wire {
     tail: BytesMut,
     queue: VecDeque<Bytes>,
     queued: usize,
+    /// How many bytes were written, ever.
+    written: u64,
     shut: Shut,
     worker: Rc<Worker>,
 }
@@ -56,6 +58,7 @@ impl Wire {
             tail: BytesMut::new(),
             queue: VecDeque::new(),
             queued: 0,
+            written: 0,
             shut: Shut::Open,
             worker,
         }
@@ -149,6 +152,11 @@ impl Wire {
         self.queued + self.tail.len()
     }
 
+    /// How many bytes were written so far.
+    pub fn position(&self) -> u64 {
+        self.written
+    }
+
     /// End our direction once everything has been written.
     pub fn shutdown(&mut self) {
         if self.shut == Shut::Open {
@@ -217,6 +225,7 @@ impl Wire {
     }
 
     fn written(&mut self, mut n: usize) {
+        self.written += n as u64;
         while n > 0 {
             let Some(front) = self.queue.front_mut() else {
                 self.tail.advance(n.min(self.tail.len()));

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use weir_codecs::http1::Method;
 use weir_decide::cluster::Pick;
 use weir_decide::exchange::{Fault, Now, Phase, Reason, Side};
+use weir_decide::policy::Sent;
 
 /// A stream while it serves one exchange. Dropping it before its end resets it, which cancels the server's work.
 pub struct Up {
@@ -162,6 +163,11 @@ impl Upstream for Up {
 
     fn suspect(&mut self) {
         self._shared.0.suspect();
+    }
+
+    // h2 does not tell: it may have been sent.
+    fn sent(&self) -> Sent {
+        Sent::Head
     }
 
     fn release(self, _clean: bool) {}

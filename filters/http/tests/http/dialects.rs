@@ -15,6 +15,10 @@ impl DialectFactory for Toy {
         "toy"
     }
 
+    fn conditions(&self) -> RetryOn {
+        RetryOn::HTTP.and(RetryOn::GRPC_UNAVAILABLE)
+    }
+
     fn dialect(&self, _: &Arc<Listener>, _: &Rc<Worker>) -> Rc<dyn Dialect> {
         Rc::new(Toy)
     }
@@ -50,10 +54,6 @@ impl Watch for Play {
 
     fn timeout(&self, route: Option<Duration>) -> Option<Duration> {
         self.timeout.or(route)
-    }
-
-    fn retry_on(&self) -> RetryOn {
-        RetryOn::GRPC_UNAVAILABLE
     }
 
     fn attempt(&mut self, number: u32, _: weir_decide::exchange::Now, fields: &mut Fields) {

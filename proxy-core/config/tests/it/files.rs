@@ -82,7 +82,7 @@ fn the_least_file_has_the_defaults() {
     let breaker = &cluster.circuit_breaker;
     assert_eq!((breaker.max_connections, breaker.max_pending), (16_384, 1024));
     assert_eq!((breaker.max_requests, breaker.max_parked, breaker.max_retries), (16_384, 65_536, 1024));
-    assert_eq!((breaker.retry_budget.percent, breaker.retry_budget.min_retries), (20, 100));
+    assert_eq!((breaker.retry_budget.percent, breaker.retry_budget.min_retries), (20, 3));
     assert_eq!(cluster.connect_timeout, Duration::from_secs(5));
     assert_eq!(
         (cluster.idle_timeout, cluster.dns_refresh),

@@ -143,6 +143,11 @@ impl Picker {
         self.endpoint(member).is_some_and(|e| tries.tried(e.id))
     }
 
+    /// Whether any that may be chosen was not tried.
+    pub(crate) fn has_untried(&self, tries: &Tries) -> bool {
+        self.list.open.iter().any(|member| !self.tried(*member, tries))
+    }
+
     fn any(&mut self, tries: &mut Tries, rng: &Rng) -> Option<u32> {
         if tries.none_tried() || self.list.open.len() < 2 {
             return self.draw(rng);

@@ -8,14 +8,16 @@
 //!    (`balance`). The [`Ticket`] holds both until the attempt has ended.
 //! 2. The shell asks for room for a connection where it has none ([`Cluster::connection`], [`Cluster::pend`]).
 //! 3. [`Ticket::finish`] counts the outcome, ejects the endpoint if it has failed too often (`ejection`, under the lock), and
-//!    decides whether the operation is tried again ([`policy`](crate::policy)); if so, the slot stays reserved in the
-//!    operation's [`Tries`] until it is admitted again.
+//!    decides whether the operation is tried again ([`policy`](crate::policy)), within the retry budget (`budget`); if so, the slot
+//!    stays reserved in the operation's [`Tries`] until it is admitted again.
 //!
 //! An operation that waits for its retry keeps its place among the requests, so a retry that was granted is never refused.
-//! No step allocates or locks, but for the one that makes an ejection and the first admission after the endpoints changed.
+//! No step allocates or locks, but for the one that makes an ejection, the first admission after the endpoints changed, and the
+//! first one in a second, which marks the budget's counts.
 //! Everything taken is given back by dropping it: a ticket, a permit, the tries.
 
 mod balance;
+mod budget;
 mod ejection;
 mod endpoint;
 mod gate;
@@ -28,7 +30,7 @@ mod sync;
 mod ticket;
 mod view;
 
-pub use crate::policy::{Replay, Verdict};
+pub use crate::policy::{Known, Replay, Verdict};
 pub use endpoint::{Pick, Totals};
 pub use permit::{Full, Pending, Permit};
 pub use settings::{Limits, Settings};
@@ -38,6 +40,7 @@ pub use view::View;
 pub use weir_config::{Balance, EndpointSpec, OutlierEjection as Ejection};
 
 use crate::exchange::Now;
+use budget::Budget;
 use endpoint::Endpoint;
 use gate::Gate;
 use list::List;
@@ -50,7 +53,7 @@ use sync::{AtomicU32, AtomicU64, Line, Mutex, MutexGuard, Ordering, lock};
 #[derive(Debug)]
 pub struct Cluster {
     name: Arc<str>,
-    requests: Line<Gate>,
+    requests: Line<Requests>,
     connections: Line<Gate>,
     /// Long polls, in the gate's lower half.
     parked: Line<Gate>,
@@ -59,6 +62,15 @@ pub struct Cluster {
     limits: Line<LiveLimits>,
     overflow: Overflow,
     state: Mutex<State>,
+}
+
+/// What every admission writes to.
+#[derive(Debug)]
+#[repr(C)]
+struct Requests {
+    /// Operations under way, and those of them that are retries.
+    gate: Gate,
+    budget: Budget,
 }
 
 #[derive(Debug)]
@@ -81,6 +93,7 @@ struct Overflow {
     parked: AtomicU64,
     no_endpoint: AtomicU64,
     granted: AtomicU64,
+    repicks: AtomicU64,
 }
 
 impl Cluster {
@@ -89,7 +102,7 @@ impl Cluster {
         let zero = || AtomicU64::new(0);
         Arc::new(Cluster {
             name: name.into(),
-            requests: Line(Gate::new()),
+            requests: Line(Requests { gate: Gate::new(), budget: Budget::new() }),
             connections: Line(Gate::new()),
             parked: Line(Gate::new()),
             watch: Line(Watch {
@@ -107,6 +120,7 @@ impl Cluster {
                 parked: zero(),
                 no_endpoint: zero(),
                 granted: zero(),
+                repicks: zero(),
             },
             state: Mutex::new(State::new(settings)),
         })
@@ -140,6 +154,7 @@ impl Cluster {
 
     /// Puts endpoints whose ejection is over on probation. One load when nothing is due.
     pub fn tick(&self, now: Now) {
+        self.requests.0.budget.pass(now);
         if now.0 < self.watch.0.due.load(Ordering::Relaxed) {
             return;
         }
@@ -166,7 +181,8 @@ impl Cluster {
         };
         let endpoints: Vec<EndpointStats> =
             members.iter().map(|m| endpoint_stats(&m.endpoint, m.weight)).collect();
-        let (active, retrying) = self.requests.0.counts();
+        let (active, retrying) = self.requests.0.gate.counts();
+        let (retry_budget, retry_budget_spent) = self.requests.0.budget.room(self.limits.0.budget());
         let (connections, pending) = self.connections.0.counts();
         let (parked, _) = self.parked.0.counts();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -178,11 +194,13 @@ impl Cluster {
             totals,
             active,
             retrying,
-            retry_budget: self.limits.0.retries().budget(active),
+            retry_budget,
+            retry_budget_spent,
             parked,
             connections,
             pending,
             retries: count(&self.overflow.granted),
+            repicks: count(&self.overflow.repicks),
             no_endpoint: count(&self.overflow.no_endpoint),
             overflows: Overflows {
                 requests: count(&self.overflow.requests),

@@ -1,6 +1,6 @@
 //! What a cluster is told by its configuration.
 
-use super::gate::RetryLimit;
+use super::budget::Allowance;
 use super::sync::{AtomicU32, Ordering};
 use std::time::Duration;
 use weir_config::{Balance, OutlierEjection};
@@ -52,9 +52,9 @@ pub struct Limits {
     pub max_requests: u32,
     /// Retries under way or waiting.
     pub max_retries: u32,
-    /// Retries as a share of the operations under way, in percent.
+    /// Retries over ten seconds as a share of the first tries, in percent.
     pub retry_budget_percent: f64,
-    /// The budget never falls below this many retries.
+    /// So many retries a second besides.
     pub retry_budget_min: u32,
     /// Long polls under way.
     pub max_parked: u32,
@@ -99,7 +99,7 @@ pub(crate) struct LiveLimits {
     pub(crate) max_connections: AtomicU32,
     pub(crate) max_pending: AtomicU32,
     pub(crate) max_requests: AtomicU32,
-    max_retries: AtomicU32,
+    pub(crate) max_retries: AtomicU32,
     budget_share: AtomicU32,
     budget_min: AtomicU32,
     pub(crate) max_parked: AtomicU32,
@@ -138,9 +138,8 @@ impl LiveLimits {
         store(&self.consecutive_errors, settings.ejection.map_or(0, |e| e.consecutive_errors.max(1)));
     }
 
-    pub(crate) fn retries(&self) -> RetryLimit {
-        RetryLimit {
-            max: self.max_retries.load(Ordering::Relaxed),
+    pub(crate) fn budget(&self) -> Allowance {
+        Allowance {
             share: self.budget_share.load(Ordering::Relaxed),
             floor: self.budget_min.load(Ordering::Relaxed),
         }

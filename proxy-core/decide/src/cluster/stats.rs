@@ -21,8 +21,10 @@ pub struct ClusterStats {
     pub active: u32,
     /// Those of them that are retries, under way or waiting.
     pub retrying: u32,
-    /// How many retries the budget allows beside `active`.
+    /// How many retries the budget allows over the last ten seconds.
     pub retry_budget: u32,
+    /// How many there were in that time.
+    pub retry_budget_spent: u32,
     /// Long polls under way.
     pub parked: u32,
     /// Connections there are.
@@ -31,6 +33,8 @@ pub struct ClusterStats {
     pub pending: u32,
     /// Retries that were granted.
     pub retries: u64,
+    /// Attempts that went elsewhere because the one before had no connection.
+    pub repicks: u64,
     /// Operations that found no endpoint.
     pub no_endpoint: u64,
     /// What the limits have refused.

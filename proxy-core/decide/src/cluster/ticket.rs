@@ -1,9 +1,9 @@
 //! One attempt, and what an operation remembers between attempts.
 
-use super::{Cluster, ejection::is_long, endpoint::Pick, gate::RetryRefused, sync::Ordering, view::View};
+use super::{Cluster, ejection::is_long, endpoint::Pick, sync::Ordering, view::View};
 use crate::{
     exchange::{Class, EndpointId, Now, Outcome},
-    policy::{Replay, RetryPolicy, Verdict},
+    policy::{Again, Known, RetryPolicy, Verdict},
 };
 use std::{fmt, rc::Rc, sync::Arc};
 
@@ -11,16 +11,20 @@ use std::{fmt, rc::Rc, sync::Arc};
 /// that slot back.
 #[derive(Default)]
 pub struct Tries {
-    tried: [EndpointId; Tries::REMEMBERED],
+    tried: [EndpointId; Tries::IN_PLACE],
     remembered: u8,
+    /// Those beyond.
+    #[allow(clippy::box_collection)] // nearly none has any
+    more: Option<Box<Vec<EndpointId>>>,
     attempts: u32,
+    repicks: u32,
     reserved: Option<Slot>,
     pinned: Option<Pick>,
 }
 
 impl Tries {
-    /// How many endpoints are remembered as tried; after that only the last one is, and it goes on from there.
-    pub const REMEMBERED: usize = 16;
+    /// So many endpoints that were tried are remembered without an allocation.
+    const IN_PLACE: usize = 8;
 
     /// No attempt yet.
     pub fn new() -> Tries {
@@ -40,11 +44,19 @@ impl Tries {
 
     /// How many of them were retries.
     pub fn retries(&self) -> u32 {
-        self.attempts.saturating_sub(1)
+        self.attempts.saturating_sub(1).saturating_sub(self.repicks)
+    }
+
+    /// How many of them went elsewhere because the one before had no connection.
+    pub fn repicks(&self) -> u32 {
+        self.repicks
     }
 
     /// The endpoint of the last attempt.
     pub fn last(&self) -> Option<EndpointId> {
+        if let Some(last) = self.more.as_ref().and_then(|more| more.last()) {
+            return Some(*last);
+        }
         self.tried.get(usize::from(self.remembered).checked_sub(1)?).copied()
     }
 
@@ -66,7 +78,8 @@ impl Tries {
     }
 
     pub(crate) fn tried(&self, id: EndpointId) -> bool {
-        self.tried.iter().take(usize::from(self.remembered)).any(|tried| *tried == id)
+        let in_place = self.tried.iter().take(usize::from(self.remembered));
+        in_place.chain(self.more.iter().flat_map(|more| more.iter())).any(|tried| *tried == id)
     }
 
     /// Forgets all but the last.
@@ -74,18 +87,30 @@ impl Tries {
         if let (Some(last), Some(first)) = (self.last(), self.tried.first_mut()) {
             *first = last;
             self.remembered = 1;
+            self.more = None;
         }
     }
 
     pub(crate) fn note(&mut self, id: EndpointId) {
         self.attempts = self.attempts.saturating_add(1);
-        if usize::from(self.remembered) == Tries::REMEMBERED {
-            self.start_over();
+        if self.pinned.is_some() {
+            // Those of a connection, one operation after another: there is one endpoint to be remembered.
+            self.remembered = 0;
         }
-        if let Some(place) = self.tried.get_mut(usize::from(self.remembered)) {
-            *place = id;
-            self.remembered += 1;
+        match self.tried.get_mut(usize::from(self.remembered)) {
+            Some(place) => {
+                *place = id;
+                self.remembered += 1;
+            }
+            // As many as there are tries: one for each endpoint, and the retries.
+            None => self.more.get_or_insert_default().push(id),
         }
+    }
+
+    /// The next attempt goes elsewhere, in this place.
+    fn repick(&mut self, slot: Slot) {
+        self.repicks = self.repicks.saturating_add(1);
+        self.reserved = Some(slot);
     }
 }
 
@@ -127,26 +152,28 @@ impl Slot {
     }
 
     /// A place among the retries as well, if limit and budget have room.
-    fn retry(mut self) -> Result<Slot, Slot> {
-        let cluster = self.cluster();
-        let limit = cluster.limits.0.retries();
-        let granted = match self.held {
-            Held::Request => cluster.requests.0.enter_retry(limit),
-            Held::Retry => cluster.requests.0.keeps_retry(limit),
+    fn retry(mut self, now: Now) -> Option<Slot> {
+        let view = Rc::clone(&self.view);
+        let cluster = view.cluster();
+        let (gate, most) = (&cluster.requests.0.gate, Cluster::limit(&cluster.limits.0.max_retries));
+        let entered = match self.held {
+            Held::Request => gate.enter_high(most),
+            Held::Retry => gate.keeps_high(most),
             // A long poll is not tried again, whatever there is room for.
-            Held::Parked => return Err(self),
+            Held::Parked => return None,
         };
-        let counter = match granted {
-            Ok(()) => &cluster.overflow.granted,
-            Err(RetryRefused::Limit) => &cluster.overflow.retries,
-            Err(RetryRefused::Budget) => &cluster.overflow.budget,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        if granted.is_err() {
-            return Err(self);
+        if !entered {
+            cluster.overflow.retries.fetch_add(1, Ordering::Relaxed);
+            return None;
         }
+        // Both places are held by this slot from here on.
         self.held = Held::Retry;
-        Ok(self)
+        if !cluster.requests.0.budget.spend(cluster.limits.0.budget(), now) {
+            cluster.overflow.budget.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        cluster.overflow.granted.fetch_add(1, Ordering::Relaxed);
+        Some(self)
     }
 }
 
@@ -154,8 +181,8 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let cluster = self.view.cluster();
         match self.held {
-            Held::Request => cluster.requests.0.leave_low(),
-            Held::Retry => cluster.requests.0.leave_both(),
+            Held::Request => cluster.requests.0.gate.leave_low(),
+            Held::Retry => cluster.requests.0.gate.leave_both(),
             Held::Parked => cluster.parked.0.leave_low(),
         }
     }
@@ -167,7 +194,8 @@ impl Drop for Slot {
 pub struct Ticket {
     slot: Option<Slot>,
     pick: Pick,
-    idempotent: bool,
+    /// It may go to another endpoint if this one cannot be reached.
+    anywhere: bool,
     repeatable: bool,
     /// It decides about an endpoint that is on probation, and until then it alone.
     probe: Option<u64>,
@@ -176,11 +204,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    pub(crate) fn new(slot: Slot, pick: Pick, idempotent: bool, repeatable: bool) -> Ticket {
+    pub(crate) fn new(slot: Slot, pick: Pick, anywhere: bool, repeatable: bool) -> Ticket {
         let endpoint = pick.endpoint();
         let gauge = if slot.held == Held::Parked { &endpoint.parked } else { &endpoint.active };
         gauge.fetch_add(1, Ordering::Relaxed);
-        Ticket { slot: Some(slot), pick, idempotent, repeatable, probe: None, left: false }
+        Ticket { slot: Some(slot), pick, anywhere, repeatable, probe: None, left: false }
     }
 
     pub(crate) fn probing(mut self, probe: Option<u64>) -> Ticket {
@@ -229,12 +257,13 @@ impl Ticket {
     }
 
     /// The attempt has ended: counts its outcome for the endpoint, ejects that if it has failed too often in a row, and
-    /// decides whether the operation is tried again. A [`Verdict::Retry`] has reserved the retry's place in `tries`.
+    /// decides whether the operation is tried again ([`policy`](crate::policy)). A [`Verdict::Elsewhere`] or [`Verdict::Retry`] has
+    /// reserved the next attempt's place in `tries`.
     pub fn finish(
         mut self,
         outcome: &Outcome,
         policy: &RetryPolicy,
-        replay: Replay,
+        known: &Known,
         tries: &mut Tries,
         now: Now,
     ) -> Verdict {
@@ -242,20 +271,23 @@ impl Ticket {
         let view = slot.view.clone();
         let counted = self.left || slot.held == Held::Parked;
         view.cluster().ended(self.pick.endpoint(), outcome, (self.probe.is_some(), counted), now);
-        let again = self.repeatable
-            && replay == Replay::Possible
-            && tries.retries() < policy.max_retries
-            && policy.wants(outcome, self.idempotent);
-        if !again {
+        let again = match policy.again(outcome, known, tries.retries()) {
+            Again::Elsewhere if self.anywhere && known.is_in_time(now) && view.has_untried(tries) => {
+                view.cluster().overflow.repicks.fetch_add(1, Ordering::Relaxed);
+                tries.repick(slot);
+                return Verdict::Elsewhere;
+            }
+            Again::Elsewhere => policy.retries(outcome, known, tries.retries()),
+            again => again,
+        };
+        if again != Again::Retry || !self.repeatable {
             return Verdict::Done;
         }
-        match slot.retry() {
-            Ok(slot) => {
-                tries.reserved = Some(slot);
-                Verdict::Retry { after: policy.back_off(tries.attempts(), view.random()) }
-            }
-            Err(_over_budget) => Verdict::Done,
-        }
+        let nth = tries.retries().saturating_add(1);
+        let Some(after) = policy.wait(nth, view.random(), known, now) else { return Verdict::Done };
+        let Some(slot) = slot.retry(now) else { return Verdict::Done };
+        tries.reserved = Some(slot);
+        Verdict::Retry { after }
     }
 
     /// Takes the attempt off the endpoint's counts of what is under way, once.

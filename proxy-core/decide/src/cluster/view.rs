@@ -50,14 +50,22 @@ impl View {
     /// no endpoint (or not the one that was asked for). A retry that was granted before is never refused by a limit.
     pub fn admit(self: &Rc<Self>, op: &Operation, tries: &mut Tries, now: Now) -> Result<Ticket, Fault> {
         self.tick(now);
-        let slot = self.enter(op, tries)?;
+        let (slot, first) = self.enter(op, tries)?;
         let Some((pick, probe)) = self.choose(op, tries, now) else {
             self.cluster.overflow.no_endpoint.fetch_add(1, Ordering::Relaxed);
             return Err(Fault::new(Side::Network, Phase::Admitted, Reason::NoEndpoint));
         };
+        if first && !op.parked {
+            self.cluster.requests.0.budget.first();
+        }
         tries.note(pick.id());
         let repeatable = op.affinity != Affinity::Connection && !op.parked;
-        Ok(Ticket::new(slot, pick, op.idempotent, repeatable).probing(probe))
+        let anywhere = match op.affinity {
+            Affinity::Any | Affinity::Hash(_) => true,
+            Affinity::Connection => tries.pin().is_none(),
+            Affinity::Endpoint(_) => false,
+        };
+        Ok(Ticket::new(slot, pick, anywhere, repeatable).probing(probe))
     }
 
     /// Takes up changes of the endpoint list, and puts endpoints whose ejection is over on probation. Two loads when nothing has
@@ -91,6 +99,12 @@ impl View {
     pub fn addresses(&self) -> Vec<Arc<str>> {
         self.adopt();
         self.picker.borrow().addresses()
+    }
+
+    /// Whether there is an endpoint in rotation that has not been tried.
+    pub(crate) fn has_untried(&self, tries: &Tries) -> bool {
+        self.adopt();
+        self.picker.borrow().has_untried(tries)
     }
 
     pub(crate) fn random(&self) -> u64 {
@@ -127,10 +141,11 @@ impl View {
         None
     }
 
-    fn enter(self: &Rc<Self>, op: &Operation, tries: &mut Tries) -> Result<Slot, Fault> {
+    /// A place, and whether that is a first try's.
+    fn enter(self: &Rc<Self>, op: &Operation, tries: &mut Tries) -> Result<(Slot, bool), Fault> {
         // A slot of another cluster (the operation has been routed anew) is given back here.
         if let Some(slot) = tries.take_reserved().filter(|slot| Arc::ptr_eq(slot.cluster(), &self.cluster)) {
-            return Ok(slot);
+            return Ok((slot, false));
         }
         let (entered, held, reason) = if op.parked {
             (self.cluster.enter_parked(), Held::Parked, Reason::MaxParked)
@@ -138,7 +153,7 @@ impl View {
             (self.cluster.enter_request(), Held::Request, Reason::MaxRequests)
         };
         if entered {
-            Ok(Slot::new(self.clone(), held))
+            Ok((Slot::new(self.clone(), held), true))
         } else {
             Err(Fault::new(Side::Proxy, Phase::Admitted, reason))
         }
@@ -147,7 +162,7 @@ impl View {
 
 impl Cluster {
     fn enter_request(&self) -> bool {
-        let entered = self.requests.0.enter_low(Cluster::limit(&self.limits.0.max_requests));
+        let entered = self.requests.0.gate.enter_low(Cluster::limit(&self.limits.0.max_requests));
         if !entered {
             self.overflow.requests.fetch_add(1, Ordering::Relaxed);
         }

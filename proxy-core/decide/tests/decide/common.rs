@@ -3,10 +3,13 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 use weir_decide::{
     cluster::{
-        Balance, Cluster, Ejection, EndpointSpec, Limits, Replay, Settings, Ticket, Tries, Verdict, View,
+        Balance, Cluster, Ejection, EndpointSpec, Known, Limits, Replay, Settings, Ticket, Tries, Verdict,
+        View,
     },
-    exchange::{Affinity, Class, EndpointId, Fault, NameId, Now, Operation, Outcome, RetryOn},
-    policy::RetryPolicy,
+    exchange::{
+        Affinity, Class, EndpointId, Fault, NameId, Now, Operation, Outcome, Phase, Reason, RetryOn, Side,
+    },
+    policy::{RetryPolicy, Sent},
 };
 
 pub const SECOND: u64 = 1_000_000_000;
@@ -78,13 +81,29 @@ pub fn failed(retryable: RetryOn) -> Outcome {
     Outcome { retryable, ..outcome(Class::Failed) }
 }
 
+/// A failure by this fault.
+pub fn fault(side: Side, phase: Phase, reason: Reason) -> Outcome {
+    let fault = Fault::new(side, phase, reason);
+    Outcome { fault: Some(fault), ..failed(RetryOn::of_fault(&fault, RetryOn::SERVER_ERROR)) }
+}
+
+/// No connection could be made.
+pub fn unreachable() -> Outcome {
+    fault(Side::Network, Phase::Connecting, Reason::ConnectFailed)
+}
+
+/// Of an attempt that was sent, whole, and can be sent once more.
+pub fn known(idempotent: bool) -> Known {
+    Known { idempotent, sent: Sent::Head, ..Known::unsent(Replay::Possible) }
+}
+
 pub fn admit(view: &Rc<View>, now: u64) -> Result<Ticket, Fault> {
     view.admit(&plain(), &mut Tries::new(), Now(now))
 }
 
 pub fn finish(ticket: Ticket, class: Class, now: u64) {
     let verdict =
-        ticket.finish(&outcome(class), &RetryPolicy::NONE, Replay::Possible, &mut Tries::new(), Now(now));
+        ticket.finish(&outcome(class), &RetryPolicy::NONE, &known(false), &mut Tries::new(), Now(now));
     assert_eq!(verdict, Verdict::Done);
 }
 

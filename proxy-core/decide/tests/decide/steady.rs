@@ -2,7 +2,7 @@
 
 use crate::{alloc::allocations, common::*};
 use weir_decide::{
-    cluster::{Replay, Tries, View},
+    cluster::{Known, Tries, View},
     exchange::{Affinity, Class, Now, RetryOn},
     policy::RetryPolicy,
     route::{HostMatch, PathMatch, Request, RouteSpec, RouteTable},
@@ -39,7 +39,7 @@ fn admission_and_its_end_do_not_allocate() {
                                 },
                                 ..outcome(class)
                             };
-                            ticket.finish(&outcome, &policy, Replay::Possible, &mut tries, Now(round));
+                            ticket.finish(&outcome, &policy, &known(op.idempotent), &mut tries, Now(round));
                             if !tries.is_reserved() {
                                 break;
                             }
@@ -75,6 +75,20 @@ fn finding_a_route_does_not_allocate() {
         assert_eq!(find("HOST-17.Example.com", "/orders/7"), Some(17));
         assert_eq!(find("other", "/orders/7"), Some(10_000));
         assert_eq!(find("other", "/elsewhere"), None);
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn operations_of_one_connection_do_not_add_up() {
+    let cluster = cluster(settings(), &[1; 3]);
+    let view = View::new(&cluster, 1);
+    let mut tries = Tries::pinned(view.endpoint(ids(&cluster)[0]).unwrap());
+    let count = allocations(|| {
+        for _ in 0..1000 {
+            let ticket = view.admit(&to(Affinity::Connection), &mut tries, Now(0)).unwrap();
+            ticket.finish(&outcome(Class::Success), &RetryPolicy::NONE, &Known::OVER, &mut tries, Now(0));
+        }
     });
     assert_eq!(count, 0);
 }

@@ -4,7 +4,7 @@ use crate::common::*;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::{sync::Arc, thread, time::Duration};
 use weir_decide::{
-    cluster::{Cluster, Ejection, Replay, Tries, Verdict, View},
+    cluster::{Cluster, Ejection, Tries, Verdict, View},
     exchange::{Class, Now, RetryOn},
     policy::RetryPolicy,
 };
@@ -74,8 +74,8 @@ fn retries_stay_within_their_limit() {
                     retrying.fetch_sub(1, SeqCst);
                 }
                 let outcome = failed(RetryOn::RESET);
-                match ticket.finish(&outcome, &policy, Replay::Possible, &mut tries, Now(round)) {
-                    Verdict::Done => break,
+                match ticket.finish(&outcome, &policy, &known(true), &mut tries, Now(round)) {
+                    Verdict::Done | Verdict::Elsewhere => break,
                     Verdict::Retry { .. } => {
                         assert!(retrying.fetch_add(1, SeqCst) < 2);
                         granted.fetch_add(1, SeqCst);
@@ -87,6 +87,31 @@ fn retries_stay_within_their_limit() {
     let stats = cluster.stats();
     assert_eq!(stats.retries, granted.load(SeqCst));
     assert_eq!(stats.totals.failed, THREADS * ROUNDS + stats.retries);
+}
+
+#[test]
+fn the_budget_is_exact_whatever_the_speed() {
+    let cluster = cluster(
+        limited(|l| (l.retry_budget_percent, l.retry_budget_min, l.max_retries) = (20.0, 3, 1024)),
+        &[1; 3],
+    );
+    let policy = RetryPolicy { max_retries: 100, ..RetryPolicy::on(RetryOn::RESET) };
+    hammer(&cluster, |cluster, worker| {
+        let view = View::new(cluster, worker);
+        for _ in 0..ROUNDS {
+            let mut tries = Tries::new();
+            loop {
+                let ticket = view.admit(&idempotent(), &mut tries, Now(1)).unwrap();
+                let outcome = failed(RetryOn::RESET);
+                match ticket.finish(&outcome, &policy, &known(true), &mut tries, Now(1)) {
+                    Verdict::Retry { .. } => {}
+                    Verdict::Done | Verdict::Elsewhere => break,
+                }
+            }
+        }
+    });
+    let stats = cluster.stats();
+    assert_eq!(stats.retries, THREADS * ROUNDS / 5 + 30, "not one more, and not one less");
 }
 
 #[test]

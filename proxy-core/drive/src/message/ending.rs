@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite as _, AsyncWriteExt};
 use weir_decide::cluster::{Ticket, Tries};
 use weir_decide::exchange::{Class, Fault, NameId, Reason, Side};
-use weir_decide::policy::{Replay, RetryPolicy};
+use weir_decide::policy::{Known, RetryPolicy};
 use weir_decide::protocol::{Malformed, Protocol, Unwritten};
 use weir_measure::names;
 
@@ -275,7 +275,7 @@ impl<P: Protocol> Exchange<P> {
 
     /// The upstream connection that was made for bytes that are no message has no operation to hold its place.
     pub(super) fn settle(&mut self, ticket: Ticket) {
-        ticket.finish(&DELIVERED, &RetryPolicy::NONE, Replay::Impossible, &mut Tries::new(), self.now);
+        ticket.finish(&DELIVERED, &RetryPolicy::NONE, &Known::OVER, &mut Tries::new(), self.now);
     }
 
     /// Bytes both ways.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use weir_decide::cluster::{Pick, Ticket, Tries};
 use weir_decide::exchange::{Class, NameId, Now, Operation, Outcome, Phase, Replies, RetryOn};
-use weir_decide::policy::{Replay, RetryPolicy};
+use weir_decide::policy::{Known, RetryPolicy};
 use weir_decide::protocol::Ending;
 use weir_measure::{InFlight, Record};
 
@@ -143,7 +143,7 @@ impl<Op: AsRef<Operation>> Pending<Op> {
     pub(crate) fn give_up_attempt(&mut self, outcome: &Outcome, now: Now) {
         if let Some(ticket) = self.ticket.take() {
             self.was_at = Some(ticket.pick().clone());
-            ticket.finish(outcome, &RetryPolicy::NONE, Replay::Impossible, &mut Tries::new(), now);
+            ticket.finish(outcome, &RetryPolicy::NONE, &Known::OVER, &mut Tries::new(), now);
         }
     }
 
@@ -391,6 +391,6 @@ fn count<Op: AsRef<Operation>>(
     context.worker.measure().record(&pending.record(&outcome, context));
     pending.tell(&outcome, now, tell);
     if let Some(ticket) = pending.ticket.take() {
-        ticket.finish(&outcome, &RetryPolicy::NONE, Replay::Impossible, tries, now);
+        ticket.finish(&outcome, &RetryPolicy::NONE, &Known::OVER, tries, now);
     }
 }

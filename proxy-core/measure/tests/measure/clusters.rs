@@ -39,7 +39,7 @@ fn clusters_and_endpoints_are_exposed() {
         fault: None,
         latency: 1,
     };
-    admitted.finish(&outcome, &RetryPolicy::NONE, weir_decide::cluster::Replay::Possible, &mut first, Now(3));
+    admitted.finish(&outcome, &RetryPolicy::NONE, &weir_decide::policy::Known::OVER, &mut first, Now(3));
     let parsed = Exposition::parse(&text(&measure));
     let web = |name, label: &[(&str, &str)]| {
         let labels: Vec<_> = [("cluster", "web")].into_iter().chain(label.iter().copied()).collect();

@@ -5,7 +5,7 @@ use crate::{
     exchange::{Class, EndpointId, Now, Outcome},
     policy::{Again, Known, RetryPolicy, Verdict},
 };
-use std::{fmt, rc::Rc, sync::Arc};
+use std::{fmt, num::NonZeroU64, rc::Rc, sync::Arc};
 
 /// What an operation remembers between its attempts: where it was, and the slot reserved for its next one. Dropping it gives
 /// that slot back.
@@ -198,7 +198,7 @@ pub struct Ticket {
     anywhere: bool,
     repeatable: bool,
     /// It decides about an endpoint that is on probation, and until then it alone.
-    probe: Option<u64>,
+    probe: Option<NonZeroU64>,
     /// That its client has left is counted.
     left: bool,
 }
@@ -212,7 +212,7 @@ impl Ticket {
     }
 
     pub(crate) fn probing(mut self, probe: Option<u64>) -> Ticket {
-        self.probe = probe;
+        self.probe = probe.and_then(NonZeroU64::new);
         self
     }
 
@@ -305,7 +305,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.end(Class::Cancelled);
         if let Some(until) = self.probe {
-            self.pick.endpoint().release_probe(until);
+            self.pick.endpoint().release_probe(until.get());
         }
     }
 }

@@ -4,8 +4,8 @@
 //! otherwise the `$comment` of its condition (older drivers write it there).
 
 use super::bson::kind;
+use super::elements::{Element, document, elements};
 use super::header::{HEADER_LENGTH, Header, OpCode};
-use super::shape::{Element, document, elements};
 use crate::dynamodb::json::{Container, Role, Scalar, Tokeniser, Visitor};
 
 /// The comment of a command.

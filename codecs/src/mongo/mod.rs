@@ -32,6 +32,7 @@ mod command;
 mod comment;
 mod decode;
 mod direct;
+mod elements;
 mod encode;
 mod frame;
 mod header;

@@ -11,7 +11,8 @@
 //! A string that begins with `$` names a field or a variable where the server reads expressions, and is kept there: a `$group` by
 //! `$country` is another query than one by `$email`. In a filter the same string is a value, and goes.
 
-use super::bson::{Length, kind, value_length};
+use super::bson::kind;
+use super::elements::{Element, MAX_ELEMENTS, document, elements, elements_up_to, sequence};
 use super::header::{HEADER_LENGTH, Header, OpCode};
 
 /// The deepest that a shape goes; what is below is `?`.
@@ -24,8 +25,6 @@ const MAX_NAME: usize = 128;
 const MAX_PART: usize = 64;
 /// The most digits in one.
 const MAX_DIGITS: usize = 6;
-/// The most elements of a document, and documents in an array, that are looked at.
-const MAX_ELEMENTS: usize = 256;
 
 /// A command without its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -614,66 +613,4 @@ fn names_fields(name: &[u8]) -> bool {
             | b"$push"
             | b"$addToSet"
     )
-}
-
-pub(super) struct Element<'a> {
-    pub(super) kind: u8,
-    pub(super) name: &'a [u8],
-    pub(super) value: &'a [u8],
-}
-
-/// Identifier, documents, the rest.
-type Sequence<'a> = (&'a [u8], Option<&'a [u8]>, &'a [u8]);
-
-/// The next document sequence: its identifier, its documents if they are all there, and what follows.
-fn sequence(section: &[u8]) -> Option<Sequence<'_>> {
-    let (kind, rest) = section.split_first()?;
-    if *kind != 1 {
-        return None;
-    }
-    let length = u32::from_le_bytes(*rest.first_chunk()?) as usize;
-    let inner = rest.get(4..rest.len().min(length))?;
-    let end = memchr::memchr(0, inner)?;
-    let documents = inner.get(end + 1..).filter(|_| rest.len() >= length);
-    Some((inner.get(..end)?, documents, rest.get(length..).unwrap_or_default()))
-}
-
-/// What stands between a document's length and its last NUL.
-pub(super) fn document(value: &[u8]) -> Option<&[u8]> {
-    let length = u32::from_le_bytes(*value.first_chunk()?) as usize;
-    let (last, inner) = value.get(4..length)?.split_last()?;
-    (*last == 0).then_some(inner)
-}
-
-/// The elements of a document; one `None` where they are broken or too many.
-pub(super) fn elements(rest: &[u8]) -> impl Iterator<Item = Option<Element<'_>>> {
-    elements_up_to(MAX_ELEMENTS, rest)
-}
-
-fn elements_up_to(mut left: usize, mut rest: &[u8]) -> impl Iterator<Item = Option<Element<'_>>> {
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        left = left.saturating_sub(1);
-        let next = if left == 0 { None } else { element(rest) };
-        rest = next.as_ref().map_or(&[], |(_, after)| after);
-        Some(next.map(|(element, _)| element))
-    })
-}
-
-fn element(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
-    let (&kind, rest) = bytes.split_first()?;
-    let end = memchr::memchr(0, rest)?;
-    let (name, rest) = (rest.get(..end)?, rest.get(end + 1..)?);
-    let length = match value_length(kind, rest).ok()? {
-        Length::Known(length) => length as usize,
-        Length::Strings => {
-            let first = memchr::memchr(0, rest)? + 1;
-            first + memchr::memchr(0, rest.get(first..)?)? + 1
-        }
-        Length::Unknown => return None,
-    };
-    let (value, after) = (rest.get(..length)?, rest.get(length..)?);
-    Some((Element { kind, name, value }, after))
 }

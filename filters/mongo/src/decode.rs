@@ -6,10 +6,24 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use weir_codecs::Piece;
-use weir_codecs::mongo::{Decoder, Head, Heads, Inflate, Problem, ReplyHead, RequestHead};
+use weir_codecs::mongo::{Budget, Decoder, Head, Heads, Inflate, Problem, ReplyHead, RequestHead};
 use weir_decide::protocol::{Decode, Malformed};
 
 use crate::rules::Control;
+
+/// What all decompressors of a worker may take together. It is met by many clients that send large zstd messages slowly; the one
+/// then that has stood still for longest is not looked into any further (`weir_malformed_total{reason="over_budget"}`).
+const INFLATE_BUDGET: usize = 12 << 20;
+
+thread_local! {
+    /// The worker's, for all of its listeners.
+    static INFLATE: Rc<RefCell<Inflate>> = Rc::new(RefCell::new(Inflate::new(Budget::new(INFLATE_BUDGET))));
+}
+
+/// The decompressors of this worker, of all its listeners.
+pub(crate) fn workers_inflate() -> Rc<RefCell<Inflate>> {
+    INFLATE.with(Rc::clone)
+}
 
 /// What the decoders of a listener on one worker share.
 pub(crate) struct Shared {

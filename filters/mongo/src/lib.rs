@@ -15,6 +15,7 @@
 
 mod applications;
 mod cursors;
+mod custom;
 mod decode;
 mod measure;
 mod members;

@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use weir_codecs::mongo::{
-    Budget, Class, Command, Heads, Inflate, MAX_CURSORS, OpCode, ReplyHead, ReplyTo, RequestHead,
-};
+use weir_codecs::mongo::{Class, Command, Heads, MAX_CURSORS, OpCode, ReplyHead, ReplyTo, RequestHead};
 use weir_decide::exchange::{
     Affinity, Belief, EndpointId, Fault, NameId, NameKind, Names, Now, Operation, Outcome, Phase, Reason,
     Replies as Due, Side, Trait,
@@ -22,6 +20,7 @@ use weir_measure::{Counter, Measure, names};
 
 use crate::applications::{self, Applications, Seated, Seats};
 use crate::cursors::AwaitCursors;
+use crate::custom::Custom;
 use crate::decode::{Replies, Requests, Shared};
 use crate::measure::Showing;
 use crate::measure::connection::{Connection, Connections};
@@ -32,20 +31,11 @@ use crate::members::{Door, Fronted, role};
 use crate::rules::{self, Control, Governed};
 use crate::{measure, refusal, verdict};
 
-/// What all decompressors of a worker may take together. It is met by many clients that send large zstd messages slowly; the one
-/// then that has stood still for longest is not looked into any further (`weir_malformed_total{reason="over_budget"}`).
-const INFLATE_BUDGET: usize = 12 << 20;
-
 /// `MaxTimeMSExpired`.
 const MAX_TIME_EXPIRED: i32 = 50;
 
 /// Drivers look whether a connection is still open only when they have not used it for so long.
 const QUIET: Duration = Duration::from_secs(1);
-
-thread_local! {
-    /// The worker's, for all of its listeners.
-    static INFLATE: Rc<RefCell<Inflate>> = Rc::new(RefCell::new(Inflate::new(Budget::new(INFLATE_BUDGET))));
-}
 
 static AWAITED: AwaitCursors = AwaitCursors::new();
 
@@ -73,34 +63,10 @@ pub struct Protocol {
     members: Option<Fronted>,
 }
 
-/// What clients do before a server serves them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Custom {
-    Unknown,
-    /// They authenticate: one has, and none has been served without.
-    Authenticates,
-    /// One has been served that had not authenticated.
-    Open,
-}
-
-impl Custom {
-    /// A command was answered well on a connection that `known` says whether somebody has authenticated on.
-    fn after(self, command: Command, known: bool) -> Custom {
-        use Command::{Aggregate, Count, Delete, Distinct, Find, FindAndModify, Insert, Update};
-        let serves =
-            matches!(command, Find | Insert | Update | Delete | Aggregate | FindAndModify | Count | Distinct);
-        match self {
-            _ if serves && !known => Custom::Open,
-            Custom::Unknown if known => Custom::Authenticates,
-            before => before,
-        }
-    }
-}
-
 impl Protocol {
     /// The protocol of `listener`; `told` is set once the operator knows that drivers may go round it.
     pub fn new(listener: &Arc<str>, measure: &Arc<Measure>, told: Arc<AtomicBool>) -> Protocol {
-        let inflate = INFLATE.with(Rc::clone);
+        let inflate = crate::decode::workers_inflate();
         let shared = Rc::new(Shared {
             listener: Arc::clone(listener),
             inflate,

@@ -121,11 +121,11 @@ fn curl_over_a_unix_socket_with_and_without_tls() {
         ),
     );
     let said = output(curl().arg("--unix-socket").arg(plain).arg("http://localhost/"));
-    assert_eq!(said, "unix:||127.0.0.1");
+    assert_eq!(said, "||127.0.0.1");
     for version in ["--http1.1", "--http2"] {
         let mut curl = curl();
         curl.arg(version).arg("--unix-socket").arg(&secure).arg("--cacert").arg(&certificate);
-        assert_eq!(output(curl.arg("https://localhost/")), "unix:||127.0.0.1", "{version}");
+        assert_eq!(output(curl.arg("https://localhost/")), "||127.0.0.1", "{version}");
     }
     let numbers = weir.numbers();
     assert_eq!(numbers.sum("weir_listener_connections_total", &[("listener", "secure")]), 2);
@@ -149,7 +149,7 @@ fn a_killed_weir_leaves_a_socket_that_the_next_one_takes() {
     assert_eq!(first.process().wait(), None);
     assert!(socket.exists());
     let _second = Weir::start(&config);
-    assert_eq!(get(), "unix:||127.0.0.1");
+    assert_eq!(get(), "||127.0.0.1");
     // A third one on the same path is an error, and disturbs nobody.
     let file = folder.path().join("weir.yaml");
     std::fs::write(&file, &config).expect("ours");
@@ -157,7 +157,7 @@ fn a_killed_weir_leaves_a_socket_that_the_next_one_takes() {
     let said = String::from_utf8_lossy(&third.stderr).into_owned();
     assert_eq!(third.status.code(), Some(1), "{said}");
     assert!(said.contains("somebody listens there"), "{said}");
-    assert_eq!(get(), "unix:||127.0.0.1");
+    assert_eq!(get(), "||127.0.0.1");
 }
 
 fn http_over_ipv6() {

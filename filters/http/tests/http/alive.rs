@@ -71,7 +71,7 @@ async fn connections_that_do_not_help_do_not_lead_to_more() {
     for kind in [Kind::TakesNone, Kind::Goes] {
         let (upstream, connections) = server(kind).await;
         let house = house(upstream, "", "connect_timeout: 300ms").await;
-        let got = soon(request(Version::H1, house.address(), "GET", "/", Sent::None)).await;
+        let got = soon(request(Version::H1, house.address(), "POST", "/", Sent::None)).await;
         assert!(got.status >= 500, "{}", got.status);
         assert!(connections.load(Ordering::Relaxed) <= 2, "{connections:?}");
     }

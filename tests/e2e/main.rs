@@ -55,6 +55,7 @@ mod support;
 mod tcp;
 mod tls;
 mod top;
+mod warned;
 
 use libtest_mimic::{Arguments, Trial};
 use std::panic::{catch_unwind, resume_unwind};
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
         lifecycle::tests,
         load::tests,
         tls::tests,
+        warned::tests,
     ] {
         for (name, test) in tests() {
             trials.push(Trial::test(name, move || {

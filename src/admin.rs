@@ -1,7 +1,7 @@
 //! What the admin API and the metrics are told about the process: the server, behind the small trait that the console asks.
 
 use crate::ask::{self, Holder};
-use crate::filters::FILTERS;
+use crate::filters::{self, FILTERS};
 use anyhow::{Context as _, Result};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,7 +79,8 @@ impl Place {
 }
 
 /// The numbers of the process.
-pub fn count(measure: &Measure) {
+pub fn count(measure: &Arc<Measure>) {
+    FILTERS.iter().for_each(|filter| filter.count(measure));
     measure.collect(Arc::new(Process::new(env!("CARGO_PKG_VERSION"))));
 }
 
@@ -91,6 +92,7 @@ pub fn serve(bound: Bound, config: &Config, server: &Shared, measure: &Arc<Measu
         hosts: config.admin_hosts.iter().map(|host| host.to_string()).collect(),
         version: env!("CARGO_PKG_VERSION"),
         protocols: FILTERS.iter().map(|filter| filter.section().key()).collect(),
+        pages: filters::pages(),
         bounds: Bounds::default(),
     };
     let state = State { measure: Arc::clone(measure), status: Arc::new(Shown(Arc::clone(server))) };

@@ -10,10 +10,8 @@
 mod body;
 mod call_sites;
 mod connections;
-mod cursors;
 mod guard;
 mod life;
-mod members;
 mod routes;
 pub mod server;
 mod shapes;
@@ -21,6 +19,7 @@ mod slow;
 
 pub use routes::ENDPOINTS;
 pub use server::{Bound, Bounds, Console, Settings, StartError};
+pub use weir_drive::page::Clusters;
 
 use std::sync::Arc;
 use weir_config::Config;
@@ -50,9 +49,6 @@ impl Phase {
         }
     }
 }
-
-/// Clusters, one after the other.
-pub type Clusters = Box<dyn Iterator<Item = weir_drive::server::ClusterStatus> + Send>;
 
 /// What the admin API asks of the process. Called on the admin thread; must not wait for traffic.
 pub trait Status: Send + Sync + 'static {

@@ -12,19 +12,19 @@ use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
+use weir_drive::Page;
+use weir_drive::page::Asked;
 use weir_measure::{Format, names};
 
-/// Every endpoint and what it is for.
-pub const ENDPOINTS: [(&str, &str); 15] = [
+/// Every endpoint of the console's own and what it is for; protocols bring others ([`Settings::pages`](crate::Settings::pages)).
+pub const ENDPOINTS: [(&str, &str); 13] = [
     ("/", "this list"),
     ("/metrics", "all numbers, in the Prometheus text format or OpenMetrics"),
     ("/operations", "every operation on every resource: results, sizes, latencies (?format=json or text)"),
     ("/applications", "operations by the application that asked for them, and by how they ended"),
     ("/call_sites", "operations by the place in the application's code that their comments name"),
     ("/slow", "slow operations and failures of late, with the shape of what was asked"),
-    ("/cursors", "cursors of MongoDB that are open on servers, the longest idle first"),
     ("/connections", "open connections from clients, the longest idle first (?limit=N)"),
-    ("/members", "the servers behind MongoDB listeners: roles, elections, round trips"),
     ("/clusters", "clusters and their endpoints: limits, ejections, connections"),
     ("/listeners", "listeners and their connections"),
     ("/config", "the configuration in force"),
@@ -44,6 +44,10 @@ pub(crate) struct Routes {
     guard: Arc<Guard>,
     version: &'static str,
     protocols: Vec<&'static str>,
+    /// What protocols bring.
+    pages: Arc<[Page]>,
+    /// Everything that there is: the console's own, then the pages.
+    endpoints: Arc<[shapes::Endpoint]>,
     long: Arc<Semaphore>,
     /// Whether nothing but probes is answered.
     only_probes: bool,
@@ -83,16 +87,21 @@ impl Routes {
         guard: Guard,
         version: &'static str,
         protocols: Vec<&'static str>,
+        pages: Vec<Page>,
     ) -> Routes {
         let (guard, long) = (Arc::new(guard), Arc::new(Semaphore::new(MAX_LONG_ANSWERS)));
-        Routes { state, guard, version, protocols, long, only_probes: false }
+        let brought = pages.iter().map(|page| (page.path, page.what));
+        let endpoints = ENDPOINTS.into_iter().chain(brought);
+        let endpoints = endpoints.map(|(path, what)| shapes::Endpoint { path, what }).collect();
+        Routes { state, guard, version, protocols, pages: pages.into(), endpoints, long, only_probes: false }
     }
 
     /// The same for connections that are there for probes: everything else would keep them from their places.
     pub(crate) fn only_probes(&self) -> Arc<Routes> {
         let (state, guard, long) = (self.state.clone(), Arc::clone(&self.guard), Arc::clone(&self.long));
         let (version, protocols) = (self.version, self.protocols.clone());
-        Arc::new(Routes { state, guard, version, protocols, long, only_probes: true })
+        let (pages, endpoints) = (Arc::clone(&self.pages), Arc::clone(&self.endpoints));
+        Arc::new(Routes { state, guard, version, protocols, pages, endpoints, long, only_probes: true })
     }
 
     /// The answer to a request. Its body, should it have one, is not read.
@@ -111,8 +120,8 @@ impl Routes {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let policy = "default-src 'none'; frame-ancestors 'none'";
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-        let known = ENDPOINTS.iter().find(|(known, _)| *known == path);
-        let endpoint = known.map_or("other", |(known, _)| known);
+        let known = self.endpoints.iter().find(|known| known.path == path);
+        let endpoint = known.map_or("other", |known| known.path);
         let status = response.status();
         self.state.measure.counter(&names::ADMIN_REQUESTS, &[endpoint, status.as_str()]).inc();
         response
@@ -130,13 +139,8 @@ impl Routes {
             "/operations" => self.operations(request.uri().query().unwrap_or_default()),
             "/applications" => self.list(|| shapes::applications(measure.applications())),
             "/call_sites" => self.list(|| crate::call_sites::list(measure.call_sites())),
-            "/cursors" => self.list(|| crate::cursors::list(measure)),
             "/slow" => self.list(|| crate::slow::list(measure.slow().latest())),
             "/connections" => self.connections(request.uri().query().unwrap_or_default()),
-            "/members" => {
-                let clusters = status.clusters().ok_or(Problem::Starting)?;
-                self.list(|| crate::members::list(measure, clusters, weir_drive::time::now()))
-            }
             "/clusters" => {
                 let clusters = status.clusters().ok_or(Problem::Starting)?;
                 self.list(|| shapes::clusters(clusters, weir_drive::time::now()))
@@ -162,15 +166,14 @@ impl Routes {
                 StatusCode::OK,
                 &shapes::Version { version: self.version, protocols: &self.protocols },
             )),
-            _ => Err(Problem::NotFound),
+            _ => self.page(self.pages.iter().find(|page| page.path == path).ok_or(Problem::NotFound)?),
         }
     }
 
-    fn index(&self) -> shapes::Index {
-        let endpoints = ENDPOINTS.map(|(path, what)| shapes::Endpoint { path, what });
+    fn index(&self) -> shapes::Index<'_> {
         let phase = self.state.status.phase();
         let accepting = matches!(phase, Phase::Ready | Phase::Leaving);
-        shapes::Index { weir: self.version, status: phase.label(), accepting, endpoints }
+        shapes::Index { weir: self.version, status: phase.label(), accepting, endpoints: &self.endpoints }
     }
 
     fn metrics<B>(&self, request: &Request<B>) -> Result<Response<Content>, Problem> {
@@ -191,6 +194,16 @@ impl Routes {
         let expected = || Problem::Query(format!("expected no query, or limit=N with N from 1 to {most}"));
         let limit = limit.ok_or_else(expected)?;
         self.list(|| connections::list(&self.state.measure, limit, weir_drive::time::now()))
+    }
+
+    /// A page that a protocol brings.
+    fn page(&self, page: &Page) -> Result<Response<Content>, Problem> {
+        let State { measure, status } = &self.state;
+        let leave = Arc::clone(&self.long).try_acquire_owned().map_err(|_| Problem::Busy)?;
+        let asked = Asked { measure, clusters: &|| status.clusters(), now: weir_drive::time::now() };
+        let items = (page.items)(&asked).ok_or(Problem::Starting)?;
+        let list = List::new(&[], page.list, items);
+        Ok(respond(StatusCode::OK, JSON, Content::List { list, _leave: leave }))
     }
 
     /// One of the answers of which few may be in memory at a time.

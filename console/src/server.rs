@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
+use weir_drive::Page;
 use weir_measure::{Counter, names};
 
 /// The largest head of a request, in bytes.
@@ -72,6 +73,8 @@ pub struct Settings {
     pub version: &'static str,
     /// The protocols of this binary.
     pub protocols: Vec<&'static str>,
+    /// The pages that these bring.
+    pub pages: Vec<Page>,
     /// What clients may take of it.
     pub bounds: Bounds,
 }
@@ -157,7 +160,8 @@ impl Console {
         let (end, ended) = oneshot::channel();
         let refused = state.measure.counter(&names::ADMIN_CONNECTIONS_REFUSED, &[]);
         let guard = Guard::new(address, &settings.hosts);
-        let routes = Arc::new(Routes::new(state, guard, settings.version, settings.protocols));
+        let routes =
+            Arc::new(Routes::new(state, guard, settings.version, settings.protocols, settings.pages));
         let bounds = settings.bounds;
         let serve = move || {
             runtime.block_on(accept(listener, routes, refused, bounds, stopped));

@@ -15,11 +15,11 @@ use weir_measure::histogram::Distribution;
 
 /// `/`.
 #[derive(Serialize)]
-pub(crate) struct Index {
+pub(crate) struct Index<'a> {
     pub(crate) weir: &'static str,
     pub(crate) status: &'static str,
     pub(crate) accepting: bool,
-    pub(crate) endpoints: [Endpoint; crate::ENDPOINTS.len()],
+    pub(crate) endpoints: &'a [Endpoint],
 }
 
 /// One of the API's endpoints.

@@ -1,14 +1,14 @@
 //! What each endpoint says.
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, endpoints};
 use serde_json::json;
-use weir_console::{ENDPOINTS, Phase};
+use weir_console::Phase;
 
 #[test]
 fn every_endpoint_answers_get_and_head_alike() {
     let fixture = Fixture::new();
     fixture.operations();
-    for (path, _) in ENDPOINTS {
+    for (path, _) in endpoints() {
         let get = fixture.get(path);
         assert_eq!(get.status, 200, "{path}: {}", get.body);
         assert!(!get.body.is_empty());
@@ -20,7 +20,7 @@ fn every_endpoint_answers_get_and_head_alike() {
         assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
     }
     let index = fixture.get("/").json();
-    assert_eq!(index["endpoints"].as_array().unwrap().len(), ENDPOINTS.len());
+    assert_eq!(index["endpoints"].as_array().unwrap().len(), endpoints().count());
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn readiness_follows_the_phase_and_liveness_does_not() {
         assert_eq!(fixture.get("/live").status, 200);
         assert_eq!(fixture.get("/metrics").status, 200);
         let shown = if phase == Phase::Starting { 503 } else { 200 };
-        for path in ["/clusters", "/listeners", "/config"] {
+        for path in ["/clusters", "/listeners", "/config", "/members"] {
             assert_eq!(fixture.get(path).status, shown, "{path}");
         }
     }

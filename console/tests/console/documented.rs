@@ -1,8 +1,7 @@
 //! docs/admin.md says of every endpoint what it answers: its examples are what this answers.
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, endpoints};
 use std::path::Path;
-use weir_console::ENDPOINTS;
 
 #[test]
 fn examples_are_what_is_answered() {
@@ -10,7 +9,7 @@ fn examples_are_what_is_answered() {
     let page = std::fs::read_to_string(page).unwrap();
     let fixture = Fixture::new();
     fixture.operations();
-    for (path, what) in ENDPOINTS {
+    for (path, what) in endpoints() {
         let section = format!("\n## `{path}`\n");
         let (_, section) =
             page.split_once(&section).unwrap_or_else(|| panic!("docs/admin.md has no section {path}"));

@@ -14,8 +14,8 @@ use weir_drive::Filter as _;
 use weir_drive::server::{ClusterStatus, ListenerStatus};
 use weir_measure::connections::{OpenConnection, Opened};
 use weir_measure::slow::{ShapeText, SlowOperation};
-use weir_measure::topology::{Heard, Role};
 use weir_measure::{Limits, Measure, Record};
+use weir_mongo::{Heard, Ledger, Listeners, Mongo, Role, Topology};
 
 /// The configuration of the examples in docs/admin.md.
 pub const CONFIG: &str = "
@@ -87,6 +87,12 @@ impl Status for Made {
     }
 }
 
+/// Every path and what it is for: the console's own, and those of a protocol.
+pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let brought = Mongo.pages().iter().map(|page| (page.path, page.what));
+    weir_console::ENDPOINTS.into_iter().chain(brought)
+}
+
 pub struct Fixture {
     /// Connections that are open.
     open: RefCell<Vec<Opened>>,
@@ -107,6 +113,7 @@ impl Fixture {
             hosts: vec!["weir.internal".into()],
             version: "0.1.0",
             protocols: vec!["tcp", "mongo"],
+            pages: Mongo.pages().to_vec(),
             bounds,
         };
         let state = State { measure: Arc::clone(&measure), status: Arc::clone(&status) as _ };
@@ -139,7 +146,7 @@ impl Fixture {
         local.record(&Record { result: "error", code, duration: Some(50_000_000), ..record });
         let lost = Fault::new(Side::Network, How::Waiting, Reason::Reset);
         local.record(&Record { result: "upstream_lost", first_byte: None, fault: Some(lost), ..record });
-        let ledger = self.measure.ledger(&"orders-db".into());
+        let ledger = Listeners::<Ledger>::of(&self.measure).one(&"orders-db".into());
         let checkout = local.intern(NameKind::Application, &[b"checkout"]);
         ledger.batch(0x2A, orders, checkout, Now(1));
         ledger.tick(Now(75_000_000_001));
@@ -163,7 +170,7 @@ impl Fixture {
         shown.moved(now);
         shown.ended(12_000, 400_000);
         self.open.borrow_mut().extend([driver, open("raw", "tcp", 50_001)]);
-        let topology = self.measure.topology(&"orders-db".into());
+        let topology = Listeners::<Topology>::of(&self.measure).one(&"orders-db".into());
         topology.of_cluster(&"legacy".into());
         let members = [("10.0.0.8:9000", Some("db-proxy.internal:27018")), ("10.0.0.9:9000", None)];
         topology.list(&"rs0".into(), &members.map(|(name, at)| (name.into(), at.map(Into::into))));

@@ -236,6 +236,7 @@ fn an_address_that_is_taken_is_an_error_that_names_it() {
         hosts: vec![],
         version: "0.1.0",
         protocols: vec![],
+        pages: vec![],
         bounds: Bounds::default(),
     };
     let state = weir_console::State { measure: fixture.measure.clone(), status: fixture.status.clone() };

@@ -8,10 +8,11 @@
 
 use std::sync::Arc;
 
+use crate::names;
 use weir_codecs::mongo::RequestHead;
 use weir_config::{Field, Kind};
 use weir_decide::tally::{Place, Tally};
-use weir_measure::{Measure, names};
+use weir_measure::Measure;
 
 /// `max_connections_per_application`
 pub(crate) const FIELD: Field = Field::optional(

@@ -8,7 +8,8 @@
 //! write errors and write concern errors inside `ok: 1`, with the name of their code. Where Weir itself has to answer,
 //! because the server cannot be reached or a limit is met, [`refusal`] does so in the form that drivers know how to treat.
 //!
-//! What else is counted of an operation, and which are kept as slow or failed, is in [`measure`].
+//! What else is counted of an operation, and which are kept as slow or failed, is in [`measure`]; metrics that only MongoDB has are
+//! declared in [`names`], its pages of the admin API are [`pages`].
 //!
 //! Getmores on cursors that wait for data ([`cursors`]) and hellos that wait for news are long polls: they count, but in
 //! no latency. What cannot be understood makes its connection go on as bytes, and is counted.
@@ -19,6 +20,8 @@ mod custom;
 mod decode;
 mod measure;
 mod members;
+pub mod names;
+mod pages;
 mod protocol;
 mod refusal;
 mod rules;
@@ -41,13 +44,15 @@ use members::discover::Discovery;
 use members::settings::Said;
 use weir_config::{Bind, Config, Field, Kind, Listener, MorePorts, Node, Section, Settings, Table, Walk};
 use weir_drive::message::{self, Context};
-use weir_drive::{Accepted, Advice, BuildError, Filter, Service, Worker};
+use weir_drive::{Accepted, Advice, BuildError, Filter, Page, Service, Worker};
 use weir_measure::Measure;
-use weir_measure::topology::Topology;
 
 pub use cursors::AwaitCursors;
 pub use decode::{Replies, Requests};
+pub use measure::ledger::Ledger;
+pub use measure::listeners::Listeners;
 pub use measure::slow::SlowSettings;
+pub use measure::topology::{Heard, Role, Topology};
 pub use members::belief::{is_member, is_set};
 pub use protocol::{MongoOp, Protocol, Session};
 pub use rules::{Control, RuleSettings};
@@ -163,10 +168,19 @@ impl Filter for Mongo {
         &Mongo
     }
 
+    fn pages(&self) -> &'static [Page] {
+        &pages::PAGES
+    }
+
+    fn count(&self, measure: &Arc<Measure>) {
+        Listeners::<Ledger>::of(measure);
+    }
+
     fn service(&self, listener: &Arc<Listener>, worker: &Rc<Worker>) -> Result<Rc<dyn Service>, BuildError> {
         let control = Rc::<Control>::default();
         let made = parts(listener, worker, &control, None)?;
-        let topology = (worker.index() == 0).then(|| worker.measure().measure().topology(&listener.name));
+        let topology =
+            (worker.index() == 0).then(|| Listeners::of(worker.measure().measure()).one(&listener.name));
         Ok(Rc::new(MongoService { made: RefCell::new(made), control, topology }))
     }
 
@@ -204,8 +218,8 @@ fn parts(
     let cluster = worker.cluster(&settings.cluster);
     let cluster = cluster.ok_or_else(|| BuildError::no_cluster(listener, &settings.cluster))?;
     let measure = worker.measure().measure();
-    settings.patience.hold(&measure.ledger(&listener.name));
-    measure.topology(&listener.name).of_cluster(&settings.cluster);
+    settings.patience.hold(&Listeners::of(measure).one(&listener.name));
+    Listeners::<Topology>::of(measure).one(&listener.name).of_cluster(&settings.cluster);
     let showing = showing(settings, &listener.name, measure, before);
     let protocol =
         Protocol::new(&listener.name, measure, Arc::clone(&settings.told)).showing(&showing).under(control);

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::measure::ledger::Ledger;
+use crate::measure::topology::{Heard, Topology};
 use bytes::BytesMut;
 use weir_codecs::mongo::{Class, Command, Heads, MAX_CURSORS, OpCode, ReplyHead, ReplyTo, RequestHead};
 use weir_decide::exchange::{
@@ -14,8 +16,6 @@ use weir_decide::exchange::{
     Replies as Due, Side, Trait,
 };
 use weir_decide::protocol::{self, Answer, Ending, Standing, Stays, Step, Unwritten};
-use weir_measure::ledger::Ledger;
-use weir_measure::topology::{Heard, Topology};
 use weir_measure::{Counter, Measure, names};
 
 use crate::applications::{self, Applications, Seated, Seats};
@@ -24,6 +24,7 @@ use crate::custom::Custom;
 use crate::decode::{Replies, Requests, Shared};
 use crate::measure::Showing;
 use crate::measure::connection::{Connection, Connections};
+use crate::measure::listeners::Listeners;
 use crate::measure::open::{Belongs, Cursors, OpenHere};
 use crate::measure::rename::Renames;
 use crate::measure::slow::Kept;
@@ -73,10 +74,10 @@ impl Protocol {
             requests: Heads::default(),
             replies: Heads::default(),
         });
-        let forgotten = measure.counter(&names::MONGO_AWAITED_CURSORS_FORGOTTEN, &[]);
+        let forgotten = measure.counter(&crate::names::MONGO_AWAITED_CURSORS_FORGOTTEN, &[]);
         let limit_open = measure.counter(&names::MESSAGE_LIMITS, &[listener, "mongo", "open"]);
         let showing = Showing::new(listener, measure, Arc::default(), Renames::default(), None);
-        let ledger = measure.ledger(listener);
+        let ledger = Listeners::of(measure).one(listener);
         Protocol {
             control: Rc::default(),
             shared,
@@ -89,7 +90,7 @@ impl Protocol {
             connections: Connections::new(listener, measure),
             applications: Applications::new(listener, measure),
             commands: Command::ALL.iter().map(|_| Cell::new(NameId::NONE)).collect(),
-            topology: measure.topology(listener),
+            topology: Listeners::of(measure).one(listener),
             custom: Cell::new(Custom::Unknown),
             members: None,
         }

@@ -5,17 +5,29 @@ use crate::address::{Address, Client, Told};
 use crate::drain::Drain;
 use crate::io::Io;
 use crate::listener::Held;
+use crate::page::Page;
 use crate::tls::covered::Covered;
 use crate::worker::Worker;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use weir_config::{Config, Listener, Section};
+use weir_measure::Measure;
 
 /// A protocol that a listener can speak. The binary names its filters in one list.
 pub trait Filter: Sync {
     /// The section under which a listener's settings for this protocol stand (`mongo`, `http`), and how to read it.
     fn section(&self) -> &'static dyn Section;
+
+    /// Its pages of the admin API.
+    fn pages(&self) -> &'static [Page] {
+        &[]
+    }
+
+    /// Counts, from the start of the process on, what only this protocol has and is always shown.
+    fn count(&self, measure: &Arc<Measure>) {
+        let _ = measure;
+    }
 
     /// What TLS clients are offered by ALPN (RFC 7301), the best first. None: no ALPN, whatever the client offers.
     fn alpn(&self) -> &'static [Alpn] {

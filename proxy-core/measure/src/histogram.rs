@@ -182,20 +182,22 @@ impl Coarse {
 
 /// A coarse distribution that any thread may add to: for what happens more rarely than operations do.
 #[derive(Debug, Default)]
-pub(crate) struct Shared {
+pub struct Shared {
     counts: [AtomicU64; BOUNDS.len() + 1],
     sum: AtomicU64,
 }
 
 impl Shared {
-    pub(crate) fn add(&self, bounds: &[u64; BOUNDS.len()], value: u64) {
+    /// Adds `value`, counted by `bounds`.
+    pub fn add(&self, bounds: &[u64; BOUNDS.len()], value: u64) {
         if let Some(bucket) = self.counts.get(bounds.partition_point(|bound| *bound < value)) {
             bucket.fetch_add(1, Relaxed);
         }
         self.sum.fetch_add(value, Relaxed);
     }
 
-    pub(crate) fn load(&self) -> Buckets {
+    /// What was added by now.
+    pub fn load(&self) -> Buckets {
         let load = |n: &AtomicU64| n.load(Relaxed);
         Buckets { counts: self.counts.each_ref().map(load), sum: load(&self.sum) }
     }

@@ -13,11 +13,9 @@
 
 mod capped;
 mod clusters;
-mod collections;
 pub mod connections;
 pub mod histogram;
 mod intern;
-pub mod ledger;
 mod local;
 pub mod names;
 mod process;
@@ -29,21 +27,22 @@ pub mod slow;
 mod snapshot;
 mod table;
 mod tables;
-pub mod topology;
 
+pub use capped::lock;
 pub use clusters::{cluster_samples, endpoint_samples};
 pub use intern::{MAX_NAME, OTHER};
 pub use local::{InFlight, Local, Naming, Record};
 pub use process::Process;
 pub use prometheus::{Format, Scrape};
-pub use registry::{Collect, Counter, Gauge, Held, Samples, Value};
+pub use registry::{Collect, Counter, Gauge, Held, Samples, Series, Value};
 pub use scope::PROBATION;
 pub use snapshot::{CallSiteRow, OperationRow, OutcomeRow};
 
-use capped::{Capped, lock};
-use std::collections::{BTreeMap, HashMap};
+use capped::Capped;
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use tables::{OperationKey, Shard};
 use weir_decide::exchange::{NameId, NameKind};
 
@@ -143,10 +142,8 @@ pub struct Measure {
     /// A quarter of the rows: operations on `_other`.
     other_rows: Capped<OperationKey, ()>,
     slow: slow::SlowOperations,
-    /// By listener.
-    ledgers: Mutex<BTreeMap<Arc<str>, Arc<ledger::Ledger>>>,
-    /// By listener.
-    topologies: Mutex<BTreeMap<Arc<str>, Arc<topology::Topology>>>,
+    /// What protocols keep for the process, by type.
+    brought: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
 impl Measure {
@@ -163,8 +160,7 @@ impl Measure {
             places_beyond: Counter::default(),
             other_rows: Capped::new(limits.rows / 4),
             slow: slow::SlowOperations::default(),
-            ledgers: Mutex::default(),
-            topologies: Mutex::default(),
+            brought: Mutex::default(),
         })
     }
 
@@ -222,36 +218,22 @@ impl Measure {
         &self.slow
     }
 
-    /// What stays open between the operations of `listener`: the same ledger whenever it is asked for. Takes a lock; keep the
-    /// result.
-    pub fn ledger(&self, listener: &Arc<str>) -> Arc<ledger::Ledger> {
-        Arc::clone(lock(&self.ledgers).entry(Arc::clone(listener)).or_default())
+    /// What a protocol keeps for the whole process and writes at each scrape: one of each type, made by `make` when it is first asked
+    /// for. Takes a lock; keep the result.
+    pub fn brought<T: Collect + 'static>(self: &Arc<Self>, make: impl FnOnce(Weak<Measure>) -> T) -> Arc<T> {
+        let mut brought = lock(&self.brought);
+        let known = brought.get(&TypeId::of::<T>()).cloned();
+        known.and_then(|known| known.downcast().ok()).unwrap_or_else(|| {
+            let new = Arc::new(make(Arc::downgrade(self)));
+            brought.insert(TypeId::of::<T>(), Arc::clone(&new) as _);
+            self.registry.add_collector(Arc::clone(&new) as _);
+            new
+        })
     }
 
-    /// Tells every ledger how late it is, for those whose listeners have nothing to do: to be said once a second.
+    /// Tells every collector how late it is: to be said once a second.
     pub fn tick(&self, now: weir_decide::exchange::Now) {
-        lock(&self.ledgers).values().for_each(|ledger| ledger.tick(now));
-    }
-
-    /// Every ledger, with its listener's name.
-    pub fn ledgers(&self) -> Vec<(Arc<str>, Arc<ledger::Ledger>)> {
-        lock(&self.ledgers)
-            .iter()
-            .map(|(listener, ledger)| (Arc::clone(listener), Arc::clone(ledger)))
-            .collect()
-    }
-
-    /// Who the servers behind `listener` are: the same whenever it is asked for. Takes a lock; keep the result.
-    pub fn topology(&self, listener: &Arc<str>) -> Arc<topology::Topology> {
-        Arc::clone(lock(&self.topologies).entry(Arc::clone(listener)).or_default())
-    }
-
-    /// Every topology, with its listener's name.
-    pub fn topologies(&self) -> Vec<(Arc<str>, Arc<topology::Topology>)> {
-        lock(&self.topologies)
-            .iter()
-            .map(|(listener, topology)| (Arc::clone(listener), Arc::clone(topology)))
-            .collect()
+        self.registry.tick(now);
     }
 
     /// The text of a name, as it is shown. Takes a lock and copies what other threads have named since it was last called: for

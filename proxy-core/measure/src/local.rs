@@ -211,7 +211,7 @@ impl Local {
         let writing = Writing::new(&self.measure, &self.shard, scope, &record);
         let mut names = [NameId::NONE; 4];
         names.iter_mut().zip(labels).for_each(|(name, label)| *name = *label);
-        self.tables.borrow_mut().tally(&writing, TallyKey { family: family.name, place, names }, n);
+        self.tables.borrow_mut().tally(&writing, TallyKey { family, place, names }, n);
     }
 
     fn write(writing: &Writing<'_>, record: &Record, mut tables: RefMut<'_, Tables>, at: Option<u32>) {

@@ -1,10 +1,13 @@
-//! Every metric that Weir exposes: name, help, type, labels. A name that is not in this file cannot be exposed.
+//! The metrics of the core: name, help, type, labels. A protocol brings its own in the same form, in the `names.rs` of its crate, made
+//! by the same macro ([`families`](crate::families)); a family needs no registration, since each sample carries its own.
 //!
-//! To add a metric, add a family below and a row to docs/metrics.md (a test compares the two), then take a handle with
+//! To add a metric, add a family to one of these files and a row to docs/metrics.md (a test compares them), then take a handle with
 //! [`Measure::counter`](crate::Measure::counter) or [`Measure::gauge`](crate::Measure::gauge), or write it from a
 //! [`Collect`](crate::Collect). Conventions: prefix `weir_` (then `mongo_`, `dynamodb_`, `grpc_` for what only one protocol
 //! has), base units (seconds, bytes), counters end in `_total` and differ from every other name in more than that, label
 //! values from closed or capped sets only.
+
+use std::hash::{Hash, Hasher};
 
 /// What kind of number a family holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +38,9 @@ impl Kind {
 }
 
 /// One metric: its name, what it says, its labels, and how many series it may have.
-#[derive(Debug, PartialEq, Eq)]
+///
+/// Its name is its identity: two families of one name are the same.
+#[derive(Debug, Eq)]
 pub struct Family {
     /// The full name as exposed in the text format; counters end in `_total`.
     pub name: &'static str,
@@ -50,27 +55,42 @@ pub struct Family {
     pub max_series: Option<usize>,
 }
 
+impl PartialEq for Family {
+    fn eq(&self, other: &Family) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Hash for Family {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
 /// Series per family unless it says otherwise.
 pub const MAX_SERIES: usize = 1024;
 
+/// Declares families, and `ALL` with every one of them: `IDENT = Kind "name" ["label", ..] max N: "help";`. `max tables`: the cap is
+/// that of the workers' tables; no `max`: [`MAX_SERIES`](crate::names::MAX_SERIES).
+#[macro_export]
 macro_rules! families {
     ($($ident:ident = $kind:ident $name:literal [$($label:literal),*] $(max $max:tt)? : $help:literal;)*) => {
-        $(#[doc = $help] pub static $ident: Family = Family {
+        $(#[doc = $help] pub static $ident: $crate::names::Family = $crate::names::Family {
             name: $name,
             help: $help,
-            kind: Kind::$kind,
+            kind: $crate::names::Kind::$kind,
             labels: &[$($label),*],
-            max_series: families!(@max $($max)?),
+            max_series: $crate::families!(@max $($max)?),
         };)*
-        /// Every family, in the order in which they are exposed.
-        pub static ALL: &[&Family] = &[$(&$ident),*];
+        /// Every family of this file.
+        pub static ALL: &[&$crate::names::Family] = &[$(&$ident),*];
     };
-    (@max) => { Some(MAX_SERIES) };
+    (@max) => { Some($crate::names::MAX_SERIES) };
     (@max tables) => { None };
     (@max $max:literal) => { Some($max) };
 }
 
-families! {
+crate::families! {
     // Operations: the same for every protocol. Written from the workers' tables; their caps are `Limits`.
     OPERATIONS = Counter "weir_operations_total" ["listener", "cluster", "protocol", "operation", "resource", "result", "code"] max tables:
         "Operations that have ended, by how they ended.";
@@ -269,62 +289,6 @@ families! {
     GRPC_BROKEN = Counter "weir_grpc_broken_streams_total" ["listener", "direction"]:
         "Directions of calls whose bytes are no gRPC messages, or ended inside one though the call was complete.";
 
-    // MongoDB listeners.
-    MONGO_RULE_ACTIONS = Counter "weir_mongo_rule_actions_total" ["listener", "rule", "action", "dry_run"] max 8192:
-        "What rules did: refused, limited, cut short or disturbed an operation, by rule and what it does. Under `dry_run` `true`: what a rule would have done, had it not only run dry.";
-    MONGO_AWAITED_CURSORS_FORGOTTEN = Counter "weir_mongo_awaited_cursors_forgotten_total" []:
-        "Cursors that wait for data and are no longer known to, because there are too many; their getMores may count in latencies.";
-    MONGO_HELLOS = Counter "weir_mongo_hellos_total" ["listener", "result"]:
-        "Answers to hello in members mode: `rewritten` to name Weir, `incomplete` too, but without a member for which no address was there within a second, `passed` because they name nobody, `refused` because they could not be rewritten, which ended the connection.";
-    MONGO_MEMBERS_REFUSED = Counter "weir_mongo_members_refused_total" ["listener", "reason"]:
-        "Members that a server named and that are not believed in, each time that these change: `too_many` (beyond 50), `malformed`, `near` (on this host or its link, where no server of the configuration is).";
-    MONGO_MEMBERS = Gauge "weir_mongo_members" ["listener"]:
-        "Members of the replica set that have an address at the listener.";
-
-    MONGO_MEMBER_ROLE = Gauge "weir_mongo_member_role" ["listener", "member", "role"]:
-        "1 for what a server was when it was last heard of: primary, secondary, arbiter, other (starting, recovering, just replaced), unreachable, standalone, router.";
-    MONGO_ELECTIONS = Counter "weir_mongo_elections_total" ["listener"]:
-        "Elections that were seen, by a primary that names a later one than the one before.";
-    MONGO_MEMBER_ROUND_TRIP = Gauge "weir_mongo_member_round_trip_seconds" ["listener", "member"]:
-        "How long the latest hello to a server took, connecting left out: Weir's own in members mode, otherwise one of a client that did not wait for news.";
-
-    MONGO_CONNECTIONS = Counter "weir_mongo_connections_total" ["listener", "application", "driver", "version", "framework"]:
-        "Connections by the application and driver that their first hello names, and by the framework upon that, if there is one.";
-    MONGO_CONNECTIONS_REFUSED = Counter "weir_mongo_connections_refused_total" ["listener", "application"]:
-        "Connections that were closed because their application has max_connections_per_application.";
-    MONGO_CONNECTIONS_OPEN = Gauge "weir_mongo_connections_open" ["listener", "application", "driver", "version", "framework"]:
-        "Connections that are open, by the application and driver that their first hello names, and by the framework upon that.";
-    MONGO_AUTHENTICATIONS = Counter "weir_mongo_authentications_total" ["listener", "mechanism", "result"]:
-        "Authentications that have ended, by mechanism and result: ok, failed.";
-    MONGO_COMPRESSED_BYTES = Counter "weir_mongo_compressed_bytes_total" ["listener", "compressor", "direction"]:
-        "Bytes of compressed messages (request, reply), as they are on the wire.";
-    MONGO_UNCOMPRESSED_BYTES = Counter "weir_mongo_uncompressed_bytes_total" ["listener", "compressor", "direction"]:
-        "The same messages' bytes when decompressed; by those on the wire, what compression saves.";
-    MONGO_CURSORS_OPEN = Gauge "weir_mongo_cursors_open" ["listener"]:
-        "Cursors that are open on the server, as far as is known.";
-    MONGO_CURSORS = Counter "weir_mongo_cursors_total" ["listener", "end"]:
-        "Cursors of more than one batch that have ended, by how: exhausted, killed (also with the transaction in which they were opened), failed, abandoned (idle for too long), forgotten (no room).";
-    MONGO_COLLECTION_CURSORS_OPEN = Gauge "weir_mongo_collection_cursors_open" ["listener", "resource"]:
-        "Cursors that are open on the server, as far as is known, by collection.";
-    MONGO_COLLECTION_CURSORS = Counter "weir_mongo_collection_cursors_total" ["listener", "resource", "end"]:
-        "Cursors that have ended, by collection: as many as weir_mongo_cursors_total says. 256 collections of a listener, the others are _other.";
-    MONGO_COLLECTION_CURSOR_BATCHES = Counter "weir_mongo_collection_cursor_batches_total" ["listener", "resource"]:
-        "Batches of the cursors that have ended, by collection.";
-    MONGO_CURSOR_BATCHES = Counts "weir_mongo_cursor_batches" ["listener", "end"]:
-        "Batches of each cursor that has ended.";
-    MONGO_CURSOR_DURATION = Spans "weir_mongo_cursor_duration_seconds" ["listener", "end"]:
-        "How long each cursor that has ended was open.";
-    MONGO_TRANSACTIONS_OPEN = Gauge "weir_mongo_transactions_open" ["listener"]:
-        "Transactions under way.";
-    MONGO_TRANSACTIONS_STARTED = Counter "weir_mongo_transactions_started_total" ["listener"]:
-        "Transactions that were started.";
-    MONGO_TRANSACTIONS = Counter "weir_mongo_transactions_total" ["listener", "end"]:
-        "Transactions that have ended, by how: committed, aborted (also by the next one of their session), commit_failed, abandoned (idle for too long), forgotten (no room).";
-    MONGO_TRANSACTION_STATEMENTS = Counts "weir_mongo_transaction_statements" ["listener", "end"]:
-        "Statements of each transaction that has ended, commit and abort left out.";
-    MONGO_TRANSACTION_DURATION = Spans "weir_mongo_transaction_duration_seconds" ["listener", "end"]:
-        "How long each transaction that has ended took, from its first statement on.";
-
     // The admin API.
     ADMIN_REQUESTS = Counter "weir_admin_requests_total" ["endpoint", "status"]:
         "Requests to the admin API, by endpoint (`other`: none of them) and HTTP status.";
@@ -372,36 +336,4 @@ families! {
         "Times that something was counted as `_other` because the cap of a table is met: operations, outcomes, applications, call_sites, tallies (by table, of DynamoDB), places.";
     SERIES_OVERFLOW = Counter "weir_series_overflow_total" ["family"]:
         "Requests for a series that were given `_other` because the cap of the family is met.";
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    fn is_name(text: &str) -> bool {
-        text.starts_with(|c: char| c.is_ascii_lowercase())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    }
-
-    #[test]
-    fn names_keep_to_the_conventions() {
-        let mut bare = HashSet::new();
-        for family in ALL {
-            let name = family.name;
-            assert!(is_name(name), "{name}");
-            assert!(name.starts_with("weir_") || name.starts_with("process_"), "{name}");
-            assert_eq!(family.kind == Kind::Counter, name.ends_with("_total"), "{name}");
-            assert_eq!(family.kind == Kind::Info, name.ends_with("_info"), "{name}");
-            for reserved in ["_sum", "_count", "_bucket", "_created"] {
-                assert!(!name.ends_with(reserved), "{name}");
-            }
-            let stripped = name.trim_end_matches("_total").trim_end_matches("_info");
-            assert!(bare.insert(stripped), "{name}: another family has that name in OpenMetrics");
-            assert!(family.labels.iter().all(|l| is_name(l) && *l != "le" && *l != "quantile"), "{name}");
-            assert_eq!(family.labels.iter().collect::<HashSet<_>>().len(), family.labels.len(), "{name}");
-            assert!(family.help.ends_with('.') && !family.help.contains('\n'), "{name}");
-            assert!(family.max_series != Some(0), "{name}");
-        }
-    }
 }

@@ -1,5 +1,5 @@
 //! The numbers as text: the Prometheus text format 0.0.4, or OpenMetrics 1.0 where it is asked for. Families in the order of
-//! [`names::ALL`], series sorted by labels, so that two scrapes of the same numbers are the same bytes.
+//! [`names::ALL`], then those that protocols brought, by name; series sorted by labels, so that two scrapes of the same numbers are the same bytes.
 
 use crate::histogram::{BOUNDS, Buckets, COUNTS, Distribution, SPANS};
 use crate::names::{self, Family, Kind};
@@ -50,7 +50,9 @@ impl Format {
 pub struct Scrape {
     snapshot: Snapshot,
     format: Format,
-    /// The family being written, as an index into [`names::ALL`].
+    /// The families that are not in [`names::ALL`].
+    brought: Vec<&'static Family>,
+    /// The family being written, as an index into [`names::ALL`] and on into `brought`.
     family: usize,
     rows: Rows,
 }
@@ -70,7 +72,8 @@ enum Rows {
 
 impl Scrape {
     pub(crate) fn new(snapshot: Snapshot, format: Format) -> Scrape {
-        Scrape { snapshot, format, family: 0, rows: Rows::Begin }
+        let brought = snapshot.samples.families().filter(|family| !names::ALL.contains(family)).collect();
+        Scrape { snapshot, format, brought, family: 0, rows: Rows::Begin }
     }
 
     /// The format.
@@ -80,7 +83,7 @@ impl Scrape {
 
     /// Appends text to `out` until `out` holds at least `enough` bytes or all is written. False when all is written.
     pub fn write(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
-        while let Some(family) = names::ALL.get(self.family) {
+        while let Some(family) = self.current() {
             if let Rows::Begin = self.rows {
                 self.begin(family, out);
             }
@@ -96,13 +99,19 @@ impl Scrape {
             self.rows = Rows::Begin;
         }
         // The end is reached once: `family` stands one beyond the last.
-        if self.family == names::ALL.len() {
+        if self.family == names::ALL.len() + self.brought.len() {
             self.family += 1;
             if self.format == Format::OpenMetrics {
                 out.extend_from_slice(b"# EOF\n");
             }
         }
         false
+    }
+
+    /// The family being written.
+    fn current(&self) -> Option<&'static Family> {
+        let brought = || self.brought.get(self.family.checked_sub(names::ALL.len())?);
+        names::ALL.get(self.family).or_else(brought).copied()
     }
 
     /// Finds the family's rows, and writes its head if there are any.

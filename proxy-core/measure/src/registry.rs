@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use weir_decide::exchange::Now;
 
 /// A counter that any thread may bump. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -78,6 +79,11 @@ impl Drop for Held {
 pub trait Collect: Send + Sync {
     /// Writes samples. Called on the scraping thread; must not wait for traffic.
     fn collect(&self, out: &mut Samples);
+
+    /// It is this late: told once a second, for what ends by itself while nothing happens.
+    fn tick(&self, now: Now) {
+        let _ = now;
+    }
 }
 
 /// A sample's value: whole numbers are kept whole.
@@ -129,13 +135,13 @@ impl Value {
 }
 
 /// The values of a family by labels, sorted.
-pub(crate) type Series = BTreeMap<Box<[Arc<str>]>, Value>;
+pub type Series = BTreeMap<Box<[Arc<str>]>, Value>;
 
 /// What one scrape has gathered: per family, values by labels. Equal labels are added up; beyond a family's cap they are added
 /// up under `_other`.
 #[derive(Debug, Default)]
 pub struct Samples {
-    families: BTreeMap<&'static str, Series>,
+    families: BTreeMap<&'static str, (&'static Family, Series)>,
     folded: BTreeMap<&'static str, u64>,
 }
 
@@ -146,7 +152,7 @@ impl Samples {
     }
 
     pub(crate) fn put(&mut self, family: &'static Family, mut key: Box<[Arc<str>]>, value: Value) {
-        let series = self.families.entry(family.name).or_default();
+        let (_, series) = self.families.entry(family.name).or_insert_with(|| (family, Series::new()));
         if let Some(max) = family.max_series
             && series.len() >= max
             && !series.contains_key(&key)
@@ -166,15 +172,20 @@ impl Samples {
     }
 
     /// `n` times something of `family` had no room elsewhere.
-    pub(crate) fn beyond(&mut self, family: &'static Family, n: u64) {
+    pub fn beyond(&mut self, family: &'static Family, n: u64) {
         if n > 0 {
             *self.folded.entry(family.name).or_default() += n;
         }
     }
 
     /// Takes the series of `family`.
-    pub(crate) fn take(&mut self, family: &Family) -> Series {
-        self.families.remove(family.name).unwrap_or_default()
+    pub fn take(&mut self, family: &Family) -> Series {
+        self.families.remove(family.name).map(|(_, series)| series).unwrap_or_default()
+    }
+
+    /// The families that have samples, by name.
+    pub(crate) fn families(&self) -> impl Iterator<Item = &'static Family> {
+        self.families.values().map(|(family, _)| *family)
     }
 }
 
@@ -232,6 +243,11 @@ impl Registry {
 
     pub(crate) fn add_collector(&self, collector: Arc<dyn Collect>) {
         lock(&self.collectors).push(collector);
+    }
+
+    /// Tells every collector how late it is.
+    pub(crate) fn tick(&self, now: Now) {
+        lock(&self.collectors).iter().for_each(|collector| collector.tick(now));
     }
 
     /// Everything, by now. Holds the lock for as long as copying the handles takes.

@@ -411,7 +411,7 @@ impl Tables {
         let mut found = self.tallies.find(&key);
         if found.is_none() {
             self.sweep(writing);
-            let names = match writing.admit(TALLIES, key.names, key.family) {
+            let names = match writing.admit(TALLIES, key.names, key.family.name) {
                 Admitted::Row(names) => names,
                 Admitted::Gone => return,
                 Admitted::Full => {

@@ -179,15 +179,6 @@ impl Snapshot {
         for scope in measure.interner.scopes() {
             scope.write(&mut samples);
         }
-        let ledgers = measure.ledgers();
-        for (listener, ledger) in &ledgers {
-            ledger.write(listener, &|id| measure.name(id), &mut samples);
-        }
-        let beyond = ledgers.iter().map(|(_, ledger)| ledger.collections_beyond()).sum::<u64>();
-        samples.add(&names::CAPS_MET, &["cursor_collections"], beyond);
-        for (listener, topology) in measure.topologies() {
-            topology.write(&listener, &mut samples);
-        }
         measure.registry.gather(&mut samples);
         // Names and places after the rows, so that every id that a row holds is known.
         let mut known = lock(&measure.texts);
@@ -248,7 +239,7 @@ impl Resolver<'_> {
     fn tallies(&mut self, tallies: Sums<TallyKey>, samples: &mut Samples) {
         let is_there = |id: &NameId| id.scope() == 0 || self.named.contains_key(id);
         for (key, count) in tallies.into_iter().filter(|(key, _)| key.names.iter().all(is_there)) {
-            let Some(family) = names::ALL.iter().find(|family| family.name == key.family) else { continue };
+            let family = key.family;
             let listener = self.places.get(key.place.0 as usize).or(self.places.first());
             let listener = listener.map(|place| Arc::clone(&place.listener));
             let labels = listener.into_iter().chain(key.names.iter().map(|id| self.name(*id)));

@@ -4,6 +4,7 @@ use crate::Place;
 use crate::connections::Slots;
 use crate::histogram::{COUNTS, Coarse, Histogram};
 use crate::intern::KINDS;
+use crate::names::Family;
 use crate::table::{Cell, Published};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -192,8 +193,7 @@ pub(crate) struct FaultKey {
 /// A series of a family that is not of operations: its labels after the listener, of which there are as many as the family has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TallyKey {
-    /// Its name.
-    pub(crate) family: &'static str,
+    pub(crate) family: &'static Family,
     pub(crate) place: Place,
     pub(crate) names: [NameId; 4],
 }

@@ -3,9 +3,10 @@
 use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
+use crate::names;
 use weir_codecs::mongo::{ClientMetadata, Command, Compressor, Mechanism, ReplyHead, RequestHead};
 use weir_decide::protocol::{About, Software};
-use weir_measure::{Counter, Held, Measure, names};
+use weir_measure::{Counter, Held, Measure};
 
 /// The longest driver name or version that is shown.
 const SHOWN: usize = 64;

@@ -6,12 +6,16 @@
 //! server ([`rename`]); from where in an application's code it comes its comment may say ([`call_sites`]).
 
 pub(crate) mod call_sites;
+mod collections;
 pub(crate) mod connection;
+pub(crate) mod ledger;
+pub(crate) mod listeners;
 pub(crate) mod open;
 mod pattern;
 pub(crate) mod rename;
 pub(crate) mod resources;
 pub(crate) mod slow;
+pub(crate) mod topology;
 
 use std::sync::Arc;
 

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use crate::measure::ledger::{CursorEnd, Ledger, TransactionEnd};
 use weir_codecs::mongo::{Command, RequestHead};
 use weir_config::{Field, Fields, Kind, Table, Walk};
 use weir_decide::exchange::{Class, Operation, Trait};
 use weir_decide::protocol::Ending;
-use weir_measure::ledger::{CursorEnd, Ledger, TransactionEnd};
 
 use crate::verdict::result;
 

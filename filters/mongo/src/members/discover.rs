@@ -8,6 +8,9 @@ use super::belief::{Named, REASONS};
 use super::map::Map;
 use super::word::{Word, believed, remembered};
 use super::{Members, role};
+use crate::measure::listeners::Listeners;
+use crate::measure::topology::{Heard, Topology};
+use crate::names;
 use bson::{Document, doc};
 use bytes::BytesMut;
 use std::cell::Cell;
@@ -22,8 +25,7 @@ use weir_codecs::mongo::{HEADER_LENGTH, Header, OpCode, op_msg};
 use weir_config::Listener;
 use weir_decide::exchange::Now;
 use weir_drive::{Cluster, Connected, Front, Offer, Worker, time};
-use weir_measure::topology::{Heard, Topology};
-use weir_measure::{Gauge, names};
+use weir_measure::Gauge;
 
 /// How often the members are asked.
 const REFRESH: Duration = Duration::from_secs(2);
@@ -90,7 +92,7 @@ impl Discovery {
             taken: Vec::new(),
             is_told: false,
             gauge,
-            topology: worker.measure().measure().topology(&listener.name),
+            topology: Listeners::of(worker.measure().measure()).one(&listener.name),
         };
         let topology = Arc::clone(&round.topology);
         Discovery { task: worker.spawn(round.run()), front, fronted, worker: Rc::clone(worker), topology }

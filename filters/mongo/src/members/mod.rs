@@ -24,6 +24,7 @@ pub(crate) mod settings;
 mod word;
 
 use crate::decode::Shared;
+use crate::names;
 use bytes::BytesMut;
 use map::Map;
 use settings::Fronting;
@@ -37,7 +38,7 @@ use weir_decide::cluster::View as Endpoints;
 use weir_decide::exchange::{Affinity, Fault, Phase, Reason, Side};
 use weir_decide::protocol::{Answer, Malformed, Unwritten};
 use weir_drive::message::Context;
-use weir_measure::{Counter, Measure, names};
+use weir_measure::{Counter, Measure};
 
 /// The largest answer to a hello that is rewritten, on the wire and decompressed. A set has 50 members at most.
 const MAX_HELLO: usize = 1 << 20;

@@ -1,8 +1,8 @@
 //! What a server says it is, in a hello: read by Weir itself, or seen as it passes.
 
+use crate::measure::topology::{Heard, Role};
 use bson::Document;
 use weir_codecs::mongo::ReplyHead;
-use weir_measure::topology::{Heard, Role};
 
 /// By Weir's own look at an answer.
 pub(crate) fn of_document(hello: &Document) -> Heard {

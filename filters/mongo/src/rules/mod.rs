@@ -21,6 +21,7 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use crate::names;
 use bytes::Bytes;
 use weir_codecs::mongo::{
     Clear, Command, ErrorReply, Inflate, Labels, OpCode, RequestHead, Shape, Whole, error_reply,
@@ -31,7 +32,7 @@ use weir_decide::exchange::{
 };
 use weir_decide::protocol::{At, Ruling, Step};
 use weir_decide::rules::{Action, Cause, Judgement, Permits, Recurring, Rule, Rules, States};
-use weir_measure::{Counter, Measure, names};
+use weir_measure::{Counter, Measure};
 
 use crate::protocol::{MongoOp, Session};
 use crate::{refusal, verdict};

@@ -13,6 +13,5 @@ mod clusters;
 mod exact;
 mod exposition;
 mod oracle;
-mod registered;
 mod strangers;
 mod text;

@@ -2,7 +2,9 @@
 
 use crate::exposition::Exposition;
 use std::sync::Arc;
-use weir_decide::exchange::{Fault, Items, NameId, NameKind, Phase, Reason, Side, Trait, Traits};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use weir_decide::exchange::{Fault, Items, NameId, NameKind, Now, Phase, Reason, Side, Trait, Traits};
+use weir_measure::names::{Family, Kind};
 use weir_measure::{Collect, Format, Limits, Measure, Process, Record, Samples, names};
 
 pub fn text(measure: &Measure) -> String {
@@ -192,4 +194,61 @@ fn batches_have_sizes_by_operation() {
         assert!(text.lines().any(|l| l == line), "{line}\n{text}");
     }
     assert!(!text.contains(&at("insert", "reply")) && !text.contains(&at("find", "request")), "{text}");
+}
+
+static VISITS: Family = Family {
+    name: "weir_toy_visits_total",
+    help: "Visits.",
+    kind: Kind::Counter,
+    labels: &["listener", "page"],
+    max_series: Some(1),
+};
+
+static ROOMS: Family = Family {
+    name: "weir_toy_rooms",
+    help: "Rooms.",
+    kind: Kind::Gauge,
+    labels: &["listener", "room"],
+    max_series: None,
+};
+
+/// Counts what the process has of it, and the seconds that it was told of.
+#[derive(Default)]
+struct Visits(AtomicU64);
+
+impl Collect for Visits {
+    fn collect(&self, out: &mut Samples) {
+        out.add(&VISITS, &["toy", "a"], self.0.load(Relaxed));
+        out.add(&VISITS, &["toy", "b"], 1u64);
+    }
+
+    fn tick(&self, now: Now) {
+        self.0.store(now.0, Relaxed);
+    }
+}
+
+#[test]
+fn a_protocol_brings_its_own_families_and_tables() {
+    let measure = Measure::new(Limits::default());
+    let visits = measure.brought(|_| Visits::default());
+    let again = measure.brought(|_| -> Visits { panic!("it is there already") });
+    assert!(Arc::ptr_eq(&visits, &again));
+    measure.tick(Now(7));
+    let local = measure.local();
+    let hall = local.intern(NameKind::Resource, &[b"hall"]);
+    local.tally(&ROOMS, measure.place("toy", "c", "toy"), &[hall], 3, true);
+    let text = text(&measure);
+    let parsed = Exposition::parse(&text);
+    assert_eq!(parsed.sum(ROOMS.name, &[("listener", "toy"), ("room", "hall")]), 3.0);
+    assert_eq!(parsed.sum(VISITS.name, &[("page", "a")]), 7.0);
+    assert_eq!(parsed.sum(VISITS.name, &[("page", "_other")]), 1.0);
+    assert_eq!(parsed.sum("weir_series_overflow_total", &[("family", VISITS.name)]), 1.0);
+    // After those of the core, by name.
+    let heads: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert_eq!(heads[heads.len() - 2..], ["weir_toy_rooms gauge", "weir_toy_visits_total counter"]);
+    let mut open = Vec::new();
+    while measure.scrape(Format::OpenMetrics).write(&mut open, 1 << 20) {}
+    let open = String::from_utf8(open).unwrap();
+    assert!(open.contains("# TYPE weir_toy_visits counter\nweir_toy_visits_total{"), "{open}");
+    assert!(open.ends_with("\n# EOF\n"), "{open}");
 }

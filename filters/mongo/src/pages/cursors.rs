@@ -1,8 +1,10 @@
 //! `/cursors`: what is open on MongoDB servers.
 
-use crate::body::{List, json};
+use super::json;
+use crate::measure::ledger::Ledger;
+use crate::measure::listeners::Listeners;
 use serde::Serialize;
-use weir_measure::Measure;
+use weir_drive::page::{Asked, Items};
 
 /// Times are in seconds, as of the latest operation of the listener.
 #[derive(Serialize)]
@@ -18,9 +20,9 @@ struct Cursor {
 }
 
 /// All that are known, the longest idle first.
-pub(crate) fn list(measure: &Measure) -> List {
+pub(super) fn items(&Asked { measure, .. }: &Asked<'_>) -> Option<Items> {
     let mut cursors = Vec::new();
-    for (listener, ledger) in measure.ledgers() {
+    for (listener, ledger) in Listeners::<Ledger>::of(measure).all() {
         cursors.extend(ledger.open_cursors().into_iter().map(|cursor| Cursor {
             listener: listener.to_string(),
             id: format!("{:016x}", cursor.id),
@@ -32,5 +34,5 @@ pub(crate) fn list(measure: &Measure) -> List {
         }));
     }
     cursors.sort_by_key(|cursor| std::cmp::Reverse((cursor.idle_for, cursor.open_for)));
-    List::new(&[], "cursors", cursors.into_iter().map(|cursor| json(&cursor)))
+    Some(Box::new(cursors.into_iter().map(|cursor| json(&cursor))))
 }

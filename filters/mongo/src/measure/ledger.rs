@@ -5,10 +5,8 @@
 //! taken the one that was idle longest gives way and counts as `forgotten`. Entries that nobody has touched for long count as
 //! `abandoned`; that is looked for at each scrape. Races cost at most a count that is one off, never a wrong entry's end.
 
-use crate::Samples;
-use crate::collections::Collections;
-use crate::histogram::{COUNTS, SPANS, Shared};
-use crate::names::{self, Family};
+use super::collections::Collections;
+use crate::names;
 use std::collections::BTreeMap;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
@@ -17,6 +15,9 @@ use std::sync::atomic::{
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use weir_decide::exchange::{NameId, Now};
+use weir_measure::Samples;
+use weir_measure::histogram::{COUNTS, SPANS, Shared};
+use weir_measure::names::Family;
 
 /// Cursors, and transactions, remembered by listener.
 pub const SLOTS: usize = 4096;
@@ -472,9 +473,9 @@ mod tests {
         let mut samples = Samples::default();
         ledger.write("db", &|id| id.0.to_string().into(), &mut samples);
         let value = |value| match value {
-            crate::Value::Whole(n) => n as f64,
-            crate::Value::Real(n) => n,
-            crate::Value::Spread(buckets) => buckets.sum() as f64,
+            weir_measure::Value::Whole(n) => n as f64,
+            weir_measure::Value::Real(n) => n,
+            weir_measure::Value::Spread(buckets) => buckets.sum() as f64,
         };
         let series = samples.take(family).into_iter();
         let series = series.map(|(labels, v)| (labels.last().unwrap().to_string(), value(v)));

@@ -1,13 +1,14 @@
 //! `/members`: the servers behind MongoDB listeners.
 
-use crate::Clusters;
-use crate::body::{List, json};
+use super::json;
+use crate::measure::listeners::Listeners;
+use crate::measure::topology::{self, Servers, Topology};
 use serde::Serialize;
+use std::sync::Arc;
 use weir_decide::cluster::EndpointStats;
 use weir_decide::exchange::Now;
+use weir_drive::page::{Asked, Items};
 use weir_drive::server::ClusterStatus;
-use weir_measure::Measure;
-use weir_measure::topology::Servers;
 
 #[derive(Serialize)]
 struct Set {
@@ -32,24 +33,25 @@ struct Member {
 }
 
 /// By listener.
-pub(crate) fn list(measure: &Measure, clusters: Clusters, now: Now) -> List {
-    let known = measure.topologies();
+pub(super) fn items(&Asked { measure, clusters, now }: &Asked<'_>) -> Option<Items> {
+    let clusters = clusters()?;
+    let known = Listeners::<Topology>::of(measure).all();
     let wanted: Vec<Servers> = known.iter().map(|(_, topology)| topology.servers()).collect();
     // Of thousands of clusters those of a set are few.
     let is_wanted = |cluster: &ClusterStatus| wanted.iter().any(|set| *set.cluster == *cluster.stats.name);
     let clusters: Vec<_> = clusters.filter(is_wanted).collect();
     let sets: Vec<_> =
         known.into_iter().zip(wanted).filter(|(_, servers)| !servers.members.is_empty()).collect();
-    let items =
-        sets.into_iter().map(move |((listener, _), servers)| json(&set(&listener, servers, &clusters, now)));
-    List::new(&[], "sets", items)
+    let item =
+        move |((listener, _), servers): ((Arc<str>, _), _)| json(&set(&listener, servers, &clusters, now));
+    Some(Box::new(sets.into_iter().map(item)))
 }
 
 fn set(listener: &str, servers: Servers, clusters: &[ClusterStatus], now: Now) -> Set {
     let Servers { cluster, set, elections, members } = servers;
     let stats = clusters.iter().find(|one| *one.stats.name == *cluster);
     let endpoint = |name: &str| stats?.stats.endpoints.iter().find(|endpoint| *endpoint.address == *name);
-    let member = |member: &weir_measure::topology::Member| {
+    let member = |member: &topology::Member| {
         let endpoint = endpoint(&member.name);
         Member {
             member: member.name.to_string(),

@@ -3,13 +3,12 @@
 //! Filled by whoever hears of it (a filter's own questions, answers that pass), a few times a second at most, so a lock is good
 //! enough. At most [`MOST`] members; one that nobody has heard of for [`FORGOTTEN`] goes, unless somebody says which there are.
 
-use crate::Samples;
-use crate::capped::lock;
 use crate::names;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use weir_decide::exchange::Now;
+use weir_measure::{Samples, lock};
 
 /// Members remembered by listener: a replica set has 50 at most. Beyond it the one that was heard of the longest ago gives way,
 /// which is counted as `weir_series_overflow_total` of `weir_mongo_member_role`.

@@ -3,8 +3,9 @@
 use crate::support::parts::root;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-crate::tests!("rules": crates_import_only_what_they_may, what_decides_knows_no_runtime, every_crate_keeps_the_lints);
+crate::tests!("rules": crates_import_only_what_they_may, what_decides_knows_no_runtime, every_crate_keeps_the_lints, the_core_knows_no_protocol_by_name);
 
 /// Who may import whom, in full: what is not here is a mistake.
 const MAY: &[(&str, &[&str])] = &[
@@ -70,5 +71,39 @@ fn every_crate_keeps_the_lints() {
         };
         let manifest = std::fs::read_to_string(root().join(&folder).join("Cargo.toml")).expect("a manifest");
         assert!(manifest.contains("[lints]\nworkspace = true"), "{name} does not keep the workspace's lints");
+    }
+}
+
+/// What only MongoDB has lives in its filter: its name stands in no code of the core, comments and tests left out.
+fn the_core_knows_no_protocol_by_name() {
+    let mut named = Vec::new();
+    let mut read = 0;
+    for folder in
+        ["proxy-core/config", "proxy-core/decide", "proxy-core/measure", "proxy-core/drive", "console"]
+    {
+        each_source(&root().join(folder).join("src"), &mut |path, text| {
+            read += 1;
+            let tests = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+            for (line, code) in text[..tests].lines().enumerate() {
+                let code = code.split_once("//").map_or(code, |(code, _)| code);
+                if code.to_ascii_lowercase().contains("mongo") {
+                    named.push(format!("{}:{}: {}", path.display(), line + 1, code.trim()));
+                }
+            }
+        });
+    }
+    assert!(read > 100, "only {read} files were read");
+    assert!(named.is_empty(), "the core names a protocol:\n{}", named.join("\n"));
+}
+
+/// Calls `see` with every source file below `folder`.
+fn each_source(folder: &Path, see: &mut dyn FnMut(&Path, &str)) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            each_source(&path, see);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            see(&path, &std::fs::read_to_string(&path).expect("a text"));
+        }
     }
 }

@@ -204,7 +204,7 @@ pub static LISTENER: Table = Table {
             Kind::Duration { min: 0, max: 24 * HOUR },
             "1h",
             "A connection on which nothing moved for so long is closed, an operation that still waits for its reply with it; \
-             while all that is under way are long polls of MongoDB, time does not count. `0s`: never.",
+             while all that is under way are long polls, time does not count. `0s`: never.",
         ),
     ],
     rules: &[],

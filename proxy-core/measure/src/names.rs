@@ -97,7 +97,7 @@ crate::families! {
     OPERATIONS_RETIRED = Counter "weir_operations_retired_total" ["listener", "result"] max tables:
         "Operations of series of weir_operations_total that have ended, because one of their names gave way to others: with those, all operations that there were.";
     OPERATION_DURATION = Histogram "weir_operation_duration_seconds" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
-        "Time from the first byte of the request in to the last byte of the reply out (with MongoDB in, where the client's socket takes it at once); long polls are left out.";
+        "Time from the first byte of the request in to the last byte of the reply out (with message protocols in, where the client's socket takes it at once); long polls are left out.";
     OPERATION_FIRST_BYTE = Histogram "weir_operation_first_byte_seconds" ["listener", "cluster", "protocol", "operation", "resource"] max tables:
         "Time from the first byte of the request in to the first byte of the reply; long polls are left out.";
     OPERATION_REQUEST_BYTES = Counter "weir_operation_request_bytes_total" ["listener", "cluster", "protocol", "operation", "resource"] max tables:

@@ -5,6 +5,7 @@
 //! | module | what it frames |
 //! |---|---|
 //! | [`http1`] | HTTP/1.1 heads and bodies (RFC 9112), strictly |
+//! | [`http2`] | HTTP/2 frames (RFC 9113) and field sections (RFC 7541) |
 //! | [`mongo`] | the MongoDB wire protocol: messages, sections, BSON top-level walks, compression |
 //! | [`grpc`] | gRPC's length-prefixed messages, timeouts and status over HTTP/2 |
 //! | [`proxy_protocol`] | the header that says on whose behalf a connection is made, PROXY protocol 1 and 2 |
@@ -19,6 +20,7 @@ mod crc32c;
 pub mod dynamodb;
 pub mod grpc;
 pub mod http1;
+pub mod http2;
 pub mod mongo;
 pub mod proxy_protocol;
 

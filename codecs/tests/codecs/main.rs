@@ -9,6 +9,7 @@ mod dynamodb;
 mod dynamodb_json;
 mod grpc;
 mod http1;
+mod http2;
 mod mongo;
 mod proxy_protocol;
 mod reused;

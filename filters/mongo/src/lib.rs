@@ -34,9 +34,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use applications::Seats;
 use measure::Showing;
-use measure::call_sites::CallSiteSettings;
 use measure::open::Patience;
 use measure::rename::Renames;
 use members::Members;
@@ -46,12 +44,14 @@ use weir_config::{Bind, Config, Field, Kind, Listener, MorePorts, Node, Section,
 use weir_drive::message::{self, Context};
 use weir_drive::{Accepted, Advice, BuildError, Filter, Page, Service, Worker};
 use weir_measure::Measure;
+use weir_measure::applications::Seats;
+use weir_measure::call_sites::CallSiteSettings;
+use weir_measure::slow::Thresholds;
 
 pub use cursors::AwaitCursors;
 pub use decode::{Replies, Requests};
 pub use measure::ledger::Ledger;
 pub use measure::listeners::Listeners;
-pub use measure::slow::SlowSettings;
 pub use measure::topology::{Heard, Role, Topology};
 pub use members::belief::{is_member, is_set};
 pub use protocol::{MongoOp, Protocol, Session};
@@ -96,7 +96,7 @@ static TABLE: Table = Table {
 struct MongoSettings {
     cluster: Arc<str>,
     rules: Arc<[RuleSettings]>,
-    slow: Arc<SlowSettings>,
+    slow: Arc<Thresholds>,
     patience: Patience,
     renames: Renames,
     call_sites: Option<CallSiteSettings>,
@@ -126,10 +126,10 @@ impl Section for Mongo {
         let fields = walk.fields(node, &TABLE)?;
         let cluster = fields.cluster(walk, "cluster");
         let slow = fields.table_or_default(walk, "slow");
-        let slow = SlowSettings::read(walk, &slow);
+        let slow = measure::slow::read(walk, &slow);
         let patience = Patience::read(walk, &fields);
         let renames = Renames::read(walk, &fields);
-        let call_sites = CallSiteSettings::read(walk, &fields);
+        let call_sites = measure::call_sites::read(walk, &fields);
         let per_application = fields.number(walk, "max_connections_per_application");
         let message_timeout = fields.duration(walk, "message_timeout");
         let said = members::settings::read(walk, &fields);

@@ -16,9 +16,11 @@ use weir_decide::exchange::{
     Replies as Due, Side, Trait,
 };
 use weir_decide::protocol::{self, Answer, Ending, Standing, Stays, Step, Unwritten};
+use weir_measure::applications::{Application, Applications, Seated, Seats};
+use weir_measure::slow::Subject;
 use weir_measure::{Counter, Measure, names};
 
-use crate::applications::{self, Applications, Seated, Seats};
+use crate::applications;
 use crate::cursors::AwaitCursors;
 use crate::custom::Custom;
 use crate::decode::{Replies, Requests, Shared};
@@ -88,7 +90,7 @@ impl Protocol {
             showing: Rc::new(RefCell::new(showing)),
             ledger,
             connections: Connections::new(listener, measure),
-            applications: Applications::new(listener, measure),
+            applications: Applications::new(listener, measure, &crate::names::MONGO_CONNECTIONS_REFUSED),
             commands: Command::ALL.iter().map(|_| Cell::new(NameId::NONE)).collect(),
             topology: Listeners::of(measure).one(listener),
             custom: Cell::new(Custom::Unknown),
@@ -125,7 +127,7 @@ impl Protocol {
             if let Some(client) = &head.client
                 && *client.application.as_bytes() != *session.application_name
             {
-                session.calls_itself(names, client.application.as_bytes());
+                session.application.calls_itself(names, client.application.as_bytes());
                 session.application_name = client.application.as_bytes().into();
             }
             session.introduced = head.complete;
@@ -159,7 +161,7 @@ impl Protocol {
         op.belongs.learn(&self.ledger, shared, head);
         shared.name = self.name(names, head.command);
         shared.resource = self.resource(names, head);
-        shared.application = session.application(names);
+        shared.application = session.application.name(names);
         // Whoever comes is answered when he greets.
         shared.belief = match session.measured.has_authenticated() {
             true => Belief::Authenticated,
@@ -252,11 +254,8 @@ impl Protocol {
 /// What is remembered of one connection: a few numbers.
 #[derive(Debug)]
 pub struct Session {
-    /// What the client's application calls itself, by the hello that said so last.
-    called: Box<[u8]>,
-    /// Its name in numbers, and how many names had given way to others when it had not.
-    application: NameId,
-    gone: u64,
+    /// The client's application, by the hello that said so last.
+    application: Application,
     /// The same, for rules.
     pub(crate) application_name: Box<[u8]>,
     /// The first hello has come whole.
@@ -272,26 +271,6 @@ pub struct Session {
     open: OpenHere,
     /// Where it came in.
     door: Door,
-}
-
-impl Session {
-    fn calls_itself(&mut self, names: &mut dyn Names, name: &[u8]) {
-        if *self.called != *name {
-            self.called = name.into();
-        }
-        self.application = names.intern(NameKind::Application, &[name]);
-        self.gone = names.gone();
-    }
-
-    /// The application's name in numbers: another one if it had to give way to others since.
-    fn application(&mut self, names: &mut dyn Names) -> NameId {
-        let gone = names.gone();
-        if self.gone != gone && !self.called.is_empty() {
-            self.gone = gone;
-            self.application = names.intern(NameKind::Application, &[&self.called]);
-        }
-        self.application
-    }
 }
 
 /// One command under way.
@@ -376,9 +355,7 @@ impl protocol::Protocol for Protocol {
     fn session(&self) -> (Session, Requests, Replies) {
         let door = Door::default();
         let session = Session {
-            called: Box::default(),
-            application: NameId::NONE,
-            gone: 0,
+            application: Application::default(),
             application_name: Box::default(),
             introduced: false,
             seated: Seated::Nowhere,
@@ -408,7 +385,7 @@ impl protocol::Protocol for Protocol {
             self.describe(session, names, op, head);
         }
         op.is_first = !session.door.answered;
-        if self.applications.asks(&session.seated, head.map(|head| &**head)) {
+        if self.applications.asks(&session.seated, head.is_some_and(|head| head.complete)) {
             if !end {
                 return Step::More { limit: applications::MOST };
             }
@@ -613,8 +590,10 @@ impl protocol::Protocol for Protocol {
             // By these drivers see whether the server is well, again and again: they are nobody's operations.
             return;
         }
-        let kept = (&session.kept, &*self.shared.inflate);
-        self.showing.borrow().slow.ended(kept, op.kept, (op.command, cursor), &op.shared, ending);
+        let shape = || session.kept.shape(op.kept, &self.shared.inflate);
+        let is_secret = op.command.is_sensitive();
+        let subject = Subject { operation: op.command.id(), is_secret, cursor, shape: &shape };
+        self.showing.borrow().slow.ended(&op.shared, &subject, ending);
     }
 
     fn news(&self, session: &mut Session) -> Option<protocol::About> {

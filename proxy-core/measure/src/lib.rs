@@ -11,6 +11,8 @@
 //! counted goes to `weir_operations_retired_total`. What is always there and has no room is counted as `_other`, and that it happened
 //! is counted too. No counter of a series that is shown ever falls while the process lives.
 
+pub mod applications;
+pub mod call_sites;
 mod capped;
 mod clusters;
 pub mod connections;
@@ -18,6 +20,7 @@ pub mod histogram;
 mod intern;
 mod local;
 pub mod names;
+mod pattern;
 mod process;
 pub mod prometheus;
 mod registry;

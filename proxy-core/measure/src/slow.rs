@@ -4,6 +4,10 @@
 //! oldest goes when a new one comes; and by kind (the same listener, operation, resource and shape), so that one bad query does
 //! not drive out every other. What went too early is counted.
 
+mod keeper;
+
+pub use keeper::{Keeper, Subject, Thresholds};
+
 use crate::capped::lock;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

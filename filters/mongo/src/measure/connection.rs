@@ -6,10 +6,8 @@ use std::sync::Arc;
 use crate::names;
 use weir_codecs::mongo::{ClientMetadata, Command, Compressor, Mechanism, ReplyHead, RequestHead};
 use weir_decide::protocol::{About, Software};
+use weir_measure::applications::shown;
 use weir_measure::{Counter, Held, Measure};
-
-/// The longest driver name or version that is shown.
-const SHOWN: usize = 64;
 
 /// What is remembered of one connection.
 #[derive(Debug, Default)]
@@ -33,12 +31,6 @@ impl Connection {
     pub(crate) fn news(&mut self) -> Option<About> {
         std::mem::take(&mut self.is_news).then(|| self.about.clone())
     }
-}
-
-/// What a client calls itself, as it is shown.
-pub(crate) fn shown(name: &[u8]) -> String {
-    let text = String::from_utf8_lossy(name.get(..SHOWN).unwrap_or(name));
-    text.replace(char::is_control, "?")
 }
 
 /// Counts them, on one listener and worker.

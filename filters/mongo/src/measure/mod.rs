@@ -11,7 +11,6 @@ pub(crate) mod connection;
 pub(crate) mod ledger;
 pub(crate) mod listeners;
 pub(crate) mod open;
-mod pattern;
 pub(crate) mod rename;
 pub(crate) mod resources;
 pub(crate) mod slow;
@@ -22,16 +21,17 @@ use std::sync::Arc;
 use weir_codecs::mongo::{Command, OpCode, ReplyHead, RequestHead};
 use weir_decide::exchange::{Items, NameId, NameKind, Names, Operation, Trait, Traits};
 use weir_measure::Measure;
+use weir_measure::call_sites::CallSiteSettings;
+use weir_measure::slow::{Keeper, Thresholds};
 
-use call_sites::{CallSiteSettings, CallSites};
+use call_sites::CallSites;
 use rename::Renames;
 use resources::Resources;
-use slow::{Slow, SlowSettings};
 
 /// How operations are shown, on one listener and worker. All of its connections share it, so that those which stand go by what a
 /// reload says from their next operation on.
 pub(crate) struct Showing {
-    pub slow: Slow,
+    pub slow: Keeper,
     pub call_sites: CallSites,
     renames: Renames,
     resources: Resources,
@@ -41,12 +41,12 @@ impl Showing {
     pub(crate) fn new(
         listener: &Arc<str>,
         measure: &Arc<Measure>,
-        slow: Arc<SlowSettings>,
+        slow: Arc<Thresholds>,
         renames: Renames,
         call_sites: Option<CallSiteSettings>,
     ) -> Showing {
         Showing {
-            slow: Slow::new(listener, measure, slow),
+            slow: Keeper::new((listener, "mongo"), measure, slow, weir_drive::time::wall),
             call_sites: CallSites::new(call_sites),
             renames,
             resources: Resources::default(),

@@ -17,6 +17,7 @@ use weir_decide::exchange::{
 };
 use weir_decide::protocol::{self, Answer, Ending, Standing, Stays, Step, Unwritten};
 use weir_measure::applications::{Application, Applications, Seated, Seats};
+use weir_measure::rules::Governed;
 use weir_measure::slow::Subject;
 use weir_measure::{Counter, Measure, names};
 
@@ -31,7 +32,7 @@ use crate::measure::open::{Belongs, Cursors, OpenHere};
 use crate::measure::rename::Renames;
 use crate::measure::slow::Kept;
 use crate::members::{Door, Fronted, role};
-use crate::rules::{self, Control, Governed};
+use crate::rules::{self, Control};
 use crate::{measure, refusal, verdict};
 
 /// `MaxTimeMSExpired`.
@@ -291,6 +292,8 @@ pub struct MongoOp {
     pub(crate) in_transaction: bool,
     pub(crate) is_retryable_write: bool,
     pub(crate) governed: Governed,
+    /// What the server is told of the time that it may take, in milliseconds.
+    pub(crate) max_time: Option<u32>,
     /// One of its replies has been judged.
     is_judged: bool,
     /// What to ask [`Kept`] with.
@@ -322,6 +325,7 @@ impl Default for MongoOp {
             in_transaction: false,
             is_retryable_write: false,
             governed: Governed::default(),
+            max_time: None,
             is_judged: false,
             kept: 0,
             left_open: 0,
@@ -497,7 +501,7 @@ impl protocol::Protocol for Protocol {
         waited: Duration,
         out: &mut BytesMut,
     ) -> Result<(), Unwritten> {
-        if let Some(max_time) = op.governed.max_time() {
+        if let Some(max_time) = op.max_time {
             // A request; no reply to a write is ever rewritten.
             rules::write_max_time(max_time, whole, &self.shared.inflate, out);
             return Ok(());
@@ -525,8 +529,9 @@ impl protocol::Protocol for Protocol {
         if !tail.more_to_come() {
             op.governed.release();
         }
-        if tail.code == MAX_TIME_EXPIRED {
-            op.governed.note_exceeded();
+        // The server has ended it, for the time that it was told.
+        if tail.code == MAX_TIME_EXPIRED && op.max_time.is_some() {
+            op.governed.note_overdue();
         }
         op.left_open = tail.cursor_id;
         let outcome = verdict::of_reply(names, op, tail);

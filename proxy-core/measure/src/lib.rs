@@ -25,6 +25,7 @@ mod process;
 pub mod prometheus;
 mod registry;
 mod rows;
+pub mod rules;
 mod scope;
 pub mod slow;
 mod snapshot;

@@ -8,15 +8,8 @@ use weir_codecs::mongo::{Command, Labels};
 use weir_config::{Field, Fields, Kind, Node, Table, Walk, words};
 use weir_decide::rules::{Action, Disturbance, Globs, OperationClass, Operations, Rate, Rule, Selector};
 
-/// One rule as the file has it.
-#[derive(Debug, Clone)]
-pub struct RuleSettings {
-    pub(super) rule: Rule,
-    /// What to tell who is denied.
-    pub(super) message: Option<Arc<str>>,
-    /// With which error a fault refuses.
-    pub(super) error: Option<(i32, Labels)>,
-}
+/// One rule as the file has it. A fault refuses with an error of this number and these labels.
+pub type RuleSettings = weir_measure::rules::RuleSettings<(i32, Labels)>;
 
 /// The most rules of a listener.
 const MOST: usize = 256;
@@ -389,16 +382,4 @@ fn operations(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Operations> {
         }
     }
     good.then(|| Operations::new(&wanted, &excluded))
-}
-
-/// The action's word, for the metric.
-pub(super) fn word(action: &Action) -> &'static str {
-    match action {
-        Action::Deny => "deny",
-        Action::ReadOnly => "read_only",
-        Action::Rate(_) => "rate",
-        Action::Concurrency(_) => "concurrency",
-        Action::Deadline(_) => "deadline",
-        Action::Fault(_) => "fault",
-    }
 }

@@ -1,6 +1,6 @@
 //! Rules on MongoDB operations: who may do what, how often, how many at a time, for how long.
 //!
-//! The engine is the core's (`weir_decide::rules`). Here is what is MongoDB's own: the file's words ([`config`]), what a
+//! The engine is the core's (`weir_decide::rules`), and so is what is counted and kept of it (`weir_measure::rules`). Here is what is MongoDB's own: the file's words ([`config`]), what a
 //! command does and may touch ([`class`]), and what the client is told. The rules of a listener are in a [`Control`] that all
 //! of its connections share, so that those which stand keep to the new ones from their next operation on.
 //!
@@ -15,10 +15,7 @@ mod sense;
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests;
 
-use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::rc::Rc;
-use std::sync::{Arc, LazyLock};
+use std::cell::RefCell;
 use std::time::Duration;
 
 use crate::names;
@@ -28,11 +25,10 @@ use weir_codecs::mongo::{
     with_max_time,
 };
 use weir_decide::exchange::{
-    Class, Fault, NameId, NameKind, Names, Now, Outcome, Phase, Reason, Replies, RetryOn, Side,
+    Class, Fault, NameId, NameKind, Names, Outcome, Phase, Reason, Replies, RetryOn, Side,
 };
 use weir_decide::protocol::{At, Ruling, Step};
-use weir_decide::rules::{Action, Cause, Judgement, Permits, Recurring, Rule, Rules, States};
-use weir_measure::{Counter, Measure};
+use weir_measure::{Measure, rules};
 
 use crate::protocol::{MongoOp, Session};
 use crate::{refusal, verdict};
@@ -52,34 +48,27 @@ const MOST_LIMITED: usize = 320 * 1024;
 /// How much longer than the server Weir waits where the server knows the deadline. It answers in time; if not, it is lost.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// What the limits of all listeners remember.
-static STATES: LazyLock<States> = LazyLock::new(States::default);
-
 /// The rules of a listener on one worker, shared by its connections.
 #[derive(Default)]
-pub struct Control {
-    in_force: Cell<bool>,
-    /// Some of them is more than a dry run.
-    enforced: Cell<bool>,
-    active: RefCell<Rc<Active>>,
-}
+pub struct Control(rules::Control<(i32, Labels)>);
+
+/// What is known of a request, and its bytes so far.
+type Known<'a> = (Option<&'a RequestHead>, &'a RefCell<Inflate>);
 
 impl Control {
     /// From now on these rules hold.
     pub fn replace(&self, listener: &str, rules: &[RuleSettings], measure: &Measure) {
-        *self.active.borrow_mut() = Rc::new(Active::new(listener, rules, measure));
-        self.in_force.set(!rules.is_empty());
-        self.enforced.set(self.active.borrow().rules.enforce());
+        self.0.replace(listener, rules, measure, &names::MONGO_RULE_ACTIONS);
     }
 
     /// Whether there are any.
     pub(crate) fn is_in_force(&self) -> bool {
-        self.in_force.get()
+        self.0.is_in_force()
     }
 
     /// Whether any of them has to hold: nothing passes unread then.
     pub(crate) fn is_enforced(&self) -> bool {
-        self.enforced.get()
+        self.0.is_enforced()
     }
 
     /// What the rules say of a request, of which a head is known and which the decompressors can look into.
@@ -88,282 +77,109 @@ impl Control {
         session: &mut Session,
         names: &mut dyn Names,
         op: &mut MongoOp,
-        (head, inflate): (Option<&RequestHead>, &RefCell<Inflate>),
+        known: Known<'_>,
         at: At<'_>,
     ) -> Ruling {
         if !self.is_in_force() {
             return Ruling::default();
         }
-        let active = Rc::clone(&self.active.borrow());
-        let ruling = active.govern(session, names, op, (head, inflate), at);
-        if let Some(stream) = &mut op.governed.stream {
-            stream.active = active;
-        }
-        ruling
+        govern(&self.0.active(), session, names, op, known, at)
     }
 }
 
-/// What an operation keeps of the rules while it is under way.
-#[derive(Debug, Default)]
-pub(crate) struct Governed {
-    /// Its places under limits.
-    permits: Permits,
-    /// The rule that says how long it may take, and what counts when it is overdue.
-    overdue: Option<(Arc<str>, Counter)>,
-    /// What the server is told of that, in milliseconds.
-    max_time: Option<u32>,
-    /// How long it may take by rules that only run dry, and what counts when it took longer.
-    dry_deadlines: Vec<(Duration, Counter)>,
-    /// It is answered by a stream of replies: the rates under which further ones come.
-    stream: Option<Box<Stream>>,
-}
+/// The rules in force.
+type Active = rules::Active<(i32, Labels)>;
 
-/// A stream of replies under rules.
-#[derive(Default)]
-struct Stream {
-    active: Rc<Active>,
-    rates: Recurring,
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.rates.fmt(f)
-    }
-}
-
-impl Governed {
-    /// It has been answered: its places are free, before the client can ask for them again.
-    pub(crate) fn release(&mut self) {
-        self.permits = Permits::default();
-    }
-
-    /// What its `maxTimeMS` is to be.
-    pub(crate) fn max_time(&self) -> Option<u32> {
-        self.max_time
-    }
-
-    /// Another reply of its stream begins. Says until when it is held back.
-    pub(crate) fn further(&self, now: Now) -> Option<Now> {
-        let stream = self.stream.as_deref()?;
-        let further = stream.rates.further(now);
-        further.acted.iter().for_each(|rule| stream.active.acted(*rule));
-        (further.until > now).then_some(further.until)
-    }
-
-    /// It has ended, or a reply of its stream has.
-    pub(crate) fn ended(&self, took: Duration) {
-        for (limit, acted) in &self.dry_deadlines {
-            if took >= *limit {
-                acted.inc();
-            }
-        }
-    }
-
-    /// The server has ended it, for the time that it was told.
-    pub(crate) fn note_exceeded(&mut self) {
-        if self.max_time.is_some() {
-            self.note_overdue();
-        }
-    }
-
-    /// It is overdue. Says by which rule, if one said so.
-    pub(crate) fn note_overdue(&mut self) -> Option<Arc<str>> {
-        let (rule, acted) = self.overdue.take()?;
-        acted.inc();
-        Some(rule)
-    }
-}
-
-#[derive(Default)]
-struct Active {
-    rules: Rules,
-    details: Box<[Detail]>,
-    /// Some rule goes by the shape of queries, which takes a walk over all of a command.
-    by_shape: bool,
-    /// Some rule sets a deadline.
-    by_time: bool,
-    /// Some rule forbids by the names of databases or collections.
-    by_names: bool,
-}
-
-/// What the engine need not know of a rule.
-struct Detail {
-    name: Arc<str>,
-    message: Option<Arc<str>>,
-    error: Option<(i32, Labels)>,
-    acted: Counter,
-}
-
-impl Active {
-    fn new(listener: &str, rules: &[RuleSettings], measure: &Measure) -> Active {
-        let detail = |settings: &RuleSettings| {
-            let RuleSettings { rule, message, error } = settings;
-            let dry_run = if rule.dry_run { "true" } else { "false" };
-            let labels = [listener, &rule.name, config::word(&rule.action), dry_run];
-            Detail {
-                name: Arc::clone(&rule.name),
-                message: message.clone(),
-                error: *error,
-                acted: measure.counter(&names::MONGO_RULE_ACTIONS, &labels),
-            }
+fn govern(
+    active: &Active,
+    session: &mut Session,
+    names: &mut dyn Names,
+    op: &mut MongoOp,
+    (head, inflate): Known<'_>,
+    at: At<'_>,
+) -> Ruling {
+    let enforced = active.enforce();
+    let Some(head) = head.filter(|head| head.problem.is_none()) else {
+        let waits = !at.end && head.is_none();
+        return match (waits, enforced) {
+            (true, _) => instead(Step::More { limit: usize::MAX }),
+            (false, true) => instead(unreadable()),
+            (false, false) => Ruling::default(),
         };
-        let engine: Vec<Rule> = rules.iter().map(|settings| settings.rule.clone()).collect();
-        Active {
-            rules: Rules::new(&engine, listener, &STATES),
-            details: rules.iter().map(detail).collect(),
-            by_shape: engine.iter().any(|rule| !rule.selector.shapes.is_empty()),
-            by_names: engine.iter().any(|rule| {
-                matches!(rule.action, Action::Deny | Action::ReadOnly) && rule.selector.goes_by_names()
-            }),
-            by_time: engine.iter().any(|rule| !rule.dry_run && matches!(rule.action, Action::Deadline(_))),
+    };
+    if !is_known(active, head) {
+        let foreseen = class::foreseen(head, &session.application_name);
+        let may_concern = |enforced| foreseen.is_none_or(|known| active.may_concern(&known, enforced));
+        if !may_concern(false) {
+            return Ruling::default();
         }
-    }
-
-    fn govern(
-        &self,
-        session: &mut Session,
-        names: &mut dyn Names,
-        op: &mut MongoOp,
-        (head, inflate): (Option<&RequestHead>, &RefCell<Inflate>),
-        at: At<'_>,
-    ) -> Ruling {
-        let enforced = self.rules.enforce();
-        let Some(head) = head.filter(|head| head.problem.is_none()) else {
-            let waits = !at.end && head.is_none();
-            return match (waits, enforced) {
-                (true, _) => instead(Step::More { limit: usize::MAX }),
-                (false, true) => instead(unreadable()),
-                (false, false) => Ruling::default(),
-            };
-        };
-        if !self.is_known(head) {
-            let foreseen = class::foreseen(head, &session.application_name);
-            let may_concern =
-                |enforced| foreseen.is_none_or(|known| self.rules.may_concern(&known, enforced));
-            if !may_concern(false) {
+        if !at.end {
+            return instead(Step::More { limit: head.header.length as usize });
+        }
+        if !head.is_named() && !head.complete {
+            if !(enforced && may_concern(true)) {
                 return Ruling::default();
             }
-            if !at.end {
-                return instead(Step::More { limit: head.header.length as usize });
-            }
-            if !head.is_named() && !head.complete {
-                if !(enforced && may_concern(true)) {
-                    return Ruling::default();
-                }
-                let text = "too much waits until it is known what it is about";
-                return instead(refuse(session, names, op, Reason::Limited, text));
-            }
-        }
-        let Some(mut subject) = class::subject(head, &session.application_name, op.as_ref().parked) else {
-            if !enforced {
-                return Ruling::default();
-            }
-            return instead(refuse(session, names, op, Reason::Denied, "nobody can tell what it does"));
-        };
-        if self.by_shape {
-            subject.shape = shape(head, at.bytes, inflate);
-        }
-        let (clear, few, many);
-        if self.by_names && class::names_more(head) {
-            clear = clear_of(head, at.bytes, inflate);
-            many = class::touches(head, &subject, clear.as_ref());
-            subject.touches = &many;
-        } else if self.by_names {
-            few = copies::widened(class::own(head, &subject));
-            subject.touches = &few;
-        }
-        let judgement = self.rules.judge(&subject, at.now, at.random);
-        judgement.would.iter().for_each(|rule| self.acted(*rule));
-        let stream = (op.as_ref().replies == Replies::Stream)
-            .then(|| Box::new(Stream { active: Rc::default(), rates: self.rules.recurring(&subject) }));
-        self.rule(session, names, op, (head, at.bytes), (judgement, stream))
-    }
-
-    /// Does what has been judged of a request of this head, of which these are the bytes.
-    fn rule(
-        &self,
-        session: &mut Session,
-        names: &mut dyn Names,
-        op: &mut MongoOp,
-        (head, bytes): (&RequestHead, &[u8]),
-        (judgement, stream): (Judgement, Option<Box<Stream>>),
-    ) -> Ruling {
-        let Judgement { refused, delay, deadline, permits, dry_deadlines, .. } = judgement;
-        if let Some((n, _)) = delay {
-            self.acted(n);
-        }
-        let step = refused.map(|(n, cause)| {
-            // A delay and an error of one rule are one act of it.
-            if delay.is_none_or(|(delayed, _)| delayed != n) {
-                self.acted(n);
-            }
-            self.refusal(session, names, op, n, cause)
-        });
-        let detail = deadline.and_then(|(n, _)| self.details.get(n));
-        let overdue = detail.map(|detail| (Arc::clone(&detail.name), detail.acted.clone()));
-        let max_time = deadline.and_then(|(_, limit)| max_time(head, bytes, limit));
-        let dry = |(n, limit): (usize, Duration)| Some((limit, self.details.get(n)?.acted.clone()));
-        let dry_deadlines = dry_deadlines.into_iter().filter_map(dry).collect();
-        op.governed = Governed { permits, overdue, max_time, dry_deadlines, stream };
-        let rewritten = max_time.map(|_| Step::Rewrite { limit: MOST_LIMITED });
-        let grace = if max_time.is_some() { GRACE } else { Duration::ZERO };
-        Ruling {
-            instead: step.or(rewritten),
-            delay: delay.map(|(_, delay)| delay),
-            time_limit: deadline.map(|(_, limit)| limit + grace),
+            let text = "too much waits until it is known what it is about";
+            return instead(refuse(session, names, op, Reason::Limited, text));
         }
     }
-
-    /// Whether all is known of a request that a rule may ask for. Writes are known by their beginning, but for their shape.
-    fn is_known(&self, head: &RequestHead) -> bool {
-        let begins = match head.command {
-            Command::Insert => true,
-            Command::Update | Command::Delete | Command::FindAndModify => {
-                let waits = self.by_time && head.header.length as usize <= MOST_LIMITED;
-                !self.by_shape && !waits
-            }
-            _ => false,
-        };
-        head.complete || (begins && head.is_named())
+    let Some(mut subject) = class::subject(head, &session.application_name, op.as_ref().parked) else {
+        if !enforced {
+            return Ruling::default();
+        }
+        return instead(refuse(session, names, op, Reason::Denied, "nobody can tell what it does"));
+    };
+    if active.asks().shape {
+        subject.shape = shape(head, at.bytes, inflate);
+    }
+    let (clear, few, many);
+    if active.asks().names && class::names_more(head) {
+        clear = clear_of(head, at.bytes, inflate);
+        many = class::touches(head, &subject, clear.as_ref());
+        subject.touches = &many;
+    } else if active.asks().names {
+        few = copies::widened(class::own(head, &subject));
+        subject.touches = &few;
     }
 
-    fn acted(&self, rule: usize) {
-        if let Some(detail) = self.details.get(rule) {
-            detail.acted.inc();
-        }
-    }
+    let streams = op.as_ref().replies == Replies::Stream;
+    let rules::Ruled { refused, delay, deadline, governed } =
+        active.judge(&subject, streams, at.now, at.random);
+    let step = refused.map(|refused| refusal_of(session, names, op, &refused));
+    op.max_time = deadline.and_then(|limit| max_time(head, at.bytes, limit));
+    op.governed = governed;
+    let rewritten = op.max_time.map(|_| Step::Rewrite { limit: MOST_LIMITED });
+    let grace = if op.max_time.is_some() { GRACE } else { Duration::ZERO };
+    Ruling { instead: step.or(rewritten), delay, time_limit: deadline.map(|limit| limit + grace) }
+}
 
-    fn refusal(
-        &self,
-        session: &mut Session,
-        names: &mut dyn Names,
-        op: &MongoOp,
-        rule: usize,
-        cause: Cause,
-    ) -> Step {
-        let Some(detail) = self.details.get(rule) else { return unreadable() };
-        let name = &detail.name;
-        let (reason, text) = match cause {
-            Cause::Denied => (Reason::Denied, format!("denied by the rule {name}")),
-            Cause::ReadOnly => (Reason::Denied, format!("read-only by the rule {name}")),
-            Cause::Rate => (Reason::Limited, format!("too often for the rule {name}")),
-            Cause::Concurrency => (Reason::Limited, format!("too many at once for the rule {name}")),
-            Cause::Fault => {
-                let (code, labels) = detail.error.unwrap_or((1, Labels::NONE));
-                return injected(
-                    session,
-                    names,
-                    op,
-                    code,
-                    labels,
-                    &format!("on purpose, by the rule {name}"),
-                );
-            }
-        };
-        match &detail.message {
-            Some(message) => refuse(session, names, op, reason, &format!("{text}: {message}")),
-            None => refuse(session, names, op, reason, &text),
+/// Whether all is known of a request that a rule may ask for. Writes are known by their beginning, but for their shape.
+fn is_known(active: &Active, head: &RequestHead) -> bool {
+    let begins = match head.command {
+        Command::Insert => true,
+        Command::Update | Command::Delete | Command::FindAndModify => {
+            let waits = active.asks().deadline && head.header.length as usize <= MOST_LIMITED;
+            !active.asks().shape && !waits
         }
+        _ => false,
+    };
+    head.complete || (begins && head.is_named())
+}
+
+/// Answers what a rule refuses.
+fn refusal_of(
+    session: &mut Session,
+    names: &mut dyn Names,
+    op: &MongoOp,
+    refused: &rules::Refusal<(i32, Labels)>,
+) -> Step {
+    match refused.reason {
+        Reason::Injected => {
+            let (code, labels) = refused.error.unwrap_or((1, Labels::NONE));
+            injected(session, names, op, code, labels, &refused.text)
+        }
+        reason => refuse(session, names, op, reason, &refused.text),
     }
 }
 

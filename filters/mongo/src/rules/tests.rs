@@ -5,6 +5,8 @@ use crate::decode::Requests;
 use crate::{Mongo, MongoSettings, Protocol};
 use bson::{Binary, Document, doc, spec::BinarySubtype};
 use bytes::BytesMut;
+use std::rc::Rc;
+use std::sync::Arc;
 use weir_decide::exchange::{Now, Replies};
 use weir_decide::protocol::{Decode as _, Protocol as _};
 use weir_measure::Limits;

@@ -113,6 +113,20 @@ pub enum Action {
     Fault(Disturbance),
 }
 
+impl Action {
+    /// Its word, in the file and in metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Action::Deny => "deny",
+            Action::ReadOnly => "read_only",
+            Action::Rate(_) => "rate",
+            Action::Concurrency(_) => "concurrency",
+            Action::Deadline(_) => "deadline",
+            Action::Fault(_) => "fault",
+        }
+    }
+}
+
 /// A disturbance on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disturbance {

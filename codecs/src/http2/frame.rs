@@ -189,23 +189,22 @@ impl Head {
     }
 }
 
-/// What is left of a HEADERS payload without its padding and its priority, and whether the stream depends on itself.
+/// What is left of a HEADERS payload without its padding and its priority, and whether the stream says that it depends on
+/// itself.
 ///
 /// # Errors
 /// If the padding is longer than the frame, or the frame too short for what its flags promise.
-pub fn fragment<'a>(head: &Head, payload: &'a [u8]) -> Result<&'a [u8], Violation> {
-    let mut rest = unpad(head, payload)?;
+pub fn fragment<'a>(head: &Head, payload: &'a [u8]) -> Result<(&'a [u8], bool), Violation> {
+    let (mut rest, mut on_itself) = (unpad(head, payload)?, false);
     if head.has(PRIORITY) {
         let Some((priority, fragment)) = rest.split_first_chunk::<5>() else {
             return Err(Violation::new(Code::FRAME_SIZE_ERROR, "6.2", "HEADERS too short for its priority"));
         };
         let &[a, b, c, d, _] = priority;
-        if u32::from_be_bytes([a, b, c, d]) & MAX_31 == head.stream {
-            return Err(Violation::new(Code::PROTOCOL_ERROR, "RFC 7540 5.3.1", "a stream depends on itself"));
-        }
+        on_itself = u32::from_be_bytes([a, b, c, d]) & MAX_31 == head.stream;
         rest = fragment;
     }
-    Ok(rest)
+    Ok((rest, on_itself))
 }
 
 /// A payload without its padding.

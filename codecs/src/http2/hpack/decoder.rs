@@ -71,6 +71,12 @@ impl Decoder {
         self.table.capacity() + self.carry.capacity()
     }
 
+    /// What the section under way has come to so far, to hold it to a bound of the caller's.
+    #[must_use]
+    pub const fn seen(&self) -> usize {
+        self.size.saturating_add(self.carry.len())
+    }
+
     /// Decodes a piece of a section behind what is in `out`, which takes fields up to a sum of `limit`. The last piece
     /// gives what came of the section.
     ///
@@ -133,6 +139,11 @@ impl Decoder {
             let Some((index, next)) = integer(bytes, at, 7)? else { return Ok(Step::Short) };
             let start = out.bytes_mut().len();
             let (name, value) = self.entry(index)?;
+            if self.over {
+                // One octet may stand for kilobytes: they are counted, and not copied to be dropped.
+                self.size = self.size.saturating_add(name.len() + value.len() + OVERHEAD);
+                return Ok(Step::To(next));
+            }
             out.bytes_mut().extend_from_slice(name);
             let middle = out.bytes_mut().len();
             out.bytes_mut().extend_from_slice(value);

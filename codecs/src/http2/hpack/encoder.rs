@@ -16,7 +16,7 @@ pub enum Class {
     Indexed,
     /// Only its name is worth a place: the value differs each time.
     NameOnly,
-    /// It is a secret: no table on the way may have it, so that nobody can guess it by the size of what is sent.
+    /// It is a secret: no table on the way may have it, because the size of what is sent would tell a guess from the truth.
     Never,
 }
 

@@ -71,10 +71,12 @@ fn each_kind_has_its_length_and_its_stream() {
 fn padding_and_priority_leave_the_fragment() {
     let padded = head(Kind::Headers, frame::PADDED | frame::PRIORITY, 3, 0);
     let fragment = |head: &Head, payload: &str| {
-        frame::fragment(head, &hex(payload)).map(<[u8]>::to_vec).map_err(|v| v.code)
+        frame::fragment(head, &hex(payload))
+            .map(|(fragment, on_itself)| (fragment.to_vec(), on_itself))
+            .map_err(|v| v.code)
     };
-    assert_eq!(fragment(&padded, "02 00000000 10 8286 0000"), Ok(hex("8286")));
-    assert_eq!(fragment(&padded, "02 00000003 10 8286 0000"), Err(Code::PROTOCOL_ERROR), "depends on itself");
+    assert_eq!(fragment(&padded, "02 00000000 10 8286 0000"), Ok((hex("8286"), false)));
+    assert_eq!(fragment(&padded, "02 00000003 10 8286 0000"), Ok((hex("8286"), true)), "depends on itself");
     assert_eq!(
         fragment(&padded, "09 00000000 10 82 0000"),
         Err(Code::PROTOCOL_ERROR),
@@ -86,7 +88,7 @@ fn padding_and_priority_leave_the_fragment() {
         "no room for the priority"
     );
     assert_eq!(fragment(&padded, ""), Err(Code::FRAME_SIZE_ERROR), "no room for the padding's length");
-    assert_eq!(fragment(&head(Kind::Headers, 0, 3, 0), "8286"), Ok(hex("8286")));
+    assert_eq!(fragment(&head(Kind::Headers, 0, 3, 0), "8286"), Ok((hex("8286"), false)));
 }
 
 #[test]

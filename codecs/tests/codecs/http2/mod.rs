@@ -1,9 +1,13 @@
 //! HTTP/2: frames and field compression.
 
 mod dice;
+mod floods;
 mod frame;
 mod hpack;
 mod hpack_oracle;
+mod pair;
+mod sections;
+mod wire;
 
 /// Bytes from hexadecimal digits; white space is skipped.
 fn hex(digits: &str) -> Vec<u8> {

@@ -1,35 +1,15 @@
 //! The `rules` of a listener's `mongo` section.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::sense;
 use weir_codecs::mongo::{Command, Labels};
 use weir_config::{Field, Fields, Kind, Node, Table, Walk, words};
-use weir_decide::rules::{Action, Disturbance, Globs, OperationClass, Operations, Rate, Rule, Selector};
+use weir_decide::rules::file::{self, Does, Named};
+use weir_decide::rules::{Action, Disturbance, Rule, Selector};
 
 /// One rule as the file has it. A fault refuses with an error of this number and these labels.
 pub type RuleSettings = weir_measure::rules::RuleSettings<(i32, Labels)>;
-
-/// The most rules of a listener.
-const MOST: usize = 256;
-const NAME: Kind = Kind::Text { max: 64 };
-const PATTERN: Kind = Kind::Text { max: 255 };
-const SHAPE: Kind = Kind::Text { max: 64 };
-const PATTERNS: Kind = Kind::OneOrMany(&PATTERN);
-
-words! {
-    enum ClassWord {
-        /// Reads data, changes nothing.
-        Read = "read",
-        /// May change data, collections or indexes; every command that is not known.
-        Write = "write",
-        /// Looks at or changes the server, its users, replication or sharding.
-        Admin = "admin",
-        /// Handshakes, authentication, sessions, transactions, ends of cursors.
-        Session = "session",
-    }
-}
 
 words! {
     enum LabelWord {
@@ -64,7 +44,6 @@ impl LabelWord {
     }
 }
 
-const CLASS: Kind = Kind::OneOf(ClassWord::CHOICES);
 const LABEL: Kind = Kind::OneOf(LabelWord::CHOICES);
 
 static MATCH: Table = Table {
@@ -73,29 +52,29 @@ static MATCH: Table = Table {
           an entry after `!` excludes. Commands of the class `session` are touched only by rules that name their command or \
           their class.",
     fields: &[
-        Field::optional("database", PATTERNS, "The database."),
+        Field::optional("database", file::PATTERNS, "The database."),
         Field::optional(
             "collection",
-            PATTERNS,
+            file::PATTERNS,
             "The collection. `deny` and `read_only` go by all that a command states (`$lookup`, `$out`, views, renames, several \
              namespaces); what cannot be read is refused where it may be meant. The others go by the collection that the \
              command is about.",
         ),
         Field::optional(
             "command",
-            PATTERNS,
+            file::PATTERNS,
             "The command by its name, without patterns; `_other` is every command that Weir does not know. An `explain` \
              counts as what it explains too.",
         ),
-        Field::optional("class", Kind::OneOrMany(&CLASS), "What kind of command it is."),
+        Field::optional("class", file::CLASSES, "What kind of command it is."),
         Field::optional(
             "application",
-            PATTERNS,
+            file::PATTERNS,
             "What the application calls itself (`appName`), empty if it does not. It may call itself as it likes.",
         ),
         Field::optional(
             "shape",
-            Kind::OneOrMany(&SHAPE),
+            file::SHAPES,
             "The hash of the query's shape, as the slow operations show it. Compressed commands of more than 320 KiB are not \
              looked into, and denied where they might be of that shape.",
         ),
@@ -106,14 +85,14 @@ static MATCH: Table = Table {
 static DENY: Table = Table {
     name: "mongo deny",
     doc: "Refuses with error 13 (Unauthorized), which drivers report and do not retry.",
-    fields: &[Field::optional("message", Kind::Text { max: 200 }, "What to tell the application.")],
+    fields: &[file::MESSAGE],
     rules: &[],
 };
 
 static READ_ONLY: Table = Table {
     name: "mongo read_only",
     doc: "Refuses what changes data or the server, with error 13 (Unauthorized).",
-    fields: &[Field::optional("message", Kind::Text { max: 200 }, "What to tell the application.")],
+    fields: &[file::MESSAGE],
     rules: &[],
 };
 
@@ -121,19 +100,7 @@ static RATE: Table = Table {
     name: "mongo rate",
     doc: "Refuses beyond a rate, with error 462 and the labels `SystemOverloadedError` and `RetryableError`: drivers of 2026 wait \
           and try again, older ones report it. The count is exact over all workers.",
-    fields: &[
-        Field::required(
-            "count",
-            Kind::Integer { min: 1, max: 1_000_000 },
-            "How many in the long run, in each `per`.",
-        ),
-        Field::with_default("per", Kind::Duration { min: 1, max: 86_400_000 }, "1s", "In how long a time."),
-        Field::optional(
-            "burst",
-            Kind::Integer { min: 1, max: 1_000_000 },
-            "How many at once after a pause. Without it as many as `count`.",
-        ),
-    ],
+    fields: &[file::COUNT, file::PER, file::BURST],
     rules: &[],
 };
 
@@ -141,13 +108,8 @@ static FAULT: Table = Table {
     name: "mongo fault",
     doc: "Disturbs operations on purpose, to see how an application takes it: at least one of `delay` and `code`.",
     fields: &[
-        Field::with_default(
-            "percent",
-            Kind::Integer { min: 1, max: 100 },
-            "100",
-            "Of how many in a hundred.",
-        ),
-        Field::optional("delay", Kind::Duration { min: 1, max: 60_000 }, "Holds them back so long."),
+        file::PERCENT,
+        file::DELAY,
         Field::optional(
             "code",
             Kind::Integer { min: 1, max: 2_147_483_647 },
@@ -165,7 +127,7 @@ static RULE: Table = Table {
     fields: &[
         Field::required(
             "name",
-            NAME,
+            file::NAME,
             "Unique on its listener; what is told to who is refused, and under which it is counted. Its limits keep their \
              count over a reload by it.",
         ),
@@ -213,30 +175,14 @@ const ITEM: Kind = Kind::Table(&RULE);
 /// The field of the `mongo` section.
 pub(crate) const FIELD: Field = Field::optional(
     "rules",
-    Kind::List { item: &ITEM, min: 0, max: MOST },
+    Kind::List { item: &ITEM, min: 0, max: file::MOST },
     "Who may do what, how often and for how long. With any rule, what cannot be understood is refused or its connection closed, \
      and what a rule may be about waits until that is certain: all of it, where it says its database last.",
 );
 
 /// Reads the rules; `None` only when an error was recorded.
 pub(crate) fn read(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Arc<[RuleSettings]>> {
-    let Some(items) = fields.items(walk, "rules") else {
-        // Not there, or wrong, which has been recorded.
-        return Some(Arc::default());
-    };
-    let mut rules: Vec<RuleSettings> = Vec::new();
-    let mut good = true;
-    for node in items {
-        match rule(walk, node) {
-            Some(rule) if rules.iter().any(|other| other.rule.name == rule.rule.name) => {
-                walk.error(node.child("name").unwrap_or(node), "another rule of this listener has this name");
-                good = false;
-            }
-            Some(rule) => rules.push(rule),
-            None => good = false,
-        }
-    }
-    good.then(|| rules.into())
+    file::list(walk, fields, "rules", rule, |rule| &rule.rule.name)
 }
 
 fn rule(walk: &mut Walk<'_>, node: &Node) -> Option<RuleSettings> {
@@ -250,29 +196,8 @@ fn rule(walk: &mut Walk<'_>, node: &Node) -> Option<RuleSettings> {
         }),
         None => Some(Selector::default()),
     };
-    let (mut message, mut error) = (None, None);
-    let mut action = None;
-    if let Some(deny) = fields.table(walk, "deny") {
-        message = deny.text(walk, "message");
-        action = Some(Action::Deny);
-    }
-    if let Some(read_only) = fields.table(walk, "read_only") {
-        message = read_only.text(walk, "message");
-        action = Some(Action::ReadOnly);
-    }
-    if let Some(rate) = fields.table(walk, "rate") {
-        let count = rate.number(walk, "count");
-        let per: Option<Duration> = rate.duration(walk, "per");
-        let burst = rate.number(walk, "burst");
-        let rate = count.zip(per).map(|(count, per)| Rate::new(count, per, burst.unwrap_or(count)));
-        action = rate.map(Action::Rate);
-    }
-    if let Some(limit) = fields.number(walk, "concurrency") {
-        action = Some(Action::Concurrency(limit));
-    }
-    if let Some(limit) = fields.duration(walk, "deadline") {
-        action = Some(Action::Deadline(limit));
-    }
+    let Does { mut action, message } = file::action(walk, &fields);
+    let mut error = None;
     if let Some(fault) = fields.table(walk, "fault") {
         let disturbance;
         (disturbance, error) = self::fault(walk, &fault)?;
@@ -310,21 +235,12 @@ fn fault(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<(Disturbance, Optio
 }
 
 fn selector(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Selector> {
-    let databases = globs(walk, fields, "database");
-    let collections = globs(walk, fields, "collection");
-    let applications = globs(walk, fields, "application");
-    let operations = operations(walk, fields);
-    let shapes = shapes(walk, fields);
-    let mut classes = Some(0);
-    for node in fields.items(walk, "class").unwrap_or_default() {
-        let class = walk.word(node, &CLASS).map(|word| match word {
-            ClassWord::Read => OperationClass::Read,
-            ClassWord::Write => OperationClass::Write,
-            ClassWord::Admin => OperationClass::Admin,
-            ClassWord::Session => OperationClass::Session,
-        });
-        classes = classes.zip(class).map(|(classes, class)| classes | class as u8);
-    }
+    let databases = file::globs(walk, fields, "database");
+    let collections = file::globs(walk, fields, "collection");
+    let applications = file::globs(walk, fields, "application");
+    let operations = file::operations(walk, fields, "command", &COMMANDS);
+    let shapes = file::shapes(walk, fields, "shape");
+    let classes = file::classes(walk, fields, "class");
     Some(Selector {
         databases: databases?,
         collections: collections?,
@@ -335,51 +251,12 @@ fn selector(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Selector> {
     })
 }
 
-/// Hashes as the slow operations show them.
-fn shapes(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Arc<[u64]>> {
-    let (mut shapes, mut good) = (Vec::new(), true);
-    for node in fields.items(walk, "shape").unwrap_or_default() {
-        let Some(text) = walk.text(node, &SHAPE) else {
-            good = false;
-            continue;
-        };
-        match u64::from_str_radix(&text, 16) {
-            Ok(hash) if text.len() == 16 => shapes.push(hash),
-            _ => {
-                walk.error(node, "expected the 16 hexadecimal digits of a shape's hash, in quotes");
-                good = false;
-            }
-        }
-    }
-    good.then(|| shapes.into())
-}
-
-fn globs(walk: &mut Walk<'_>, fields: &Fields<'_>, key: &str) -> Option<Globs> {
-    let nodes = fields.items(walk, key).unwrap_or_default();
-    let texts: Vec<_> = nodes.iter().map(|node| walk.text(node, &PATTERN)).collect();
-    let texts: Option<Vec<Arc<str>>> = texts.into_iter().collect();
-    Some(Globs::new(texts?.iter().map(|text| &**text)))
-}
-
-fn operations(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Operations> {
-    let (mut wanted, mut excluded, mut good) = (Vec::new(), Vec::new(), true);
-    for node in fields.items(walk, "command").unwrap_or_default() {
-        let Some(text) = walk.text(node, &PATTERN) else {
-            good = false;
-            continue;
-        };
-        let (list, name) = match text.strip_prefix('!') {
-            Some(name) => (&mut excluded, name),
-            None => (&mut wanted, &*text),
-        };
-        match Command::from_name(name.as_bytes()) {
-            Command::Other if name != Command::Other.name() => {
-                let known = Command::ALL.iter().map(|command| command.name());
-                walk.unlisted(node, name, "a command, or `_other` for all that Weir does not know", known);
-                good = false;
-            }
-            command => list.push(command.id()),
-        }
-    }
-    good.then(|| Operations::new(&wanted, &excluded))
-}
+/// The commands by name.
+static COMMANDS: Named = Named {
+    expected: "a command, or `_other` for all that Weir does not know",
+    number: |name| match Command::from_name(name.as_bytes()) {
+        Command::Other if name != Command::Other.name() => None,
+        command => Some(command.id()),
+    },
+    known: || Box::new(Command::ALL.iter().map(|command| command.name())),
+};

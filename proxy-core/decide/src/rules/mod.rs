@@ -13,6 +13,7 @@
 //! An operation that belongs to the connection or the session (handshakes, commits, ends of cursors) is touched only by rules
 //! that name its operation or its class: otherwise a rule about a database would lock everybody out.
 
+pub mod file;
 pub mod limit;
 mod select;
 

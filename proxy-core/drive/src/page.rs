@@ -1,9 +1,18 @@
 //! A page of the admin API that a protocol brings: the console serves it beside its own, and knows no more of it than this.
 
-use crate::server::ClusterStatus;
 use std::sync::Arc;
+use weir_decide::cluster::ClusterStats;
 use weir_decide::exchange::Now;
 use weir_measure::Measure;
+
+/// A cluster at one moment.
+#[derive(Debug, Clone)]
+pub struct ClusterStatus {
+    /// Its configuration.
+    pub config: Arc<weir_config::Cluster>,
+    /// Limits, endpoints, ejections.
+    pub stats: ClusterStats,
+}
 
 /// Clusters, one after the other.
 pub type Clusters = Box<dyn Iterator<Item = ClusterStatus> + Send>;

@@ -8,6 +8,7 @@ mod secured;
 
 use crate::cluster::resolve::Resolver;
 use crate::filter::{BuildError, Filter};
+pub use crate::page::ClusterStatus;
 use crate::process::{Control, Process, lock};
 use crate::tls::TlsError;
 use crate::worker;
@@ -21,7 +22,6 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_config::{Bind, Config, Diff};
-use weir_decide::cluster::ClusterStats;
 use weir_measure::{Collect, Measure, Samples, cluster_samples};
 
 /// How long start and reload wait for names to be resolved once; after that they go on, and connections to what has no
@@ -186,15 +186,6 @@ pub struct ListenerStatus {
     pub address: Bind,
     /// Connections open.
     pub connections: u32,
-}
-
-/// A cluster at one moment.
-#[derive(Debug, Clone)]
-pub struct ClusterStatus {
-    /// Its configuration.
-    pub config: Arc<weir_config::Cluster>,
-    /// Limits, endpoints, ejections.
-    pub stats: ClusterStats,
 }
 
 impl Server {

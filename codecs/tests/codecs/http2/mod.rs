@@ -5,8 +5,10 @@ mod floods;
 mod frame;
 mod hpack;
 mod hpack_oracle;
+mod oracle;
 mod pair;
 mod sections;
+mod steady;
 mod wire;
 
 /// Bytes from hexadecimal digits; white space is skipped.

@@ -67,7 +67,13 @@ mod tests {
     /// Every metric of this binary, with the file that declares it.
     fn families() -> Vec<(&'static str, &'static [&'static Family])> {
         let core = ("proxy-core/measure/src/names.rs", weir_measure::names::ALL);
-        vec![core, ("filters/mongo/src/names.rs", weir_mongo::names::ALL)]
+        vec![
+            core,
+            ("filters/http/src/names.rs", weir_http::names::ALL),
+            ("filters/dynamodb/src/names.rs", weir_dynamodb::names::ALL),
+            ("filters/grpc/src/names.rs", weir_grpc::names::ALL),
+            ("filters/mongo/src/names.rs", weir_mongo::names::ALL),
+        ]
     }
 
     fn is_name(text: &str) -> bool {
@@ -93,6 +99,18 @@ mod tests {
             assert_eq!(family.labels.iter().collect::<HashSet<_>>().len(), family.labels.len(), "{name}");
             assert!(family.help.ends_with('.') && !family.help.contains('\n'), "{name}");
             assert!(family.max_series != Some(0), "{name}");
+        }
+    }
+
+    #[test]
+    fn metrics_of_one_protocol_are_its_filters() {
+        let words = ["http", "dynamodb", "grpc", "mongo"];
+        for (file, families) in families() {
+            let own = words.into_iter().find(|word| file.contains(&format!("/{word}/")));
+            for Family { name, .. } in families {
+                let of = words.into_iter().find(|word| name.starts_with(&format!("weir_{word}_")));
+                assert_eq!(of, own, "{name} in {file}");
+            }
         }
     }
 

@@ -18,6 +18,7 @@
 
 mod asked;
 mod call;
+pub mod names;
 mod numbers;
 pub mod refusal;
 pub mod verdict;

@@ -3,12 +3,13 @@
 
 use std::rc::Rc;
 
+use crate::names::{
+    DYNAMODB_ITEM_ERRORS, DYNAMODB_OPAQUE, DYNAMODB_TABLE_OPERATIONS, DYNAMODB_THROTTLES,
+    DYNAMODB_UNPROCESSED,
+};
 use weir_codecs::dynamodb::{Reply, Request, Target, ThrottleAccess, ThrottleCause, ThrottleReason};
 use weir_decide::exchange::{NameId, NameKind};
-use weir_measure::names::{
-    DYNAMODB_ITEM_ERRORS, DYNAMODB_OPAQUE, DYNAMODB_TABLE_OPERATIONS, DYNAMODB_THROTTLES,
-    DYNAMODB_UNPROCESSED, Family,
-};
+use weir_measure::names::Family;
 use weir_measure::{Counter, Local, OTHER, Place};
 
 pub(crate) struct Numbers {

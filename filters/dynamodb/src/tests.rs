@@ -1,15 +1,16 @@
 //! Calls from their heads to their records, as the exchange loop would lead them.
 
 use super::*;
+use crate::names::{
+    DYNAMODB_ITEM_ERRORS, DYNAMODB_OPAQUE, DYNAMODB_TABLE_OPERATIONS, DYNAMODB_THROTTLES,
+    DYNAMODB_UNPROCESSED,
+};
 use std::time::Duration;
 use support::{Book, fields};
 use weir_decide::exchange::{Class, Fault, Now, Outcome, Phase, Reason, RetryOn, Side};
 use weir_decide::policy::Hint;
 use weir_http::{AtHead, End, Refusal};
-use weir_measure::names::{
-    DYNAMODB_ITEM_ERRORS, DYNAMODB_OPAQUE, DYNAMODB_TABLE_OPERATIONS, DYNAMODB_THROTTLES,
-    DYNAMODB_UNPROCESSED, Family,
-};
+use weir_measure::names::Family;
 use weir_measure::{Limits, Measure, OTHER};
 
 #[path = "../../http/tests/shared/names.rs"]

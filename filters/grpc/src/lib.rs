@@ -16,6 +16,7 @@
 //! Messages are counted by their prefixes as they pass, compressed or not; nothing is held, decoded or changed.
 
 mod call;
+pub mod names;
 mod numbers;
 pub mod verdict;
 

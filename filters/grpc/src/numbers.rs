@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::names::{GRPC_BROKEN, GRPC_MESSAGE_BYTES, GRPC_MESSAGES};
 use weir_codecs::grpc::MessageCounter;
-use weir_measure::names::{GRPC_BROKEN, GRPC_MESSAGE_BYTES, GRPC_MESSAGES};
 use weir_measure::{Counter, Measure};
 
 #[derive(Debug)]

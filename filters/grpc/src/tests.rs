@@ -292,7 +292,7 @@ fn calls_without_a_reply() {
 
 #[test]
 fn messages_are_counted() {
-    use weir_measure::names::{GRPC_BROKEN, GRPC_MESSAGE_BYTES, GRPC_MESSAGES};
+    use crate::names::{GRPC_BROKEN, GRPC_MESSAGE_BYTES, GRPC_MESSAGES};
     let mut stage = Stage::new();
     let mut call = stage.call(&[]);
     for part in [&b"\0\0\0\0\x02h"[..], b"i\x01\0\0", b"\0\x01z"] {

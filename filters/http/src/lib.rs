@@ -48,6 +48,7 @@ mod exchange;
 pub mod fields;
 mod h1;
 mod h2;
+pub mod names;
 mod plain;
 pub mod seam;
 pub mod service;

@@ -5,6 +5,7 @@ use crate::config::Said;
 use crate::dialect::Dialect;
 use crate::h1;
 use crate::h2;
+use crate::names;
 use crate::plain::Vocabulary;
 use crate::times::{HalfClose, Times};
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ use weir_decide::route::RouteTable;
 use weir_decide::sources::Trusted;
 use weir_drive::tls::covered::Covered;
 use weir_drive::{Address, Cluster, Pool, Told, Worker};
-use weir_measure::{Counter, Measure, Naming, Place, names};
+use weir_measure::{Counter, Measure, Naming, Place};
 
 /// A listener on one worker.
 pub struct Site {
@@ -160,8 +161,8 @@ impl Numbers {
             measure: Arc::clone(measure),
             listener: Arc::clone(listener),
             replay_exceeded: measure.counter(&names::HTTP_REPLAY_EXCEEDED, &[listener]),
-            replay_memory: measure.counter(&names::CAPS_MET, &["replay_memory"]),
-            outgrown: measure.counter(&names::CAPS_MET, &["held_reply"]),
+            replay_memory: measure.counter(&weir_measure::names::CAPS_MET, &["replay_memory"]),
+            outgrown: measure.counter(&weir_measure::names::CAPS_MET, &["held_reply"]),
             floods: measure.counter(&names::HTTP_FLOODS, &[listener]),
             stale: measure.counter(&names::HTTP_STALE_CONNECTIONS, &[listener]),
             client_fields: measure.counter(&names::HTTP_CLIENT_FIELDS, &[listener]),

@@ -250,45 +250,6 @@ crate::families! {
     ENDPOINT_CONSECUTIVE_ERRORS = Gauge "weir_endpoint_consecutive_errors" ["cluster", "endpoint"] max 4096:
         "Failures since the last success.";
 
-    // HTTP listeners, whatever the dialect.
-    HTTP_REJECTS = Counter "weir_http_rejects_total" ["listener", "rule"] max 8192:
-        "Messages that broke a rule of HTTP, by rule; requests are answered and their connection is closed, replies become a 502.";
-    HTTP_REPLAY_EXCEEDED = Counter "weir_http_replay_exceeded_total" ["listener"]:
-        "Requests whose body was too large to be kept for another try.";
-    HTTP_FLOODS = Counter "weir_http_floods_total" ["listener"]:
-        "HTTP/2 connections that were ended because the client reset too many streams, or sent too many frames that say nothing.";
-    HTTP_STALE_CONNECTIONS = Counter "weir_http_stale_connections_total" ["listener"]:
-        "Tries that found a kept connection closed, or their stream refused, and went on another at once.";
-    HTTP_CLIENT_FIELDS = Counter "weir_http_client_fields_total" ["listener"]:
-        "Requests of peers that are not `trusted` from which fields about the client (x-forwarded-for and the like) were removed.";
-    HTTP_AMBIGUOUS_FIELDS = Counter "weir_http_ambiguous_fields_total" ["listener"]:
-        "Requests from which fields were removed whose names a server may read as others (`underscores: drop`).";
-    HTTP_SIGNED = Counter "weir_http_signed_total" ["listener", "result"]:
-        "Requests with a signature where `signed` holds: `untouched`, or `changed` where the path was made normal or a field that the signature covers is for one connection only.";
-
-    HTTP_MAX_STREAMS_MET = Counter "weir_http_max_streams_met_total" ["listener"]:
-        "HTTP/2 connections of clients that came to as many streams at a time as they may have: the next ones wait for one to end.";
-    HTTP_DEAD_CONNECTIONS = Counter "weir_http_dead_connections_total" ["listener", "side"]:
-        "HTTP/2 connections that were left because their peer, a client or an upstream, did not answer a PING.";
-
-    // Dialects of HTTP.
-    DYNAMODB_TABLE_OPERATIONS = Counter "weir_dynamodb_table_operations_total" ["listener", "table", "operation"] max tables:
-        "Calls by each table that they touch: one on several tables counts for each of them.";
-    DYNAMODB_UNPROCESSED = Counter "weir_dynamodb_unprocessed_total" ["listener", "table", "operation"] max tables:
-        "Keys and items that batches left undone (UnprocessedKeys, UnprocessedItems).";
-    DYNAMODB_ITEM_ERRORS = Counter "weir_dynamodb_item_errors_total" ["listener", "table", "operation", "code"] max tables:
-        "Statements of batches that failed, and items that cancelled a transaction, by why.";
-    DYNAMODB_THROTTLES = Counter "weir_dynamodb_throttles_total" ["listener", "table", "index", "access", "cause"] max tables:
-        "Throttling reasons that DynamoDB gave: `key_range_throughput` is a hot partition.";
-    DYNAMODB_OPAQUE = Counter "weir_dynamodb_opaque_bodies_total" ["listener", "body"]:
-        "Bodies (request, reply) that could not be read: not JSON, broken, cut short, in a coding nobody knows.";
-    GRPC_MESSAGES = Counter "weir_grpc_messages_total" ["listener", "direction", "compressed"]:
-        "Messages that came whole, by direction (request, reply) and whether they were compressed (true, false).";
-    GRPC_MESSAGE_BYTES = Counter "weir_grpc_message_bytes_total" ["listener", "direction"]:
-        "Bytes of messages, without their prefixes.";
-    GRPC_BROKEN = Counter "weir_grpc_broken_streams_total" ["listener", "direction"]:
-        "Directions of calls whose bytes are no gRPC messages, or ended inside one though the call was complete.";
-
     // The admin API.
     ADMIN_REQUESTS = Counter "weir_admin_requests_total" ["endpoint", "status"]:
         "Requests to the admin API, by endpoint (`other`: none of them) and HTTP status.";

@@ -82,7 +82,7 @@ pub fn check(fields: &Fields, wanted: Wanted) -> Result<Facts, Violation> {
     let mut facts = Facts { status: 0, length: None, is_head: false, is_connect: false, priority: None };
     let (mut seen, mut regular, mut rootless) = (0u8, false, false);
     for field in fields.iter() {
-        if !field.value.iter().all(|&b| token::is_value_byte(b)) {
+        if !is_value(field.value) {
             return Err(malformed("8.2.1", "a value with control characters"));
         }
         if let [b' ' | b'\t', ..] | [.., b' ' | b'\t'] = field.value {
@@ -175,9 +175,40 @@ fn status(value: &[u8]) -> Result<u16, Violation> {
     Ok(status)
 }
 
+/// What a name may have in it: a token's characters without upper case.
+static NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let chars = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut i = 0;
+    while i < chars.len() {
+        // Evaluated at compile time, where an index out of bounds is a compile error.
+        #[allow(clippy::indexing_slicing)]
+        {
+            table[chars[i] as usize] = true;
+        }
+        i += 1;
+    }
+    table
+};
+
+/// Whether a value has no control characters but HTAB in it.
+fn is_value(value: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    // Whether one of eight octets is below 0x20, or is 0x7f. HTAB is, too, and then each is looked at.
+    let is_plain = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        let del = word ^ (ONES * 0x7f);
+        let low = word.wrapping_sub(ONES * 0x20) & !word;
+        (low | del.wrapping_sub(ONES) & !del) & (ONES * 0x80) == 0
+    };
+    let (words, rest) = value.as_chunks::<8>();
+    words.iter().all(is_plain) && rest.iter().all(|&b| token::is_value_byte(b))
+        || value.iter().all(|&b| token::is_value_byte(b))
+}
+
 /// A regular field.
 fn named(name: &[u8], value: &[u8], facts: &mut Facts) -> Result<(), Violation> {
-    if name.is_empty() || !name.iter().all(|&b| token::is_tchar(b) && !b.is_ascii_uppercase()) {
+    if name.is_empty() || !name.iter().all(|&b| NAME.get(usize::from(b)) == Some(&true)) {
         return Err(malformed("8.2.1", "a name with other than lower-case token characters"));
     }
     match name {
@@ -207,4 +238,26 @@ fn number(value: &[u8]) -> Option<u64> {
         return None;
     }
     value.iter().try_fold(0u64, |sum, &b| b.is_ascii_digit().then(|| sum * 10 + u64::from(b - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octets_are_judged_alike_alone_and_among_others() {
+        for byte in 0..=255u8 {
+            let lower = token::is_tchar(byte) && !byte.is_ascii_uppercase();
+            assert_eq!(NAME[usize::from(byte)], lower, "{byte}");
+            for len in 1..20 {
+                for at in 0..len {
+                    for others in [b'a', 0x80, 0xff, b' '] {
+                        let mut value = vec![others; len];
+                        value[at] = byte;
+                        assert_eq!(is_value(&value), token::is_value_byte(byte), "{byte} at {at} of {len}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -65,8 +65,8 @@ impl Class {
 #[derive(Debug)]
 pub struct Encoder {
     table: Dynamic,
-    /// Numbers of entries by the hash of name and value, and of the name alone. A place that was taken over costs a
-    /// repeated entry, never a wrong one: what is found is compared.
+    /// Numbers of entries by the hash of name and value, and of the name alone, in one of two places each. A place that was
+    /// taken over costs a repeated entry, never a wrong one: what is found is compared.
     places: [u32; PLACES],
     /// The sizes that the peer has to be told before the next section: the smallest on the way, and the last.
     pending: Option<(usize, usize)>,
@@ -157,18 +157,30 @@ impl Encoder {
     }
 
     fn find(&self, hash: u32, is: impl Fn(&[u8], &[u8]) -> bool) -> Option<usize> {
-        let number = *self.places.get(hash as usize % PLACES)?;
-        // Numbers wrap after four billion entries; what is found is compared all the same.
-        let place = (self.table.added() as u32).wrapping_sub(number) as usize;
-        let (name, value) = self.table.get(place)?;
-        is(name, value).then_some(place + FIRST_DYNAMIC)
+        choices(hash).into_iter().find_map(|choice| {
+            // Numbers wrap after four billion entries; what is found is compared all the same.
+            let place = (self.table.added() as u32).wrapping_sub(*self.places.get(choice)?) as usize;
+            let (name, value) = self.table.get(place)?;
+            is(name, value).then_some(place + FIRST_DYNAMIC)
+        })
     }
 
+    /// Notes the newest entry in one of its hash's places: the one whose entry is older, or has gone.
     fn place(&mut self, hash: u32) {
-        if let Some(place) = self.places.get_mut(hash as usize % PLACES) {
-            *place = self.table.added() as u32;
+        let newest = self.table.added() as u32;
+        let age = |choice: &usize| self.places.get(*choice).map_or(0, |&number| newest.wrapping_sub(number));
+        if let Some(choice) = choices(hash).into_iter().max_by_key(age)
+            && let Some(place) = self.places.get_mut(choice)
+        {
+            *place = newest;
         }
     }
+}
+
+/// Where an entry of this hash may be noted: with two places for each, two names that are sent each time do not push each
+/// other out.
+const fn choices(hash: u32) -> [usize; 2] {
+    [hash as usize % PLACES, (hash >> 16) as usize % PLACES]
 }
 
 fn put_literal(out: &mut BytesMut, pattern: u8, prefix: u32, index: usize, name: &[u8], value: &[u8]) {

@@ -31,15 +31,21 @@ pub fn fixed(index: usize) -> Option<(&'static [u8], &'static [u8])> {
 }
 
 /// A hash that is cheap for short names: both tables of the encoder are looked up with it.
-#[allow(clippy::indexing_slicing)] // in bounds by the loop's condition; `get` is not const
 pub const fn hash(bytes: &[u8]) -> u32 {
-    let mut hash = bytes.len() as u32;
-    let mut at = 0;
-    while at < bytes.len() {
-        hash = (hash.rotate_left(5) ^ bytes[at] as u32).wrapping_mul(0x9e37_79b1);
-        at += 1;
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut hash = bytes.len() as u64;
+    let mut rest = bytes;
+    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
+        hash = (hash.rotate_left(23) ^ u64::from_le_bytes(*word)).wrapping_mul(ODD);
+        rest = tail;
     }
-    hash ^ (hash >> 15)
+    let mut last = 0;
+    while let Some((&byte, tail)) = rest.split_first() {
+        last = last << 8 | byte as u64;
+        rest = tail;
+    }
+    hash = (hash.rotate_left(23) ^ last).wrapping_mul(ODD);
+    (hash ^ hash >> 29) as u32 ^ (hash >> 40) as u32
 }
 
 const PLACES: usize = 256;

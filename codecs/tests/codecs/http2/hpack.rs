@@ -132,6 +132,29 @@ fn what_changes_each_time_enters_the_table_once() {
     assert!(lengths[0] > 35 && lengths[1..].iter().all(|&l| l <= 25), "{lengths:?}");
 }
 
+/// Forty fields that come again and again are in the table after the first time, whatever their names.
+#[test]
+fn what_comes_again_is_found_again() {
+    let (mut encoder, mut first, mut later) = (Encoder::new(), 0, 0);
+    for round in 0..4 {
+        let mut out = BytesMut::new();
+        for i in 0..40 {
+            encoder.field(
+                &mut out,
+                format!("x-{i}").as_bytes(),
+                format!("value {i}").as_bytes(),
+                Class::Indexed,
+            );
+        }
+        if round == 0 {
+            first = out.len();
+        } else {
+            later = out.len();
+        }
+    }
+    assert!(first > 300 && later <= 60, "{first}, then {later}");
+}
+
 #[test]
 fn what_breaks_the_code_is_refused() {
     let cases = [

@@ -215,24 +215,28 @@ impl Connection {
             stream.state.receive_section(section, end)?;
             return Ok(Event::TooLarge { stream: at, end, trailers: is_trailers });
         };
+        // A section that breaks a rule changes nothing.
+        let mut state = stream.state;
         if is_trailers {
-            stream.state.receive_section(section, end)?;
+            state.receive_section(section, end)?;
             if stream.expected.is_some_and(|left| left > 0) {
                 return Err(protocol("8.1.1", "content-length is not the length of the content"));
             }
+            stream.state = state;
             return Ok(Event::Trailers { stream: at });
         }
         if facts.status < 200 {
             stream.state.receive_section(Section::Interim, end)?;
             return Ok(Event::Interim { stream: at, status: facts.status });
         }
-        stream.state.receive_section(section, end)?;
+        state.receive_section(section, end)?;
         if !stream.is_head && facts.status != 304 {
             if end && facts.length.is_some_and(|length| length > 0) {
                 return Err(protocol("8.1.1", "content-length is not the length of the content"));
             }
             stream.expected = facts.length;
         }
+        stream.state = state;
         Ok(Event::Head { stream: at, end, facts })
     }
 

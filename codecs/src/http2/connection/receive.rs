@@ -244,8 +244,9 @@ impl Connection {
     /// Holds a DATA frame to its stream's state, window and length.
     fn admit_data(&mut self, at: StreamRef, whole: u32, len: u32, end: bool) -> Result<(), Violation> {
         let Some(stream) = self.streams.get_mut(at) else { return Ok(()) };
-        // The end takes effect with the last octet, but for a frame that has none.
-        stream.state.receive_data(end && len == 0)?;
+        // The end takes effect with the last octet, but for a frame that has none; and nothing does if a rule is broken.
+        let mut state = stream.state;
+        state.receive_data(end && len == 0)?;
         if stream.receive < i64::from(whole) {
             return Err(Violation::new(Code::FLOW_CONTROL_ERROR, "6.9.1", "more than the stream's window"));
         }
@@ -253,6 +254,7 @@ impl Connection {
             let left = expected.checked_sub(u64::from(len)).filter(|&left| left == 0 || !end);
             *expected = left.ok_or(protocol("8.1.1", "content-length is not the length of the content"))?;
         }
+        stream.state = state;
         stream.receive -= i64::from(len);
         stream.held += len;
         let padding = whole - len;

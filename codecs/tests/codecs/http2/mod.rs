@@ -7,6 +7,7 @@ mod hpack;
 mod hpack_oracle;
 mod oracle;
 mod pair;
+mod random;
 mod sections;
 mod steady;
 mod wire;

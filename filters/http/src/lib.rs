@@ -25,6 +25,7 @@
 //! | what | cap | when it is met |
 //! |---|---|---|
 //! | head, fields, target, trailers, chunk extensions of HTTP/1 | `weir_codecs::http1::Limits` | answered, closed, `weir_http_rejects_total{rule}` |
+//! | fields of a head or a trailer section, either version, requests and replies | 1,600 | 431, 502, RESOURCE_EXHAUSTED, `weir_http_rejects_total{rule="too_many_fields"}` |
 //! | head of a request of HTTP/2 | 64 KiB | 431, RESOURCE_EXHAUSTED, `weir_http_rejects_total{rule}`; beyond 256 KiB 431 by h2 |
 //! | head of a reply and trailers of HTTP/2 | 192 KiB | 502, RESOURCE_EXHAUSTED, `weir_http_rejects_total{rule}` |
 //! | time for a head, or another frame that is not DATA | `head_timeout` | 408; in HTTP/2 GOAWAY, `weir_http_rejects_total{rule="h2_head_timeout"}` |

@@ -93,7 +93,11 @@ fn trailers(section: &Bytes) -> Fields {
 pub fn malformed(reject: http1::Reject) -> Broken {
     use http1::Rule;
     let reason = match reject.rule {
-        Rule::TrailersTooLarge | Rule::ChunkExtensionTooLarge | Rule::ChunkSizeTooLarge => Reason::TooLarge,
+        Rule::HeadTooLarge
+        | Rule::TooManyFields
+        | Rule::TrailersTooLarge
+        | Rule::ChunkExtensionTooLarge
+        | Rule::ChunkSizeTooLarge => Reason::TooLarge,
         _ => Reason::Malformed,
     };
     Broken { rule: Some(reject.rule()), ..Broken::new(reason) }

@@ -8,7 +8,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method as HttpMethod, StatusCode, Uri, request, response};
 use weir_codecs::http1::token::is_protocol;
 use weir_codecs::http1::{
-    Authority, HOP, HOP_NAME, Known, Method, client_field, is_ambiguous, says_of_client,
+    self, Authority, HOP, HOP_NAME, Known, Limits, Method, client_field, is_ambiguous, says_of_client,
 };
 use weir_decide::exchange::Reason;
 
@@ -25,6 +25,12 @@ pub fn take_fields(map: &HeaderMap, into: &mut Fields) {
 /// How large fields are, as RFC 9113 section 6.5.2 counts them.
 pub fn size(map: &HeaderMap) -> usize {
     map.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+}
+
+/// Whether there are more fields than HTTP/1 takes, counted as they would come there: a cookie's crumbs are one.
+fn has_too_many(map: &HeaderMap) -> bool {
+    let crumbs = map.get_all(http::header::COOKIE).iter().count().saturating_sub(1);
+    map.len().saturating_sub(crumbs) > Limits::FIELDS as usize
 }
 
 /// Whether the field is about framing or the connection: it must not come in the trailers of any dialect.
@@ -91,7 +97,21 @@ pub fn read_request(
     let size = size(&parts.headers) + method.len() + into.target.len() + into.authority.len();
     let fields = read_fields(&parts.headers, into);
     authority.and(target).and(fields)?;
-    if size > MAX_HEAD { Err(weir_codecs::http1::Rule::HeadTooLarge.name()) } else { Ok(()) }
+    too_large(&parts.headers, size, MAX_HEAD).map_or(Ok(()), |rule| Err(rule.name()))
+}
+
+/// The limit that a head of this size is beyond, if it is beyond one.
+fn too_large(map: &HeaderMap, size: usize, most: usize) -> Option<http1::Rule> {
+    if size > most {
+        return Some(http1::Rule::HeadTooLarge);
+    }
+    has_too_many(map).then_some(http1::Rule::TooManyFields)
+}
+
+/// The same of a trailer section.
+pub fn trailers_too_large(map: &HeaderMap) -> Option<http1::Rule> {
+    let rule = too_large(map, size(map), MAX_REPLY_HEAD)?;
+    Some(if rule == http1::Rule::HeadTooLarge { http1::Rule::TrailersTooLarge } else { rule })
 }
 
 fn read_target(
@@ -288,9 +308,8 @@ pub fn write_request(from: &Request, secure: bool, hop: Option<&[u8]>) -> Result
 /// Take over a reply's head.
 pub fn read_reply(parts: &response::Parts, end: bool, head_only: bool, into: &mut Reply) -> Result<()> {
     into.clear();
-    if size(&parts.headers) > MAX_REPLY_HEAD {
-        let rule = Some(weir_codecs::http1::Rule::HeadTooLarge.name());
-        return Err(Broken { rule, ..Broken::new(Reason::TooLarge) });
+    if let Some(rule) = too_large(&parts.headers, size(&parts.headers), MAX_REPLY_HEAD) {
+        return Err(Broken { rule: Some(rule.name()), ..Broken::new(Reason::TooLarge) });
     }
     into.status = parts.status.as_u16();
     let mut length = None;
@@ -386,6 +405,24 @@ mod tests {
                 refused.then_some(Reason::TooLarge),
                 "{length}"
             );
+        }
+    }
+
+    #[test]
+    fn fields_are_counted_as_in_http1() {
+        let most = Limits::FIELDS as usize;
+        for (fields, crumbs, refused) in
+            [(most, 0, false), (most - 1, 300, false), (most, 2, true), (most + 1, 0, true)]
+        {
+            let mut map = HeaderMap::new();
+            (0..fields).for_each(|_| _ = map.append("a", HeaderValue::from_static("")));
+            (0..crumbs).for_each(|_| _ = map.append("cookie", HeaderValue::from_static("")));
+            assert_eq!(has_too_many(&map), refused, "{fields} and {crumbs}");
+            let mut reply = http::Response::new(());
+            *reply.headers_mut() = map;
+            let read = read_reply(&reply.into_parts().0, true, false, &mut Reply::default());
+            let rule = refused.then_some(Some("too_many_fields"));
+            assert_eq!(read.err().map(|broken| broken.rule), rule, "{fields} and {crumbs}");
         }
     }
 

@@ -106,9 +106,8 @@ impl In {
         let trailers = ready!(stream.poll_trailers(cx)).map_err(|e| broken(&e))?;
         self.done = true;
         // A limit refuses, it never cuts: a part of them would be read as if it were all.
-        if trailers.as_ref().is_some_and(|map| head::size(map) > MAX_REPLY_HEAD) {
-            let rule = Some(weir_codecs::http1::Rule::TrailersTooLarge.name());
-            return Poll::Ready(Err(Broken { rule, ..Broken::new(Reason::TooLarge) }));
+        if let Some(rule) = trailers.as_ref().and_then(head::trailers_too_large) {
+            return Poll::Ready(Err(Broken { rule: Some(rule.name()), ..Broken::new(Reason::TooLarge) }));
         }
         Poll::Ready(Ok(trailers.map(|map| {
             let mut fields = Fields::new();

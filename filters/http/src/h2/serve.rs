@@ -19,6 +19,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
+use weir_codecs::http1::Rule;
 use weir_decide::exchange::{Now, Reason};
 use weir_drive::{Drain, Io, time};
 
@@ -287,7 +288,8 @@ async fn stream(
         Ok(()) => exchange.run().await,
         Err(rule) => {
             site.numbers.rejected(rule);
-            let too_large = rule == weir_codecs::http1::Rule::HeadTooLarge.name();
+            let too_large =
+                [Rule::HeadTooLarge, Rule::TooManyFields].iter().any(|limit| limit.name() == rule);
             let (status, reason) = if too_large { (431, Reason::TooLarge) } else { (400, Reason::Malformed) };
             exchange.reject(&site, status, rule, reason, site.nowhere).await;
         }

@@ -184,3 +184,63 @@ async fn connections_that_break_the_rules_of_frames_are_ended_and_counted() {
         house.becomes("weir_http_rejects_total", &[&format!("rule=\"{rule}\"")], 1.0).await;
     }
 }
+
+/// A server of this version whose replies have so many fields named `a`.
+async fn many(version: Version, fields: usize) -> std::net::SocketAddr {
+    if version == Version::H1 {
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n";
+        return always(format!("{head}{}\r\nok", "a: b\r\n".repeat(fields)).leak()).await;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let mut reply = http::Response::new(());
+                    for _ in 0..fields {
+                        reply.headers_mut().append("a", "b".parse().unwrap());
+                    }
+                    respond.send_response(reply, true).ok();
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn how_many_fields_a_head_may_have_is_one_rule() {
+    const RULE: [&str; 1] = ["rule=\"too_many_fields\""];
+    for down in crate::peer::BOTH {
+        for up in crate::peer::BOTH {
+            for (fields, status) in [(1500, 200), (1700, 502)] {
+                let house = House::simple(many(up, fields).await, up.protocol()).await;
+                let got =
+                    crate::peer::request(down, house.address(), "GET", "/", crate::peer::Sent::None).await;
+                assert_eq!(got.status, status, "a reply of {fields} from {up:?} to {down:?}");
+                let passed = got.fields.iter().filter(|(name, _)| name == "a").count();
+                assert_eq!(passed, if status == 200 { fields } else { 0 });
+                house.becomes("weir_http_rejects_total", &RULE, f64::from(u8::from(status != 200))).await;
+            }
+            let house = House::simple(many(up, 1).await, up.protocol()).await;
+            for (fields, status) in [(1500, 200), (1700, 431)] {
+                let fields = vec![("a", "b"); fields];
+                let got = match down {
+                    Version::H1 => {
+                        crate::peer::h1_request(house.address(), "GET", "/", &fields, crate::peer::Sent::None)
+                            .await
+                    }
+                    Version::H2 => {
+                        crate::peer::h2_request(house.address(), "GET", "/", &fields, crate::peer::Sent::None)
+                            .await
+                    }
+                };
+                assert_eq!(got.status, status, "a request of {} from {down:?} to {up:?}", fields.len());
+            }
+            house.becomes("weir_http_rejects_total", &RULE, 1.0).await;
+        }
+    }
+}

@@ -6,6 +6,7 @@ crate::tests!("warned":
     what_never_applies_is_told_by_check_and_at_the_start,
     a_reload_with_a_condition_that_matches_nothing_is_refused,
     a_proxy_in_front_that_is_not_trusted_is_told_of_once,
+    a_name_that_is_not_resolved_is_told_of_once,
 );
 
 fn simple(route: &str) -> String {
@@ -58,4 +59,27 @@ fn a_proxy_in_front_that_is_not_trusted_is_told_of_once() {
     net::until("it is told", || told() > 0);
     assert_eq!(weir.numbers().sum("weir_http_client_fields_total", &[("listener", "web")]), 3);
     assert_eq!(told(), 1);
+}
+
+fn a_name_that_is_not_resolved_is_told_of_once() {
+    let weir = Weir::start(
+        "listeners: { web: { bind: \"127.0.0.1:0\", http: { cluster: web } } }\n\
+         clusters:\n  web: { endpoints: [\"nowhere.invalid:80\"], dns_refresh: 1s }\n  all: { dns: \"nowhere.invalid:80\", dns_refresh: 1s }\n",
+    );
+    let failed = |numbers: &crate::support::numbers::Numbers, cluster| {
+        numbers.sum("weir_cluster_dns_resolutions_total", &[("cluster", cluster), ("result", "failed")])
+    };
+    weir.numbers_when("both have failed again and again", |numbers| {
+        failed(numbers, "web") >= 3 && failed(numbers, "all") >= 3
+    });
+    for cluster in ["web", "all"] {
+        let log = weir.log();
+        let told = log.iter().filter(|entry| {
+            entry["cluster"] == cluster
+                && entry["message"]
+                    .as_str()
+                    .is_some_and(|message| message.starts_with("a name was not resolved"))
+        });
+        assert_eq!(told.count(), 1, "{cluster}: {log:#?}");
+    }
 }

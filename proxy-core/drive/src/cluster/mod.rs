@@ -4,6 +4,7 @@
 pub(crate) use connect::keepalive;
 mod answers;
 mod connect;
+mod failing;
 mod family;
 mod race;
 pub(crate) mod resolve;

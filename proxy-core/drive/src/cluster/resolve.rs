@@ -1,8 +1,9 @@
 //! Names to addresses, off the request path: one thread asks the system's resolver (getaddrinfo, on a few threads of its own)
-//! at start, after a reload, and every `dns_refresh`. What it finds is published; a failure is counted and logged, and what
-//! was known before stays.
+//! at start, after a reload, and every `dns_refresh`. What it finds is published; a failure is counted, logged when it
+//! begins, changes or ends, and what was known before stays.
 
 use super::answers::{Answer, Changes, old};
+use super::failing::{Failing, Told};
 use super::family::{Families, of_endpoint};
 use super::shared::{Near, Shared};
 use crate::process::lock;
@@ -174,11 +175,12 @@ async fn watch(request: Request) {
     let mut latest = Some(request.shared);
     let mut changes = HashMap::new();
     let mut families = Families::default();
+    let mut failing = Failing::default();
     while let Some(shared) = latest.take().or_else(|| shared.upgrade()) {
         let config = shared.current().config;
-        let mut names = look_up_endpoints(&shared, &mut changes).await;
+        let mut names = look_up_endpoints(&shared, &mut changes, &mut failing).await;
         if let Source::Dns { host, port } = &config.source {
-            look_up_members(&shared, host, *port, &mut families).await;
+            look_up_members(&shared, host, *port, &mut families, &mut failing).await;
             names = true;
         }
         if let Some(asked) = asked.take() {
@@ -187,14 +189,23 @@ async fn watch(request: Request) {
         if !names {
             return;
         }
+        failing.round();
         drop((shared, config.clone()));
         tokio::time::sleep(config.dns_refresh).await;
     }
 }
 
 /// A `dns` cluster: every address is an endpoint, and what a filter found is too.
-async fn look_up_members(shared: &Shared, host: &str, port: u16, families: &mut Families) {
-    if let Some(found) = look_up(shared, host, port).await {
+async fn look_up_members(
+    shared: &Shared,
+    host: &str,
+    port: u16,
+    families: &mut Families,
+    failing: &mut Failing,
+) {
+    let found = look_up(shared, host, port).await;
+    tell(shared, host, failing.next(host, &found));
+    if let Ok(found) = found {
         *lock(&shared.dns_near) =
             found.iter().map(|address| Near::of(address.ip())).fold(Near::default(), Near::and);
         let found = families.choose(shared.current().config.dns_family, found).await;
@@ -205,7 +216,11 @@ async fn look_up_members(shared: &Shared, host: &str, port: u16, families: &mut 
 }
 
 /// Listed endpoints: those that are names. Says whether there are any.
-async fn look_up_endpoints(shared: &Arc<Shared>, changes: &mut HashMap<Arc<str>, Changes>) -> bool {
+async fn look_up_endpoints(
+    shared: &Arc<Shared>,
+    changes: &mut HashMap<Arc<str>, Changes>,
+    failing: &mut Failing,
+) -> bool {
     let list = shared.listed();
     let before = shared.book.read();
     let family = shared.current().config.dns_family;
@@ -220,16 +235,20 @@ async fn look_up_endpoints(shared: &Arc<Shared>, changes: &mut HashMap<Arc<str>,
         let really = at.map(|address| EndpointSpec { address, weight: 1 });
         let (host, port) = really.as_ref().unwrap_or(spec).host_port();
         let host = host.to_owned();
-        asked.spawn(async move { (address, look_up(&shared, &host, port).await) });
+        asked.spawn(async move {
+            let answer = look_up(&shared, &host, port).await;
+            (address, host, answer)
+        });
     }
     if asked.is_empty() {
         return false;
     }
     let mut found = Found::default();
     while let Some(answer) = asked.join_next().await {
-        let Ok((address, answer)) = answer else { continue };
+        let Ok((address, host, answer)) = answer else { continue };
+        tell(shared, &host, failing.next(&address, &answer));
         let known = before.get(&address);
-        let answer = answer.map(|addresses| {
+        let answer = answer.ok().map(|addresses| {
             let changes = changes.entry(Arc::clone(&address)).or_default();
             changes.next(known, of_endpoint(family, addresses), time::now())
         });
@@ -263,12 +282,23 @@ fn keep_afar(shared: &Shared, found: &mut Found) {
     }
 }
 
-/// The addresses of one name, in the order of the resolver (RFC 6724), each once; `None` when there are none, which is counted.
-async fn look_up(shared: &Shared, host: &str, port: u16) -> Option<Vec<SocketAddr>> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Some(vec![SocketAddr::new(address, port)]);
-    }
+/// Logs what has changed about a name that fails.
+fn tell(shared: &Shared, host: &str, told: Option<Told<'_>>) {
     let cluster = shared.decide.name();
+    match told {
+        Some(Told::Failed(error)) => {
+            tracing::warn!(%cluster, host, error, "a name was not resolved; what was known of it stays");
+        }
+        Some(Told::Recovered) => tracing::info!(%cluster, host, "a name is resolved again"),
+        None => {}
+    }
+}
+
+/// The addresses of one name, in the order of the resolver (RFC 6724), each once; or why there are none, which is counted.
+async fn look_up(shared: &Shared, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
     let failure = match tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, port))).await {
         Ok(Ok(found)) => {
             let mut found: Vec<_> = found.take(MAX_ADDRESSES + 1).collect();
@@ -280,14 +310,13 @@ async fn look_up(shared: &Shared, host: &str, port: u16) -> Option<Vec<SocketAdd
             found.retain(|address| seen.insert(*address));
             if !found.is_empty() {
                 shared.numbers().resolved.inc();
-                return Some(found);
+                return Ok(found);
             }
             "no addresses".to_owned()
         }
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {PATIENCE:?}"),
+        Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
     };
     shared.numbers().unresolved.inc();
-    tracing::warn!(%cluster, host, error = failure, "a name was not resolved; what was known of it stays");
-    None
+    Err(failure)
 }

@@ -32,7 +32,10 @@ impl Side {
                     self.streams.push(at);
                 }
             }
-            (1, Some(at)) => _ = connection.head(at, shared::fields(&[(":status", "200")]), len == 1, len == 0),
+            (1, Some(at)) => {
+                let (status, interim) = if len == 1 { ("103", true) } else { ("200", false) };
+                _ = connection.head(at, shared::fields(&[(":status", status)]), interim, len == 0);
+            }
             (2, Some(at)) => _ = connection.data(at, &vec![7; len * 100], which == 0),
             (3, Some(at)) => _ = connection.trailers(at, shared::fields(&[("x-sum", "1")])),
             (4, Some(at)) if len < 8 => connection.reset(at, Code::CANCEL),

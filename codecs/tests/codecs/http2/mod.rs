@@ -1,5 +1,6 @@
 //! HTTP/2: frames and field compression.
 
+mod commands;
 mod dice;
 mod floods;
 mod frame;

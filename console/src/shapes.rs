@@ -282,12 +282,19 @@ struct Upstreams<'a> {
     weight: u32,
     state: &'static str,
     ejected_for_seconds: Option<f64>,
+    last_ejection: Option<LastEjection>,
     consecutive_errors: u32,
     ejections: u64,
     active: u32,
     parked: u32,
     attempts: Attempts,
     connections: Connections,
+}
+
+#[derive(Serialize)]
+struct LastEjection {
+    at: f64,
+    why: &'static str,
 }
 
 impl Cluster<'_> {
@@ -351,6 +358,9 @@ impl Upstreams<'_> {
                 (false, false) => "available",
             },
             ejected_for_seconds: left,
+            last_ejection: endpoint
+                .last_ejection
+                .map(|(at, why)| LastEjection { at: weir_drive::time::wall_at(at), why: why.name() }),
             consecutive_errors: endpoint.consecutive_errors,
             ejections: endpoint.totals.ejections,
             active: endpoint.active,

@@ -132,6 +132,17 @@ fn who_never_answers_leaves_though_clients_give_up_first() {
         get(&weir, Duration::from_millis(200));
         states(&weir)[0] == "ejected"
     });
+    let (_, clusters) = weir.get("/clusters");
+    let clusters: serde_json::Value = serde_json::from_str(&clusters).expect("JSON");
+    let last = |n: usize| clusters["clusters"][0]["endpoints"][n]["last_ejection"].clone();
+    assert_eq!((&last(0)["why"], last(1)), (&"clients_left".into(), serde_json::Value::Null));
+    let told =
+        || weir.log().into_iter().find(|entry| entry["message"] == "an endpoint was taken out of rotation");
+    net::until("the log tells of it", || told().is_some());
+    let told = told().expect("found");
+    assert_eq!(told["why"], "clients_left");
+    let apart = told["at"].as_f64().zip(last(0)["at"].as_f64()).map(|(log, admin)| (log - admin).abs());
+    assert!(apart.is_some_and(|apart| apart < 0.5), "both say when it was: {told}, {clusters}");
     (0..10).for_each(|_| assert_eq!(get(&weir, Duration::from_secs(20)), 200));
 }
 

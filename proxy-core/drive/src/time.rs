@@ -42,6 +42,12 @@ pub fn wall() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// When `at` was, in seconds of the wall clock as it is now, to the millisecond.
+pub fn wall_at(at: Now) -> f64 {
+    let ago = Duration::from_nanos(now().since(at));
+    wall().saturating_sub(ago).as_millis() as f64 / 1e3
+}
+
 /// Something to seed a worker's random numbers with: different for every process and every `salt`.
 pub(crate) fn seed(salt: u64) -> u64 {
     use std::hash::{BuildHasher, Hasher};

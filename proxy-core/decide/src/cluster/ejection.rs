@@ -17,7 +17,7 @@ use super::{
     endpoint::Endpoint,
     settings::{ejectable, ejection_length},
     state::State,
-    stats::EventKind,
+    stats::{EventKind, Why},
     sync::Ordering,
 };
 use crate::exchange::{Class, Now, Outcome, Phase, Side};
@@ -155,8 +155,10 @@ impl Cluster {
         let row = endpoint.consecutive.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         // If it may not be ejected now, it takes another row of failures to ask again.
         let due = threshold != 0 && row.is_multiple_of(threshold);
-        if due || (probe && endpoint.is_on_probation()) {
-            self.eject(endpoint, now);
+        if probe && endpoint.is_on_probation() {
+            self.eject(endpoint, Why::Probe, now);
+        } else if due {
+            self.eject(endpoint, Why::Errors, now);
         }
     }
 
@@ -165,17 +167,17 @@ impl Cluster {
         let threshold = Cluster::limit(&self.limits.0.consecutive_errors);
         let row = endpoint.left.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if threshold != 0 && row.is_multiple_of(left_row(threshold)) {
-            self.eject(endpoint, now);
+            self.eject(endpoint, Why::Left, now);
         }
     }
 
     #[cold]
-    fn eject(&self, endpoint: &Arc<Endpoint>, now: Now) {
+    fn eject(&self, endpoint: &Arc<Endpoint>, why: Why, now: Now) {
         if endpoint.is_ejected() {
             return;
         }
         let mut state = self.lock();
-        if state.eject(endpoint, now) {
+        if state.eject(endpoint, why, now) {
             self.publish(&mut state);
         }
     }
@@ -184,7 +186,7 @@ impl Cluster {
 impl State {
     /// Takes `endpoint` out of rotation, if the settings allow one more. Exact: all ejections are decided here, under the
     /// lock, over the members as they are. Whether anything changed that views should see.
-    pub(crate) fn eject(&mut self, endpoint: &Arc<Endpoint>, now: Now) -> bool {
+    pub(crate) fn eject(&mut self, endpoint: &Arc<Endpoint>, why: Why, now: Now) -> bool {
         let Some(ejection) = self.settings.ejection else { return false };
         if endpoint.is_ejected() || !self.members.iter().any(|m| Arc::ptr_eq(&m.endpoint, endpoint)) {
             return false;
@@ -198,10 +200,11 @@ impl State {
         let until = now.after(ejection_length(&ejection, nth));
         endpoint.multiplier.store(nth, Ordering::Relaxed);
         endpoint.ejected_at.store(now.0, Ordering::Relaxed);
+        endpoint.ejected_why.store(why.code(), Ordering::Relaxed);
         endpoint.ejected_until.store(until.0.max(1), Ordering::Relaxed);
         endpoint.probe.store(0, Ordering::Relaxed);
         endpoint.ejections.fetch_add(1, Ordering::Relaxed);
-        self.event(endpoint, now, EventKind::Ejected { until, nth });
+        self.event(endpoint, now, EventKind::Ejected { until, nth, why });
         true
     }
 

@@ -28,10 +28,12 @@ pub(crate) struct Endpoint {
     pub(crate) connections: AtomicU32,
     pub(crate) connections_total: AtomicU64,
     pub(crate) connect_failures: AtomicU64,
-    /// When its ejection ends; 0 when it is not ejected. Written under the cluster's lock only, as are the five below.
+    /// When its ejection ends; 0 when it is not ejected. Written under the cluster's lock only, as are the six below.
     pub(crate) ejected_until: AtomicU64,
     /// When it began.
     pub(crate) ejected_at: AtomicU64,
+    /// Why ([`Why::code`](super::stats::Why)); 0 when it never was.
+    pub(crate) ejected_why: AtomicU32,
     /// Since when it is back in rotation, moved on by the intervals over which ejections were forgotten.
     pub(crate) back_since: AtomicU64,
     /// How often it had answered by then.
@@ -72,6 +74,7 @@ impl Endpoint {
             connect_failures: AtomicU64::new(0),
             ejected_until: AtomicU64::new(0),
             ejected_at: AtomicU64::new(0),
+            ejected_why: AtomicU32::new(0),
             back_since: AtomicU64::new(0),
             answers_before: AtomicU64::new(0),
             multiplier: AtomicU32::new(0),

@@ -34,7 +34,7 @@ pub use crate::policy::{Known, Replay, Verdict};
 pub use endpoint::{Pick, Totals};
 pub use permit::{Full, Pending, Permit};
 pub use settings::{Limits, Settings};
-pub use stats::{ClusterStats, EndpointStats, Event, EventKind, Overflows};
+pub use stats::{ClusterStats, EndpointStats, Event, EventKind, Overflows, Why};
 pub use ticket::{Ticket, Tries};
 pub use view::View;
 pub use weir_config::{Balance, EndpointSpec, OutlierEjection as Ejection};
@@ -249,6 +249,8 @@ fn endpoint_stats(endpoint: &Endpoint, weight: u32) -> EndpointStats {
         consecutive_errors: load(&endpoint.consecutive),
         on_probation: endpoint.is_on_probation(),
         ejected_until: Some(Now(endpoint.ejected_until.load(Ordering::Relaxed))).filter(|until| until.0 != 0),
+        last_ejection: Why::of(load(&endpoint.ejected_why))
+            .map(|why| (Now(endpoint.ejected_at.load(Ordering::Relaxed)), why)),
         totals: endpoint.totals(),
     }
 }

@@ -81,6 +81,8 @@ pub struct EndpointStats {
     pub consecutive_errors: u32,
     /// Until when it is ejected, if it is.
     pub ejected_until: Option<Now>,
+    /// When and why it was ejected last, whether that is over or not.
+    pub last_ejection: Option<(Now, Why)>,
     /// Its ejection is over, and it gets one operation, which decides whether it is back.
     pub on_probation: bool,
     /// Everything that is cumulative.
@@ -109,7 +111,50 @@ pub enum EventKind {
         until: Now,
         /// The how-manieth time in a row.
         nth: u32,
+        /// What it did.
+        why: Why,
     },
     /// It is back in rotation.
     PutBack,
+}
+
+/// Why an endpoint was ejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// So many failures in a row.
+    Errors,
+    /// So many operations in a row that clients left unanswered.
+    Left,
+    /// The operation failed that was to decide whether it is back.
+    Probe,
+}
+
+impl Why {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Why::Errors => "consecutive_errors",
+            Why::Left => "clients_left",
+            Why::Probe => "probe_failed",
+        }
+    }
+
+    /// As an endpoint keeps it: never 0, which is for "never ejected".
+    pub(crate) const fn code(self) -> u32 {
+        match self {
+            Why::Errors => 1,
+            Why::Left => 2,
+            Why::Probe => 3,
+        }
+    }
+
+    pub(crate) const fn of(code: u32) -> Option<Why> {
+        match code {
+            1 => Some(Why::Errors),
+            2 => Some(Why::Left),
+            3 => Some(Why::Probe),
+            _ => None,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use crate::common::*;
 use std::time::Duration;
 use weir_decide::{
-    cluster::{Cluster, Ejection, EventKind, Tries, View},
+    cluster::{Cluster, Ejection, EventKind, Tries, View, Why},
     exchange::{Affinity, Class, EndpointId, Fault, Now, Operation, Outcome, Phase, Reason, Side},
     policy::RetryPolicy,
 };
@@ -323,10 +323,19 @@ fn events_tell_what_happened_and_are_bounded() {
     once_at(&view, bad, Class::Success, 3 * SECOND);
     let events = cluster.take_events();
     let kinds: Vec<_> = events.iter().map(|e| (e.at.0, &*e.address, e.kind)).collect();
-    let ejected = EventKind::Ejected { until: Now(2 * SECOND), nth: 1 };
+    let ejected = EventKind::Ejected { until: Now(2 * SECOND), nth: 1, why: Why::Errors };
     assert_eq!(kinds, [(SECOND, "e0:80", ejected), (3 * SECOND, "e0:80", EventKind::PutBack)]);
     assert!(cluster.take_events().is_empty());
-    for second in 2..302 {
+    let last = || cluster.stats().endpoints[0].last_ejection;
+    assert_eq!(last(), Some((Now(SECOND), Why::Errors)), "though it is over");
+    once_at(&view, bad, Class::Failed, 4 * SECOND);
+    view.tick(Now(5 * SECOND));
+    once_at(&view, bad, Class::Failed, 6 * SECOND);
+    assert_eq!(last(), Some((Now(6 * SECOND), Why::Probe)));
+    view.tick(Now(7 * SECOND));
+    once_at(&view, bad, Class::Success, 8 * SECOND);
+    assert_eq!(cluster.take_events().len(), 3);
+    for second in 5..305 {
         once_at(&view, bad, Class::Failed, 2 * second * SECOND);
         once_at(&view, bad, Class::Success, (2 * second + 1) * SECOND);
     }

@@ -110,13 +110,17 @@ impl Cluster {
     pub(crate) fn tell_events(&self) {
         for event in self.shared.decide.take_events() {
             let (cluster, endpoint) = (self.name(), &event.address);
+            // They are told a moment later, and several at once.
+            let at = crate::time::wall_at(event.at);
             match event.kind {
-                EventKind::Ejected { until, nth } => {
-                    let seconds = until.since(event.at) / 1_000_000_000;
-                    tracing::warn!(%cluster, %endpoint, seconds, nth, "an endpoint was taken out of rotation");
+                EventKind::Ejected { until, nth, why } => {
+                    let (seconds, why) = (until.since(event.at) / 1_000_000_000, why.name());
+                    tracing::warn!(
+                        %cluster, %endpoint, at, why, seconds, nth, "an endpoint was taken out of rotation"
+                    );
                 }
                 EventKind::PutBack => {
-                    tracing::info!(%cluster, %endpoint, "an endpoint is back in rotation");
+                    tracing::info!(%cluster, %endpoint, at, "an endpoint is back in rotation");
                 }
             }
         }

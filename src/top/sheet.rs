@@ -36,6 +36,7 @@ impl Sheet {
             let mut columns = self.columns.clone();
             if let Some(width) = width {
                 leave_out(&mut columns, &mut rows, width);
+                narrow(&mut columns, &mut rows, self.whole, width);
                 cut(&columns, &mut rows, self.whole, width);
             }
             lay_out(&columns, &rows)
@@ -75,21 +76,43 @@ fn leave_out(columns: &mut Vec<Column>, rows: &mut [Vec<String>], width: usize) 
                 }
             };
             if says_nothing && total(&widths(columns, rows)) > width {
-                columns.remove(at);
-                for row in rows.iter_mut().filter(|row| at < row.len()) {
-                    row.remove(at);
-                }
+                remove(columns, rows, at);
             }
         }
     }
+}
+
+fn remove(columns: &mut Vec<Column>, rows: &mut [Vec<String>], at: usize) {
+    columns.remove(at);
+    for row in rows.iter_mut().filter(|row| at < row.len()) {
+        row.remove(at);
+    }
+}
+
+/// Leaves out the last columns while there is no room for them even with all words cut: a line that the terminal breaks cannot be
+/// read. What a row is about and its first numbers stand first.
+fn narrow(columns: &mut Vec<Column>, rows: &mut [Vec<String>], whole: &[&str], width: usize) {
+    let least = |columns: &[Column], rows: &[Vec<String>]| {
+        let widths = widths(columns, rows).into_iter().zip(columns);
+        let cut =
+            widths.map(|(width, column)| if is_cut(column, whole) { width.min(NARROWEST) } else { width });
+        total(&cut.collect::<Vec<_>>())
+    };
+    while columns.len() > 1 && least(columns, rows) > width {
+        remove(columns, rows, columns.len() - 1);
+    }
+}
+
+/// Whether what stands in a column may be cut.
+fn is_cut((heading, number): &Column, whole: &[&str]) -> bool {
+    !number && !whole.contains(heading)
 }
 
 /// Cuts words, those of the widest columns first, but none of `whole`.
 fn cut(columns: &[Column], rows: &mut [Vec<String>], whole: &[&str], width: usize) {
     let mut widths = widths(columns, rows);
     while total(&widths) > width {
-        let is_cut = |(heading, number): &Column| !number && !whole.contains(heading);
-        let of_words = widths.iter_mut().zip(columns).filter(|(_, column)| is_cut(column));
+        let of_words = widths.iter_mut().zip(columns).filter(|(_, column)| is_cut(column, whole));
         let Some((widest, _)) =
             of_words.max_by_key(|(width, _)| **width).filter(|(width, _)| **width > NARROWEST)
         else {
@@ -138,7 +161,17 @@ mod tests {
         assert_eq!([widest(80), widest(40), widest(30)], [Some(51), Some(40), Some(30)]);
         let text = sheet().text("", Some(30));
         assert!(text.contains("shop.a_colle…  checkout   12.0\n"), "{text}");
-        assert_eq!(widest(5), Some(29), "not narrower than can be read");
+        let headings =
+            |width| sheet().text("", Some(width)).lines().next().map(str::to_owned).unwrap_or_default();
+        assert!(headings(29).ends_with("PER S"), "there is room for all");
+        assert_eq!([widest(28), widest(21)], [Some(28), Some(21)], "the last columns are left out");
+        assert!(
+            headings(28).ends_with("WHO") && headings(21) == "COLLECTION",
+            "{} {}",
+            headings(28),
+            headings(21)
+        );
+        assert_eq!(widest(5), Some(12), "not narrower than can be read");
     }
 
     #[test]

@@ -427,6 +427,21 @@ mod tests {
     }
 
     #[test]
+    fn trailers_have_the_limits_of_heads_and_a_name_of_their_own_for_bytes() {
+        let long = HeaderValue::from_str(&"x".repeat(MAX_REPLY_HEAD)).unwrap();
+        let short = HeaderValue::from_static("");
+        for (fields, value, rule) in [
+            (Limits::FIELDS, &short, None),
+            (Limits::FIELDS + 1, &short, Some(http1::Rule::TooManyFields)),
+            (1, &long, Some(http1::Rule::TrailersTooLarge)),
+        ] {
+            let mut map = HeaderMap::new();
+            (0..fields).for_each(|_| _ = map.append("a", value.clone()));
+            assert_eq!(trailers_too_large(&map), rule, "{fields}");
+        }
+    }
+
+    #[test]
     fn framing_is_no_dialects_metadata() {
         for name in ["connection", "TE", "trailer", "content-length", "transfer-encoding", "host", "upgrade"]
         {

@@ -252,7 +252,7 @@ fn ask(server: &str, tls: Option<&weir_config::ClientTls>) -> Result<Document> {
     stream.set_write_timeout(Some(PATIENCE))?;
     match tls {
         None => hello(&mut stream),
-        Some(tls) => hello(&mut weir_drive::tls::blocking::connect(tls, server, stream)?),
+        Some(tls) => hello(&mut weir_drive::blocking::connect(tls, server, stream)?),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The steady state allocates nothing: a worker, its clients and its upstream on one thread, whose allocations are counted.
 
-use crate::process::{Control, Process};
-use crate::server::plan;
-use crate::worker::Worker;
+use crate::ground::process::Process;
+use crate::process::server::plan;
+use crate::process::worker::{Reaches, Thread};
 use crate::{Filter, Tcp};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,37 +21,39 @@ fn worker(
     filter: &'static dyn Filter,
     section: &str,
     address: std::net::SocketAddr,
-) -> (Rc<Worker>, Arc<plan::Plan>) {
+) -> (Thread, Arc<plan::Plan>) {
     let text = format!(
         "listeners: {{ l: {{ bind: '127.0.0.1:0', {section}: {{ cluster: up }} }} }}
 clusters: {{ up: {{ endpoints: ['{address}'] }} }}"
     );
     let config = Arc::new(weir_config::parse(&text, "test.yaml", &[filter.section()]).unwrap());
     let measure = Measure::new(Limits::default());
-    let (sender, _) = tokio::sync::mpsc::unbounded_channel::<Control>();
+    let (evict, _) = tokio::sync::mpsc::unbounded_channel();
     let (fronts, _asked) = tokio::sync::mpsc::unbounded_channel();
-    let process = Arc::new(Process::new(Arc::clone(&measure), vec![sender], 100, fronts));
+    let process = Arc::new(Process::new(Arc::clone(&measure), vec![evict], 100));
+    let reaches = Reaches { hands: Arc::new([]), fronts };
     let (plan, _) = plan::first(&config, &[filter], &measure, 1).unwrap();
-    (Worker::new(0, process), Arc::new(plan))
+    (Thread::new(0, process, reaches), Arc::new(plan))
 }
 
 struct Pair {
     runtime: LocalRuntime,
     client: TcpStream,
     server: TcpStream,
-    worker: Rc<Worker>,
+    thread: Thread,
 }
 
 /// A client and the upstream end of its connection, through a worker on this thread.
 fn pair(filter: &'static dyn Filter, section: &str, first: &[u8]) -> Pair {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
-    let (client, server, worker) = runtime.block_on(async {
+    let (client, server, thread) = runtime.block_on(async {
         let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (worker, plan) = worker(filter, section, upstream.local_addr().unwrap());
-        worker.apply(&plan).unwrap();
+        let (thread, plan) = worker(filter, section, upstream.local_addr().unwrap());
+        thread.apply(&plan).unwrap();
+        let worker = Rc::clone(&thread.worker);
         plan.listeners[0].sockets.listen().unwrap();
         worker.spawn(Rc::clone(worker.outbox()).run());
-        crate::outbox::pretend_many();
+        crate::ground::outbox::pretend_many();
         let mut client = TcpStream::connect(plan.listeners[0].sockets.local.ip().unwrap()).await.unwrap();
         client.write_all(first).await.unwrap();
         let mut server = upstream.accept().await.unwrap().0;
@@ -59,9 +61,9 @@ fn pair(filter: &'static dyn Filter, section: &str, first: &[u8]) -> Pair {
         server.read_exact(&mut seen).await.unwrap();
         server.write_all(&seen).await.unwrap();
         client.read_exact(&mut seen).await.unwrap();
-        (client, server, worker)
+        (client, server, thread)
     });
-    Pair { runtime, client, server, worker }
+    Pair { runtime, client, server, thread }
 }
 
 impl Pair {
@@ -114,14 +116,15 @@ fn relayed_bytes() {
 fn an_idle_connection_holds_no_buffer() {
     let pair = pair(&toy::Toy, "toy", &toy::frame(1, b"get"));
     pair.runtime.block_on(tokio::task::yield_now());
-    assert_eq!(pair.worker.buffers().spare(), 1, "one was needed, and it is back");
+    assert_eq!(pair.thread.worker.buffers().spare(), 1, "one was needed, and it is back");
 }
 
 #[test]
 fn a_slow_reader_s_connection_holds_none_either() {
     let mut pair = pair(&toy::Toy, "toy", &toy::frame(1, b"get"));
     let (request, chunk) = (toy::frame(2, b"watch"), toy::frame(2, &[b'+'; 16 * 1024]));
-    let Pair { runtime, client, server, worker } = &mut pair;
+    let Pair { runtime, client, server, thread } = &mut pair;
+    let worker = &thread.worker;
     runtime.block_on(async {
         client.write_all(&request).await.unwrap();
         server.read_exact(&mut vec![0; request.len()]).await.unwrap();
@@ -151,8 +154,8 @@ fn what_a_connection_keeps() {
     fn size<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
         std::mem::size_of::<F>()
     }
-    let relay = size(|context, connection, (): ()| crate::relay::serve(context, connection));
-    let message = size(crate::message::serve::<toy::ToyProtocol>);
+    let relay = size(|context, connection, (): ()| crate::shells::relay::serve(context, connection));
+    let message = size(crate::shells::message::serve::<toy::ToyProtocol>);
     assert!(relay <= 400, "{relay}");
     assert!(message <= 1024, "{message}");
 }

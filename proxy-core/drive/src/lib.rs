@@ -1,14 +1,15 @@
 //! Weir's shells: the only code that waits. They read and write sockets, keep time, and ask the crates that decide.
 //!
 //! ```text
-//! server    the process: start, reload, drain, status       ── control channel ──▶ worker (one thread per core)
-//! listener  accept, limits, hand-over between workers, TLS   ──▶ filter::Service::serve(Accepted)
-//! relay     the `tcp` filter: bytes both ways
-//! message   the loop of message protocols (mongo): decide::protocol::Protocol over a pinned upstream connection
-//! outbox    small writes of a worker, which go together
-//! cluster   a worker's handle on a cluster: view, connections, addresses; pool keeps idle connections
-//! tls       terminate and originate
+//! process   server: start, reload, drain, status    ── control channel ──▶ worker (one thread per core)
+//! edge      listener: accept, limits, hand-over between workers, TLS    ──▶ filter::Service::serve(Accepted)
+//! shells    what a worker lends to connections; relay: the `tcp` filter, bytes both ways; message: the loop of message
+//!           protocols, decide::protocol::Protocol over a pinned upstream connection
+//! upstream  cluster: a worker's handle on a cluster, view, connections, addresses; pool: idle connections; TLS
+//! ground    sockets and streams, buffers, time, the outbox of small writes, counts, what TLS shares
 //! ```
+//!
+//! Each storey imports only from those below it.
 //!
 //! The life of a connection: [`listener`] accepts it on some worker, which may hand it to a less loaded one, and
 //! terminates TLS; the listener's [`Service`] then owns it. The service asks the cluster's view for an endpoint
@@ -39,47 +40,35 @@
 #[cfg(test)]
 extern crate self as weir_drive;
 
-pub mod address;
-pub mod buffers;
-pub mod cluster;
-pub mod context;
-pub mod drain;
-pub mod filter;
-mod hops;
-mod idle;
-pub mod io;
-mod kept;
-pub mod listener;
-pub mod message;
-pub mod numbers;
-mod outbox;
-pub mod page;
-pub mod pool;
-pub mod process;
-pub mod relay;
-pub mod server;
-pub mod socket;
-pub mod time;
-pub mod tls;
-pub mod worker;
+mod edge;
+mod ground;
+mod process;
+mod shells;
+mod upstream;
 
 #[cfg(test)]
 mod allocations;
 
-pub use address::{Address, Client, Told};
-pub use buffers::Buffers;
-pub use cluster::{Cluster, Connected, Offer, Reached, Slot};
-pub use context::Context;
-pub use drain::Drain;
-pub use filter::{Accepted, Advice, Alpn, BuildError, Filter, Service};
-pub use hops::HOP_LENGTH;
-pub use io::{Io, Look, Watch};
-pub use kept::Kept;
-pub use listener::Held;
-pub use page::Page;
-pub use pool::{Pool, Reusable, Sweep};
-pub use relay::Tcp;
-pub use server::doors::{Front, Fronted};
-pub use server::{Drained, Server, StartError, Status};
-pub use socket::Socket;
-pub use worker::Worker;
+pub use edge::listener;
+pub use ground::address::{Address, Client, Told};
+pub use ground::buffers::Buffers;
+pub use ground::counted::Held;
+pub use ground::drain::Drain;
+pub use ground::hops::HOP_LENGTH;
+pub use ground::io::{Io, Look, Watch};
+pub use ground::kept::Kept;
+pub use ground::socket::Socket;
+pub use ground::tls::alpn::{Alpn, Offer};
+pub use ground::{address, buffers, drain, io, numbers, socket, time, tls};
+pub use process::server;
+pub use process::server::{Drained, Server, StartError, Status};
+pub use shells::context::Context;
+pub use shells::filter::{Accepted, Advice, BuildError, Filter, Service};
+pub use shells::page::Page;
+pub use shells::front::{Front, Fronted};
+pub use shells::relay::Tcp;
+pub use shells::worker::Worker;
+pub use shells::{context, filter, message, page, relay};
+pub use upstream::cluster::{Cluster, Connected, Reached, Slot, Sweep};
+pub use upstream::pool::{Pool, Reusable};
+pub use upstream::{blocking, cluster, pool};

@@ -5,7 +5,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-crate::tests!("rules": crates_import_only_what_they_may, what_decides_knows_no_runtime, every_crate_keeps_the_lints, the_core_knows_no_protocol_by_name);
+crate::tests!("rules": crates_import_only_what_they_may, what_decides_knows_no_runtime, every_crate_keeps_the_lints, the_core_knows_no_protocol_by_name, the_storeys_of_drive_import_downwards_only);
 
 /// Who may import whom, in full: what is not here is a mistake.
 const MAY: &[(&str, &[&str])] = &[
@@ -94,6 +94,33 @@ fn the_core_knows_no_protocol_by_name() {
     }
     assert!(read > 100, "only {read} files were read");
     assert!(named.is_empty(), "the core names a protocol:\n{}", named.join("\n"));
+}
+
+/// The storeys of drive, from the ground up: each may import from those before it and from itself.
+const STOREYS: [&str; 5] = ["ground", "upstream", "shells", "edge", "process"];
+
+fn the_storeys_of_drive_import_downwards_only() {
+    let src = root().join("proxy-core/drive/src");
+    let (mut upwards, mut arrows) = (Vec::new(), 0);
+    for (height, storey) in STOREYS.iter().enumerate() {
+        each_source(&src.join(storey), &mut |path, text| {
+            let tests = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+            for (line, code) in text[..tests].lines().enumerate() {
+                let code = code.split_once("//").map_or(code, |(code, _)| code);
+                for (at, _) in code.match_indices("crate::") {
+                    let to =
+                        code[at + "crate::".len()..].split([':', ';', ' ', ',']).next().unwrap_or_default();
+                    let to = STOREYS.iter().position(|storey| *storey == to);
+                    arrows += usize::from(to.is_some());
+                    if to.is_none_or(|to| to > height) {
+                        upwards.push(format!("{}:{}: {}", path.display(), line + 1, code.trim()));
+                    }
+                }
+            }
+        });
+    }
+    assert!(arrows > 100, "only {arrows} imports were read");
+    assert!(upwards.is_empty(), "imports that lead upwards, or by the crate's root:\n{}", upwards.join("\n"));
 }
 
 /// Calls `see` with every source file below `folder`.

@@ -1,7 +1,7 @@
 //! The steady state allocates nothing: a worker, its clients and its upstream on one thread, whose allocations are counted.
 
 use crate::ground::process::Process;
-use crate::process::server::plan;
+use crate::process::server::{plan, planner};
 use crate::process::worker::{Reaches, Thread};
 use crate::{Filter, Tcp};
 use std::rc::Rc;
@@ -32,7 +32,7 @@ clusters: {{ up: {{ endpoints: ['{address}'] }} }}"
     let (fronts, _asked) = tokio::sync::mpsc::unbounded_channel();
     let process = Arc::new(Process::new(Arc::clone(&measure), vec![evict], 100));
     let reaches = Reaches { hands: Arc::new([]), fronts };
-    let (plan, _) = plan::first(&config, &[filter], &measure, 1).unwrap();
+    let (plan, _) = planner::first(&config, &[filter], &measure, 1).unwrap();
     (Thread::new(0, process, reaches), Arc::new(plan))
 }
 

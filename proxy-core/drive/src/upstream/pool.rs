@@ -31,13 +31,13 @@ pub trait Reusable {
     fn is_spoilt(&mut self) -> bool;
 }
 
-impl Reusable for crate::Connected {
+impl Reusable for crate::upstream::cluster::Connected {
     fn is_broken(&mut self, cx: &mut Context<'_>) -> bool {
         self.slot.is_outdated() || (self.io.poll_readable(cx).is_ready() && self.is_spoilt())
     }
 
     fn is_spoilt(&mut self) -> bool {
-        self.slot.is_outdated() || self.io.look() != crate::Look::Quiet
+        self.slot.is_outdated() || self.io.look() != crate::ground::io::Look::Quiet
     }
 }
 

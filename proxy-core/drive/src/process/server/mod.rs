@@ -4,6 +4,7 @@ mod descriptors;
 pub mod doors;
 mod error;
 pub(crate) mod plan;
+pub(crate) mod planner;
 mod renew;
 mod secured;
 
@@ -123,7 +124,7 @@ impl Server {
         let descriptors = descriptors::raise();
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = config.workers.map_or_else(cores, NonZeroUsize::get);
-        let (plan, _) = plan::first(&config, filters, measure, workers)?;
+        let (plan, _) = planner::first(&config, filters, measure, workers)?;
         let (controls, controlled) = channels(workers);
         let (hands, handed) = channels(workers);
         let (evict, evicted) = channels(workers);
@@ -170,7 +171,7 @@ impl Server {
     /// its certificates, keys and roots are of use. What the operator should know of its listeners is returned, or
     /// everything that is wrong.
     pub fn check(config: &Config, filters: &[&'static dyn Filter]) -> Result<Vec<Told>, Vec<StartError>> {
-        plan::check(config, filters)
+        planner::check(config, filters)
     }
 
     /// Takes over another configuration: everywhere, or on an error nowhere. Sockets, connections, pools and what clusters
@@ -187,7 +188,7 @@ impl Server {
         secured.tell(&config, Some(&before));
         let workers = self.process.workers.len();
         let (plan, changes) =
-            plan::plan(&config, secured, Some(&before), self.filters, &self.process.measure, workers)?;
+            planner::plan(&config, secured, Some(&before), self.filters, &self.process.measure, workers)?;
         let plan = Arc::new(plan);
         let undo: Vec<_> =
             changes.iter().map(|(cluster, _)| (Arc::clone(cluster), cluster.current())).collect();

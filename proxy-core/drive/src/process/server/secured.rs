@@ -2,10 +2,10 @@
 
 use super::error::StartError;
 use super::plan::{Plan, filter_of};
-use crate::Filter;
 use crate::edge::tls::ServerTls;
 use crate::ground::tls::TlsErrors;
 use crate::ground::tls::terms;
+use crate::shells::filter::Filter;
 use crate::upstream::tls::ClientTls;
 use std::sync::Arc;
 use std::time::Duration;

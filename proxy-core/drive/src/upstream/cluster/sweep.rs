@@ -3,8 +3,8 @@
 use std::time::Duration;
 use weir_decide::exchange::Now;
 
-/// What a cluster does with its pools, whatever they keep. A pool of another kind is made known by [`Cluster::register`], and
-/// says by [`Cluster::idled`] that one of its connections has become idle.
+/// What a cluster does with its pools, whatever they keep. A pool of another kind is made known by [`Cluster::register`](super::Cluster::register), and
+/// says by [`Cluster::idled`](super::Cluster::idled) that one of its connections has become idle.
 pub trait Sweep {
     /// Since when the oldest idle connection has been idle.
     fn oldest(&self) -> Option<Now>;

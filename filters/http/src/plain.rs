@@ -2,7 +2,7 @@
 //! dialect claims it.
 
 use weir_codecs::http1::Method;
-use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Outcome, Reason, RetryOn, Side};
+use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Outcome, Phase, Reason, RetryOn, Side};
 
 /// The results of plain HTTP: a closed list.
 pub mod result {
@@ -151,6 +151,9 @@ pub fn answer(fault: &Fault) -> (u16, &'static str) {
         (_, Reason::Limited) => (429, "too many requests"),
         (_, Reason::Denied) => (403, "the request is not allowed"),
         _ if is_late(fault) => (504, "the server did not answer in time"),
+        (_, Reason::TlsFailed) if fault.phase != Phase::Connecting => {
+            (502, "the connection to the server was lost")
+        }
         (_, Reason::ConnectFailed | Reason::ConnectTimeout | Reason::TlsFailed) => {
             (502, "the server could not be reached")
         }
@@ -165,7 +168,6 @@ pub fn answer(fault: &Fault) -> (u16, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_decide::exchange::Phase;
 
     #[test]
     fn statuses_are_judged() {

@@ -238,11 +238,7 @@ impl Broken {
 
     /// From an IO error.
     pub fn io(e: &std::io::Error) -> Broken {
-        Broken::new(match e.kind() {
-            std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::WriteZero => Reason::Closed,
-            std::io::ErrorKind::TimedOut => Reason::Timeout,
-            _ => Reason::Reset,
-        })
+        Broken::new(weir_drive::io::reason(e))
     }
 }
 

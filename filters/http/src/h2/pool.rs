@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use weir_decide::cluster::Pick;
 use weir_decide::exchange::{EndpointId, Fault, Now, Phase, Reason, Side};
-use weir_drive::{Alpn, Cluster, Connected, Offer, Reached, Sweep, Worker, time};
+use weir_drive::{Cluster, Connected, Offer, Reached, Sweep, Worker, time};
 
 /// What h2 says the server's limit is before the server has said it. No stream is opened before that: more than it takes would
 /// be refused, and what does not speak HTTP/2 at all counts as a connection that could not be made.
@@ -352,11 +352,8 @@ async fn connect(
         }
     };
     let Some(slot) = slot else { return Ok(None) };
-    let Connected { io, alpn, slot, leads_here } = cluster.dial(pick, slot, Offer::H2, None).await?;
+    let Connected { io, slot, leads_here, .. } = cluster.dial(pick, slot, Offer::H2, None).await?;
     let secure = io.is_tls();
-    if secure && alpn != Some(Alpn::H2) {
-        return Err(Fault::new(Side::Network, Phase::Connecting, Reason::TlsFailed));
-    }
     let mut builder = h2::client::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)

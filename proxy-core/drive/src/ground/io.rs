@@ -14,9 +14,20 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::coop;
+use weir_decide::exchange::Reason;
 
 /// Takes as long to be copied as a small message takes to be read, passed on and counted.
 const MUCH: usize = 16 * 1024;
+
+/// Why a stream was lost, for every protocol. An error of TLS after the handshake (a broken record, an alert) arrives as invalid data,
+/// from reads and writes alike; the phase of the fault says whether anything had been sent before.
+pub fn reason(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero => Reason::Closed,
+        io::ErrorKind::InvalidData => Reason::TlsFailed,
+        _ => Reason::Reset,
+    }
+}
 
 fn would_block(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
@@ -248,8 +259,18 @@ impl Io {
         match self {
             Io::Tcp(_) => self.poll_read_by(cx, &mut Watch::Unknown, buffer),
             Io::Unix(unix) => pin!(unix.read_buf(buffer)).poll(cx),
-            Io::Server(tls) => pin!(tls.read_buf(buffer)).poll(cx),
-            Io::Client(tls) => pin!(tls.read_buf(buffer)).poll(cx),
+            Io::Server(_) | Io::Client(_) => pin!(self.read_buf(buffer)).poll(cx),
+        }
+    }
+
+    /// Logs how the peer broke TLS, once for a connection: its reader stops at the first error. A client can do that as often as it
+    /// likes, so its errors are logged for debugging only.
+    #[cold]
+    fn log_broken_tls(&self, error: &io::Error) {
+        let peer = self.tcp().and_then(|tcp| tcp.peer_addr().ok());
+        match self {
+            Io::Client(_) => tracing::warn!(?peer, %error, "the server broke TLS after the handshake"),
+            _ => tracing::debug!(?peer, %error, "the client broke TLS after the handshake"),
         }
     }
 
@@ -457,7 +478,7 @@ fn buffered(state: Result<rustls::IoState, rustls::Error>) -> bool {
 }
 
 macro_rules! each {
-    ($self:ident, $io:ident => $do:expr) => {
+    ($self:expr, $io:ident => $do:expr) => {
         match $self.get_mut() {
             Io::Tcp($io) => $do,
             Io::Unix($io) => $do,
@@ -469,11 +490,17 @@ macro_rules! each {
 
 impl AsyncRead for Io {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        each!(self, io => Pin::new(io).poll_read(cx, buffer))
+        let read = each!(self.as_mut(), io => Pin::new(io).poll_read(cx, buffer));
+        if let Poll::Ready(Err(error)) = &read
+            && error.kind() == io::ErrorKind::InvalidData
+        {
+            self.log_broken_tls(error);
+        }
+        read
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::ground::address::Client;
 use crate::ground::buffers::Buffers;
 use crate::ground::idle::Idle;
-use crate::ground::io::{Io, Watch};
+use crate::ground::io::{Io, Watch, reason};
 use crate::ground::outbox::MAX_MESSAGE;
 use crate::shells::context::Context;
 use crate::shells::filter::{Accepted, BuildError, Filter, Service};
@@ -311,14 +311,6 @@ impl<'a> Relay<'a> {
         }
         ready!(self.idle.poll(cx));
         Poll::Ready(Err(Fault::new(Side::Proxy, phase, Reason::Idle)))
-    }
-}
-
-fn reason(error: &io::Error) -> Reason {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => Reason::Closed,
-        io::ErrorKind::InvalidData => Reason::TlsFailed,
-        _ => Reason::Reset,
     }
 }
 

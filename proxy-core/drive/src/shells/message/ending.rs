@@ -4,9 +4,10 @@
 //! gets a refusal in the protocol's words if the client is still there, and the upstream connection is closed as long as anything
 //! is under way on it.
 
-use super::exchange::{Event, Exchange, Opaque, State, reason};
+use super::exchange::{Event, Exchange, Opaque, State};
 use super::pending::{Answering, DELIVERED};
 use super::requests::Inbound;
+use crate::ground::io::reason;
 use crate::shells::relay::{Broken, Half};
 use bytes::BytesMut;
 use std::future::poll_fn;

@@ -13,7 +13,7 @@ use crate::ground::address::{Address, Client};
 use crate::ground::counted::Held;
 use crate::ground::drain::Drain;
 use crate::ground::idle::Idle;
-use crate::ground::io::Io;
+use crate::ground::io::{Io, reason};
 use crate::shells::context::Context;
 use crate::shells::cuts::Cut;
 use crate::shells::relay::Half;
@@ -553,14 +553,5 @@ impl<P: Protocol> Exchange<P> {
         self.now_is_fresh = true;
         self.held.connection().moved(self.now);
         self.idle.moved(self.now);
-    }
-}
-
-/// Why a stream was lost.
-pub(super) fn reason(error: &io::Error) -> Reason {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => Reason::Closed,
-        io::ErrorKind::InvalidData => Reason::TlsFailed,
-        _ => Reason::Reset,
     }
 }

@@ -296,8 +296,12 @@ impl Cluster {
             Failure::new(Reason::TlsFailed, error)
         })?;
         let session = stream.get_ref().1;
-        self.shared.handshakes.done(session.handshake_kind());
         let alpn = session.alpn_protocol().and_then(Alpn::parse);
+        if offer == Offer::H2 && alpn != Some(Alpn::H2) {
+            self.shared.handshakes.failed();
+            return Err(Failure::new(Reason::TlsFailed, "the server did not agree to HTTP/2 by ALPN"));
+        }
+        self.shared.handshakes.done(session.handshake_kind());
         Ok((Io::Client(Box::new(stream)), alpn))
     }
 

@@ -21,9 +21,11 @@ mod decode;
 mod measure;
 mod members;
 pub mod names;
+mod operation;
 mod pages;
 mod protocol;
 mod refusal;
+mod result;
 mod rules;
 mod verdict;
 
@@ -54,7 +56,8 @@ pub use measure::ledger::Ledger;
 pub use measure::listeners::Listeners;
 pub use measure::topology::{Heard, Role, Topology};
 pub use members::belief::{is_member, is_set};
-pub use protocol::{MongoOp, Protocol, Session};
+pub use operation::{MongoOp, Session};
+pub use protocol::Protocol;
 pub use rules::{Control, RuleSettings};
 
 /// The `mongo` filter.

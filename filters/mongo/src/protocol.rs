@@ -10,14 +10,13 @@ use std::time::Duration;
 use crate::measure::ledger::Ledger;
 use crate::measure::topology::{Heard, Topology};
 use bytes::BytesMut;
-use weir_codecs::mongo::{Class, Command, Heads, MAX_CURSORS, OpCode, ReplyHead, ReplyTo, RequestHead};
+use weir_codecs::mongo::{Class, Command, Heads, MAX_CURSORS, ReplyHead, ReplyTo, RequestHead};
 use weir_decide::exchange::{
-    Affinity, Belief, EndpointId, Fault, NameId, NameKind, Names, Now, Operation, Outcome, Phase, Reason,
-    Replies as Due, Side, Trait,
+    Belief, EndpointId, Fault, NameId, NameKind, Names, Now, Outcome, Phase, Reason, Replies as Due, Side,
+    Trait,
 };
 use weir_decide::protocol::{self, Answer, Ending, Standing, Stays, Step, Unwritten};
 use weir_measure::applications::{Application, Applications, Seated, Seats};
-use weir_measure::rules::Governed;
 use weir_measure::slow::Subject;
 use weir_measure::{Counter, Measure, names};
 
@@ -28,10 +27,12 @@ use crate::decode::{Replies, Requests, Shared};
 use crate::measure::Showing;
 use crate::measure::connection::{Connection, Connections};
 use crate::measure::listeners::Listeners;
-use crate::measure::open::{Belongs, Cursors, OpenHere};
+use crate::measure::open::{Cursors, OpenHere};
 use crate::measure::rename::Renames;
 use crate::measure::slow::Kept;
-use crate::members::{Door, Fronted, role};
+use crate::members::door::Door;
+use crate::members::{Fronted, role};
+use crate::operation::{MongoOp, Session};
 use crate::rules::{self, Control};
 use crate::{measure, refusal, verdict};
 
@@ -252,103 +253,6 @@ impl Protocol {
     }
 }
 
-/// What is remembered of one connection: a few numbers.
-#[derive(Debug)]
-pub struct Session {
-    /// The client's application, by the hello that said so last.
-    application: Application,
-    /// The same, for rules.
-    pub(crate) application_name: Box<[u8]>,
-    /// The first hello has come whole.
-    introduced: bool,
-    /// Among the connections of that application.
-    seated: Seated,
-    /// Somebody has authenticated on it.
-    authenticated: bool,
-    /// The number of the last reply that Weir made itself.
-    pub(crate) last_request_id: i32,
-    kept: Kept,
-    measured: Connection,
-    open: OpenHere,
-    /// Where it came in.
-    door: Door,
-}
-
-/// One command under way.
-#[derive(Debug)]
-pub struct MongoOp {
-    shared: Operation,
-    pub(crate) command: Command,
-    pub(crate) op_code: OpCode,
-    pub(crate) is_query_command: bool,
-    /// How Weir would answer it; `None` where no answer is due, or while it is not known how.
-    pub(crate) reply_to: Option<ReplyTo>,
-    cursor_id: i64,
-    /// The cursors that it kills after that one.
-    killed: Vec<i64>,
-    opens_awaited: bool,
-    /// Everything that its head says is known.
-    is_whole: bool,
-    pub(crate) in_transaction: bool,
-    pub(crate) is_retryable_write: bool,
-    pub(crate) governed: Governed,
-    /// What the server is told of the time that it may take, in milliseconds.
-    pub(crate) max_time: Option<u32>,
-    /// One of its replies has been judged.
-    is_judged: bool,
-    /// What to ask [`Kept`] with.
-    kept: u32,
-    /// The cursor that its reply left open.
-    left_open: i64,
-    belongs: Belongs,
-    /// It is the first of its connection: its time holds that of connecting.
-    is_first: bool,
-    /// What the answer to a hello said of the server.
-    heard: Option<Heard>,
-    /// A hello by which somebody authenticates.
-    authenticates: bool,
-}
-
-impl Default for MongoOp {
-    fn default() -> MongoOp {
-        let shared = Operation::new(NameId::OTHER, NameId::NONE);
-        MongoOp {
-            shared: Operation { affinity: Affinity::Connection, ..shared },
-            command: Command::Other,
-            op_code: OpCode::default(),
-            is_query_command: false,
-            reply_to: None,
-            cursor_id: 0,
-            killed: Vec::new(),
-            opens_awaited: false,
-            is_whole: false,
-            in_transaction: false,
-            is_retryable_write: false,
-            governed: Governed::default(),
-            max_time: None,
-            is_judged: false,
-            kept: 0,
-            left_open: 0,
-            belongs: Belongs::default(),
-            is_first: false,
-            heard: None,
-            authenticates: false,
-        }
-    }
-}
-
-impl AsRef<Operation> for MongoOp {
-    fn as_ref(&self) -> &Operation {
-        &self.shared
-    }
-}
-
-impl AsMut<Operation> for MongoOp {
-    fn as_mut(&mut self) -> &mut Operation {
-        &mut self.shared
-    }
-}
-
 impl protocol::Protocol for Protocol {
     const NAME: &'static str = "mongo";
     type Session = Session;
@@ -535,7 +439,7 @@ impl protocol::Protocol for Protocol {
         }
         op.left_open = tail.cursor_id;
         let outcome = verdict::of_reply(names, op, tail);
-        let ok = outcome.result == verdict::result::OK;
+        let ok = outcome.result == crate::result::OK;
         self.connections.reply(&mut session.measured, op.command, ok, tail);
         if ok && self.custom.get() != Custom::Open {
             self.custom.set(self.custom.get().after(op.command, session.measured.has_authenticated()));

@@ -29,8 +29,8 @@ use bytes::BytesMut;
 use weir_codecs::mongo::{Command, ErrorReply, Labels, error_reply};
 use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Outcome, Phase, Reason, RetryOn, Side};
 
-use crate::protocol::{MongoOp, Session};
-use crate::verdict::result;
+use crate::operation::{MongoOp, Session};
+use crate::result;
 
 /// What is told, and how it counts.
 struct Template {

@@ -3,26 +3,11 @@
 use weir_codecs::mongo::{OpCode, ReplyHead};
 use weir_decide::exchange::{Class, Fault, NameId, NameKind, Names, Outcome, Phase, Reason, RetryOn, Side};
 
-use crate::protocol::MongoOp;
+use crate::operation::MongoOp;
+use crate::result;
 
 /// `ClientDisconnect`.
 const CLIENT_DISCONNECT: i32 = 279;
-
-/// The results that a reply can have; [`crate::refusal`] has those of operations without one.
-pub(crate) mod result {
-    /// The server did what was asked.
-    pub const OK: &str = "ok";
-    /// The server answered with an error.
-    pub const ERROR: &str = "error";
-    /// Some of the writes failed, inside `ok: 1`.
-    pub const WRITE_ERROR: &str = "write_error";
-    /// The writes were made, but not as safely as was asked for, inside `ok: 1`.
-    pub const WRITE_CONCERN_ERROR: &str = "write_concern_error";
-    /// The client went away before it was answered.
-    pub const CLIENT_GONE: &str = "client_gone";
-    /// The reply could not be understood.
-    pub const UNDECODED: &str = "undecoded";
-}
 
 /// The verdict on `op` by its reply's complete head.
 pub(crate) fn of_reply(names: &mut dyn Names, op: &MongoOp, tail: &ReplyHead) -> Outcome {

@@ -9,7 +9,7 @@ use weir_config::{Field, Fields, Kind, Table, Walk};
 use weir_decide::exchange::{Class, Operation, Trait};
 use weir_decide::protocol::Ending;
 
-use crate::verdict::result;
+use crate::result;
 
 /// The most that is remembered as open on one connection, of what its client has not ended there. When more comes, what has been
 /// ended elsewhere is forgotten first, then the oldest, which moves `weir_message_limits_total{limit="open"}`; a drain may

@@ -17,6 +17,7 @@
 
 pub(crate) mod belief;
 pub(crate) mod discover;
+pub(crate) mod door;
 mod hello;
 pub(crate) mod map;
 pub(crate) mod role;
@@ -26,6 +27,7 @@ mod word;
 use crate::decode::Shared;
 use crate::names;
 use bytes::BytesMut;
+use door::Door;
 use map::Map;
 use settings::Fronting;
 use std::cell::{Cell, RefCell};
@@ -183,17 +185,6 @@ struct Numbers {
     incomplete: Counter,
     passed: Counter,
     refused: Counter,
-}
-
-/// What is remembered of a connection.
-#[derive(Debug, Default)]
-pub(crate) struct Door {
-    /// The port that the client connected to.
-    pub(crate) port: u16,
-    /// A server has answered: the connection stays with it.
-    pub(crate) answered: bool,
-    /// It has sent something else than hellos, so it is no monitor of a driver's.
-    pub(crate) spoke: bool,
 }
 
 impl Fronted {

@@ -30,7 +30,7 @@ use weir_decide::exchange::{
 use weir_decide::protocol::{At, Ruling, Step};
 use weir_measure::{Measure, rules};
 
-use crate::protocol::{MongoOp, Session};
+use crate::operation::{MongoOp, Session};
 use crate::{refusal, verdict};
 
 pub use config::RuleSettings;

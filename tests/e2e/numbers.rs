@@ -13,6 +13,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 
 crate::tests!("numbers":
+    the_limits_of_the_file_are_in_effect,
     endpoints_that_fail_are_told_apart,
     names_that_lead_nowhere_are_counted,
     connections_are_shared_out,
@@ -65,6 +66,32 @@ fn assert_numbers(numbers: &Numbers, wanted: &[Wanted<'_>]) {
         })
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn the_limits_of_the_file_are_in_effect() {
+    let limits = [
+        ("max_connections", 37),
+        ("max_pending", 41),
+        ("max_requests", 43),
+        ("max_parked", 47),
+        ("max_retries", 53),
+    ];
+    let said: Vec<String> = limits.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+    let weir = Weir::start(&format!(
+        "listeners: {{ l: {{ bind: \"127.0.0.1:0\", tcp: {{ cluster: c }} }} }}\n\
+         clusters:\n  c:\n    endpoints: [\"127.0.0.1:1\"]\n\
+         \x20   circuit_breaker: {{ {}, retry_budget: {{ percent: 59, min_retries: 61 }} }}\n",
+        said.join(", ")
+    ));
+    let numbers = weir.numbers();
+    for (key, value) in limits {
+        let shown = numbers.sum("weir_cluster_limit", &[("cluster", "c"), ("limit", key)]);
+        assert_eq!(shown, value, "{key}");
+    }
+    // Nothing was tried yet, so what may be spent is the floor over ten seconds.
+    let (_, clusters) = weir.get("/clusters");
+    let clusters: serde_json::Value = serde_json::from_str(&clusters).expect("JSON");
+    assert_eq!(clusters["clusters"][0]["circuit_breaker"]["retry_budget"]["limit"], 610, "{clusters}");
 }
 
 fn endpoints_that_fail_are_told_apart() {

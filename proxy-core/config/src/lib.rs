@@ -42,6 +42,8 @@ mod diagnostic;
 mod diff;
 mod fields;
 mod http2;
+mod keys;
+mod limits;
 mod model;
 mod network;
 mod node;
@@ -62,9 +64,10 @@ pub use diagnostic::{Diagnostic, Errors, Position, clean};
 pub use diff::{Changes, Diff};
 pub use fields::Fields;
 pub use http2::{HTTP2, Http2};
+pub use limits::{CircuitBreaker, OutlierEjection, RetryBudget};
 pub use model::{
-    Balance, CircuitBreaker, Cluster, Config, DnsFamily, EndpointSpec, Limits, Listener, Log, LogFormat,
-    LogLevel, OutlierEjection, RetryBudget, Settings, Source, Upstream,
+    Balance, Cluster, Config, DnsFamily, EndpointSpec, Limits, Listener, Log, LogFormat, LogLevel, Settings,
+    Source, Upstream,
 };
 pub use network::{
     AcceptRate, Admission, Bind, Cidr, NotANetwork, ProxyProtocol, ProxyVersion, Trusted, UNIX, unix_path,

@@ -2,6 +2,7 @@
 //! knows (a port that is taken, a certificate that does not parse, a name that does not resolve).
 
 use crate::diagnostic::{Diagnostic, Position};
+use crate::limits::{CircuitBreaker, OutlierEjection};
 use crate::network::{Admission, Bind, ProxyVersion, Trusted};
 use crate::tls::{ClientTls, ServerTls};
 use std::any::Any;
@@ -246,47 +247,6 @@ crate::words! {
         #[doc = "Of two at random, by weight, the one with fewer requests in flight."]
         LeastRequest = "least_request",
     }
-}
-
-/// The limits of a cluster, exact over all workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CircuitBreaker {
-    /// The most connections.
-    pub max_connections: u32,
-    /// The most operations that wait for a connection.
-    pub max_pending: u32,
-    /// The most operations in flight; long polls are not counted.
-    pub max_requests: u32,
-    /// The most long polls in flight.
-    pub max_parked: u32,
-    /// The most retries in flight.
-    pub max_retries: u32,
-    /// The most retries over ten seconds, relative to the first tries; holds beside `max_retries`.
-    pub retry_budget: RetryBudget,
-}
-
-/// How many retries there may be over ten seconds: `percent` of the first tries, and `min_retries` a second besides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetryBudget {
-    /// Per hundred first tries, 0 to 100.
-    pub percent: u32,
-    /// So many a second are allowed besides.
-    pub min_retries: u32,
-}
-
-/// When an endpoint is taken out of rotation, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutlierEjection {
-    /// So many failures in a row eject it.
-    pub consecutive_errors: u32,
-    /// An endpoint that stays in rotation for so long is one ejection further from a long one.
-    pub interval: Duration,
-    /// How long the first ejection lasts; each further one lasts as much longer.
-    pub base_ejection_time: Duration,
-    /// The longest that one lasts.
-    pub max_ejection_time: Duration,
-    /// The most endpoints that are out at a time, per hundred; at least one, never the last one.
-    pub max_ejection_percent: u32,
 }
 
 impl Listener {

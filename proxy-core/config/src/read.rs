@@ -3,14 +3,15 @@
 use crate::canonical;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
+use crate::limits::{CircuitBreaker, OutlierEjection};
 use crate::model::{
-    Balance, CircuitBreaker, Cluster, Config, DnsFamily, EndpointSpec, Limits, Listener, Log, LogFormat,
-    LogLevel, OutlierEjection, RetryBudget, Source, Upstream, split_host_port,
+    Balance, Cluster, Config, DnsFamily, EndpointSpec, Limits, Listener, Log, LogFormat, LogLevel, Source,
+    Upstream, split_host_port,
 };
 use crate::network::{self, Bind, unix_path};
 use crate::node::{Entry, Node};
 use crate::table::Kind;
-use crate::tables::{CIRCUIT_BREAKER, CLUSTER, FILE, LISTENER};
+use crate::tables::{CLUSTER, FILE, LISTENER};
 use crate::taken::Taken;
 use crate::tls;
 use crate::walk::Walk;
@@ -27,7 +28,7 @@ pub(crate) fn config<'a>(walk: &mut Walk<'a>, root: &'a Node, sections: &[&dyn S
     let entries = root.child("clusters").and_then(|node| walk.map(node)).unwrap_or_default();
     walk.know_clusters(entries);
     // Most clusters have the standard limits; a file of thousands need not work them out thousands of times.
-    let standard = circuit_breaker(walk, None);
+    let standard = CircuitBreaker::default();
     let clusters: Vec<_> = entries.iter().filter_map(|entry| cluster(walk, entry, standard)).collect();
     let mut addresses = Addresses::default();
     let listeners = listeners(walk, &file, sections, &mut addresses);
@@ -257,7 +258,7 @@ fn cluster(walk: &mut Walk<'_>, entry: &Entry, standard: CircuitBreaker) -> Opti
     let via = fields.flag(walk, "via").unwrap_or_default();
     let balance = fields.word(walk, "balance").unwrap_or(Balance::RoundRobin);
     let circuit_breaker =
-        fields.table(walk, "circuit_breaker").map_or(standard, |table| circuit_breaker(walk, Some(table)));
+        fields.table(walk, "circuit_breaker").map_or(standard, |table| CircuitBreaker::read(walk, &table));
     let outlier_ejection = fields.table(walk, "outlier_ejection").map(|table| outlier_ejection(walk, &table));
     let connect_timeout = fields.duration(walk, "connect_timeout").unwrap_or_default();
     let idle_timeout = fields.duration(walk, "idle_timeout").unwrap_or_default();
@@ -324,38 +325,13 @@ fn endpoint(walk: &mut Walk<'_>, node: &Node) -> Option<EndpointSpec> {
     Some(EndpointSpec { address: address?, weight: weight? })
 }
 
-/// `None`: as with `{}`.
-fn circuit_breaker(walk: &mut Walk<'_>, table: Option<Fields<'_>>) -> CircuitBreaker {
-    let table = table.unwrap_or_else(|| Fields::nothing(&CIRCUIT_BREAKER));
-    let budget = table.table_or_default(walk, "retry_budget");
-    let mut number = |table: &Fields<'_>, key| table.number(walk, key).unwrap_or_default();
-    CircuitBreaker {
-        max_connections: number(&table, "max_connections"),
-        max_pending: number(&table, "max_pending"),
-        max_requests: number(&table, "max_requests"),
-        max_parked: number(&table, "max_parked"),
-        max_retries: number(&table, "max_retries"),
-        retry_budget: RetryBudget {
-            percent: number(&budget, "percent"),
-            min_retries: number(&budget, "min_retries"),
-        },
-    }
-}
-
 fn outlier_ejection(walk: &mut Walk<'_>, fields: &Fields<'_>) -> OutlierEjection {
-    let base_ejection_time = fields.duration(walk, "base_ejection_time").unwrap_or_default();
-    let max_ejection_time = fields.duration(walk, "max_ejection_time").unwrap_or_default();
-    if max_ejection_time < base_ejection_time
+    let ejection = OutlierEjection::read(walk, fields);
+    if ejection.max_ejection_time < ejection.base_ejection_time
         && let Some(node) = fields.child("max_ejection_time").or_else(|| fields.child("base_ejection_time"))
         && !fields.child("base_ejection_time").is_some_and(Node::is_broken)
     {
         walk.error(node, "`max_ejection_time` is shorter than `base_ejection_time`");
     }
-    OutlierEjection {
-        consecutive_errors: fields.number(walk, "consecutive_errors").unwrap_or_default(),
-        interval: fields.duration(walk, "interval").unwrap_or_default(),
-        base_ejection_time,
-        max_ejection_time,
-        max_ejection_percent: fields.number(walk, "max_ejection_percent").unwrap_or_default(),
-    }
+    ejection
 }

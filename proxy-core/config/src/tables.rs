@@ -1,21 +1,22 @@
 //! The field tables of everything that does not depend on a protocol.
 
+use crate::limits::{CIRCUIT_BREAKER, OUTLIER_EJECTION};
 use crate::model::{Balance, DnsFamily, LogFormat, LogLevel, Upstream};
 use crate::network::ProxyVersion;
 use crate::table::{Field, Kind, Rule, Table};
 use crate::tls::{CLIENT_TLS, SERVER_TLS};
 
 const SECOND: u64 = 1_000;
-const HOUR: u64 = 3_600 * SECOND;
+pub(crate) const HOUR: u64 = 3_600 * SECOND;
 /// From a millisecond to an hour: what something may take.
-const WAIT: Kind = Kind::Duration { min: 1, max: HOUR };
+pub(crate) const WAIT: Kind = Kind::Duration { min: 1, max: HOUR };
 /// A count that bounds memory or sockets.
-const COUNT: Kind = Kind::Integer { min: 0, max: 1_000_000 };
+pub(crate) const COUNT: Kind = Kind::Integer { min: 0, max: 1_000_000 };
 /// A count of which there has to be one.
-const SOME: Kind = Kind::Integer { min: 1, max: 1_000_000 };
+pub(crate) const SOME: Kind = Kind::Integer { min: 1, max: 1_000_000 };
 /// How many names of a kind are kept.
 const NAMES: Kind = Kind::Integer { min: 16, max: 1_000_000 };
-const PERCENT: Kind = Kind::Integer { min: 0, max: 100 };
+pub(crate) const PERCENT: Kind = Kind::Integer { min: 0, max: 100 };
 
 /// The default of `limits.max_connections`.
 pub const MAX_CONNECTIONS: u32 = 65_536;
@@ -344,79 +345,6 @@ pub(crate) static ENDPOINT: Table = Table {
             Kind::Integer { min: 1, max: 1000 },
             "1",
             "Its share of the load, relative to the others'.",
-        ),
-    ],
-    rules: &[],
-};
-
-/// The limits of a cluster.
-pub(crate) static CIRCUIT_BREAKER: Table = Table {
-    name: "circuit_breaker",
-    doc: "The limits of a cluster, exact over all workers. What is over a limit is refused at once, and counted.",
-    fields: &[
-        Field::with_default("max_connections", SOME, "16384", "The most connections."),
-        Field::with_default("max_pending", COUNT, "1024", "The most operations that wait for a connection."),
-        Field::with_default(
-            "max_requests",
-            SOME,
-            "16384",
-            "The most operations in flight; long polls are not counted.",
-        ),
-        Field::with_default("max_parked", COUNT, "65536", "The most long polls in flight."),
-        Field::with_default("max_retries", COUNT, "1024", "The most retries in flight."),
-        Field::optional(
-            "retry_budget",
-            Kind::Table(&RETRY_BUDGET),
-            "The most retries over ten seconds, relative to the first tries; holds beside `max_retries`. Left out: as with `{}`.",
-        ),
-    ],
-    rules: &[],
-};
-
-static RETRY_BUDGET: Table = Table {
-    name: "retry_budget",
-    doc: "How many retries there may be over ten seconds: `percent` of the first tries in that time, and `min_retries` a second \
-          besides. It is for tries that may have reached a server; going elsewhere because no connection could be made costs \
-          nothing of it.",
-    fields: &[
-        Field::with_default("percent", PERCENT, "20", "Per hundred first tries."),
-        Field::with_default("min_retries", COUNT, "3", "So many a second are allowed besides."),
-    ],
-    rules: &[],
-};
-
-static OUTLIER_EJECTION: Table = Table {
-    name: "outlier_ejection",
-    doc: "When an endpoint is taken out of rotation, and for how long. What counts: connections that cannot be made, lost ones, \
-          timeouts, the server's own failures; and five operations in a row (or `consecutive_errors`, if that is more) that their \
-          clients left after 100 ms or more without a byte of a reply. When its time is over one operation decides whether it is \
-          back. Where no more may be out and everything else fails as well, all come back at once, and none is ejected until one \
-          has answered well.",
-    fields: &[
-        Field::with_default("consecutive_errors", SOME, "5", "So many failures in a row eject it."),
-        Field::with_default(
-            "interval",
-            Kind::Duration { min: 10, max: HOUR },
-            "10s",
-            "An endpoint that stays in rotation for so long, and answers, is one ejection further from a long one.",
-        ),
-        Field::with_default(
-            "base_ejection_time",
-            WAIT,
-            "30s",
-            "How long the first ejection lasts; each further one in a row lasts so much longer.",
-        ),
-        Field::with_default(
-            "max_ejection_time",
-            Kind::Duration { min: 1, max: 24 * HOUR },
-            "300s",
-            "The longest an ejection lasts.",
-        ),
-        Field::with_default(
-            "max_ejection_percent",
-            Kind::Integer { min: 1, max: 100 },
-            "50",
-            "The most endpoints that are out at a time, per hundred, rounded down; at least one, never the last one.",
         ),
     ],
     rules: &[],

@@ -54,7 +54,7 @@ fn room_for_one_is_never_given_to_both() {
 #[test]
 fn one_retry_at_a_time() {
     model(|| {
-        let settings = limited(|l| (l.max_retries, l.retry_budget_min) = (1, 1));
+        let settings = limited(|l| (l.max_retries, l.retry_budget.min_retries) = (1, 1));
         let cluster = cluster(settings, &[1]);
         let waiting = Arc::new(AtomicU32::new(0));
         both(&cluster, move |cluster, _| {
@@ -78,7 +78,8 @@ fn one_retry_at_a_time() {
 fn the_last_of_the_budget_goes_to_one() {
     model(|| {
         // Ten in ten seconds, of which nine are spent before.
-        let cluster = cluster(limited(|l| (l.retry_budget_percent, l.retry_budget_min) = (0.0, 1)), &[1]);
+        let cluster =
+            cluster(limited(|l| (l.retry_budget.percent, l.retry_budget.min_retries) = (0, 1)), &[1]);
         let policy = RetryPolicy::on(RetryOn::RESET);
         let retry = move |cluster: &Arc<Cluster>, now| {
             let (view, mut tries) = (View::new(cluster, 1), Tries::new());

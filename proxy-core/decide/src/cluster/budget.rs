@@ -20,8 +20,8 @@ const SECOND: u64 = 1_000_000_000;
 /// How much may be spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Allowance {
-    /// Of the first tries, in hundredths of a percent.
-    pub(crate) share: u32,
+    /// Of the first tries, in percent.
+    pub(crate) percent: u32,
     /// So many a second besides.
     pub(crate) floor: u32,
 }
@@ -107,7 +107,7 @@ impl Budget {
         };
         let (firsts, before) = unpack(mark);
         let firsts = u64::from(self.firsts.load(Ordering::Relaxed).wrapping_sub(firsts));
-        let share = firsts.saturating_mul(u64::from(allowance.share)) / 10_000;
+        let share = firsts.saturating_mul(u64::from(allowance.percent)) / 100;
         let floor = u64::from(allowance.floor).saturating_mul(WINDOW);
         (u32::try_from(share.saturating_add(floor)).unwrap_or(u32::MAX), before)
     }

@@ -33,7 +33,7 @@ mod view;
 pub use crate::policy::{Known, Replay, Verdict};
 pub use endpoint::{Pick, Totals};
 pub use permit::{Full, Pending, Permit};
-pub use settings::{Limits, Settings};
+pub use settings::Settings;
 pub use stats::{ClusterStats, EndpointStats, Event, EventKind, Overflows, Why};
 pub use ticket::{Ticket, Tries};
 pub use view::View;

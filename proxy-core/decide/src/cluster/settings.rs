@@ -3,80 +3,33 @@
 use super::budget::Allowance;
 use super::sync::{AtomicU32, Ordering};
 use std::time::Duration;
-use weir_config::{Balance, OutlierEjection};
+use weir_config::{Balance, CircuitBreaker, OutlierEjection};
 
 /// How a cluster's limits, balance and ejection are set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// How endpoints are chosen.
     pub balance: Balance,
-    /// The circuit breaker.
-    pub limits: Limits,
+    /// The circuit breaker's limits, exact over all workers.
+    pub limits: CircuitBreaker,
     /// Taking failing endpoints out of rotation; `None`: never.
     pub ejection: Option<OutlierEjection>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { balance: Balance::RoundRobin, limits: Limits::default(), ejection: None }
+        Settings { balance: Balance::RoundRobin, limits: CircuitBreaker::default(), ejection: None }
     }
 }
 
 impl From<&weir_config::Cluster> for Settings {
     fn from(cluster: &weir_config::Cluster) -> Settings {
-        let breaker = &cluster.circuit_breaker;
         Settings {
             balance: cluster.balance,
-            limits: Limits {
-                max_connections: breaker.max_connections,
-                max_pending: breaker.max_pending,
-                max_requests: breaker.max_requests,
-                max_retries: breaker.max_retries,
-                retry_budget_percent: f64::from(breaker.retry_budget.percent),
-                retry_budget_min: breaker.retry_budget.min_retries,
-                max_parked: Limits::MAX_PARKED,
-            },
+            limits: cluster.circuit_breaker,
             ejection: cluster.outlier_ejection,
         }
     }
-}
-
-/// The circuit breaker's limits. All are exact, over all workers.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Limits {
-    /// Upstream connections, idle ones included.
-    pub max_connections: u32,
-    /// Operations that wait for a connection.
-    pub max_pending: u32,
-    /// Operations under way, those that wait for their retry included. Long polls are counted by `max_parked` alone.
-    pub max_requests: u32,
-    /// Retries under way or waiting.
-    pub max_retries: u32,
-    /// Retries over ten seconds as a share of the first tries, in percent.
-    pub retry_budget_percent: f64,
-    /// So many retries a second besides.
-    pub retry_budget_min: u32,
-    /// Long polls under way.
-    pub max_parked: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            max_connections: 1024,
-            max_pending: 1024,
-            max_requests: 1024,
-            max_retries: 1024,
-            retry_budget_percent: 20.0,
-            retry_budget_min: 3,
-            max_parked: Limits::MAX_PARKED,
-        }
-    }
-}
-
-impl Limits {
-    /// Long polls under way when nothing else is said: each holds a connection of its own anyhow.
-    pub const MAX_PARKED: u32 = 65_536;
 }
 
 /// How many of `members` endpoints may be out at once: the percentage rounded down, at least one, never all of them.
@@ -100,7 +53,7 @@ pub(crate) struct LiveLimits {
     pub(crate) max_pending: AtomicU32,
     pub(crate) max_requests: AtomicU32,
     pub(crate) max_retries: AtomicU32,
-    budget_share: AtomicU32,
+    budget_percent: AtomicU32,
     budget_min: AtomicU32,
     pub(crate) max_parked: AtomicU32,
     /// Failures in a row that eject; 0: never.
@@ -115,7 +68,7 @@ impl LiveLimits {
             max_pending: zero(),
             max_requests: zero(),
             max_retries: zero(),
-            budget_share: zero(),
+            budget_percent: zero(),
             budget_min: zero(),
             max_parked: zero(),
             consecutive_errors: zero(),
@@ -131,16 +84,15 @@ impl LiveLimits {
         store(&self.max_pending, limits.max_pending);
         store(&self.max_requests, limits.max_requests);
         store(&self.max_retries, limits.max_retries);
-        // Saturating: NaN and negatives become 0.
-        store(&self.budget_share, (limits.retry_budget_percent * 100.0) as u32);
-        store(&self.budget_min, limits.retry_budget_min);
+        store(&self.budget_percent, limits.retry_budget.percent);
+        store(&self.budget_min, limits.retry_budget.min_retries);
         store(&self.max_parked, limits.max_parked);
         store(&self.consecutive_errors, settings.ejection.map_or(0, |e| e.consecutive_errors.max(1)));
     }
 
     pub(crate) fn budget(&self) -> Allowance {
         Allowance {
-            share: self.budget_share.load(Ordering::Relaxed),
+            percent: self.budget_percent.load(Ordering::Relaxed),
             floor: self.budget_min.load(Ordering::Relaxed),
         }
     }

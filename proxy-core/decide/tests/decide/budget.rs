@@ -8,9 +8,9 @@ use weir_decide::{
     policy::RetryPolicy,
 };
 
-fn budget(percent: f64, floor: u32, max_retries: u32) -> weir_decide::cluster::Settings {
+fn budget(percent: u32, floor: u32, max_retries: u32) -> weir_decide::cluster::Settings {
     limited(|l| {
-        (l.retry_budget_percent, l.retry_budget_min, l.max_retries) = (percent, floor, max_retries);
+        (l.retry_budget.percent, l.retry_budget.min_retries, l.max_retries) = (percent, floor, max_retries);
     })
 }
 
@@ -31,13 +31,13 @@ fn failing(view: &Rc<View>, operations: u32, now: u64) -> u32 {
 fn a_share_of_the_first_tries_and_so_many_a_second() {
     // (percent, a second, first tries at once, retries granted)
     for (percent, floor, firsts, granted) in [
-        (20.0, 3, 10, 10),
-        (20.0, 3, 100, 50),
-        (20.0, 3, 1000, 230),
-        (12.5, 0, 40, 5),
-        (0.0, 0, 50, 0),
-        (100.0, 0, 50, 50),
-        (0.0, 1, 50, 10),
+        (20, 3, 10, 10),
+        (20, 3, 100, 50),
+        (20, 3, 1000, 230),
+        (12, 0, 50, 6),
+        (0, 0, 50, 0),
+        (100, 0, 50, 50),
+        (0, 1, 50, 10),
     ] {
         let cluster = cluster(budget(percent, floor, 1024), &[1, 1]);
         let view = View::new(&cluster, 1);
@@ -47,7 +47,7 @@ fn a_share_of_the_first_tries_and_so_many_a_second() {
         assert_eq!((stats.retries, stats.overflows.retries), (granted.into(), 0), "{name}");
         assert_eq!(stats.overflows.retry_budget, u64::from(firsts - granted), "{name}");
         assert_eq!(stats.retry_budget_spent, granted, "{name}");
-        let allowed = (f64::from(firsts) * percent / 100.0) as u32 + 10 * floor;
+        let allowed = firsts * percent / 100 + 10 * floor;
         assert_eq!(stats.retry_budget, allowed, "{name}");
         assert_idle(&cluster);
     }
@@ -55,7 +55,7 @@ fn a_share_of_the_first_tries_and_so_many_a_second() {
 
 #[test]
 fn what_is_under_way_has_a_limit_of_its_own() {
-    let cluster = cluster(budget(100.0, 100, 2), &[1, 1]);
+    let cluster = cluster(budget(100, 100, 2), &[1, 1]);
     let view = View::new(&cluster, 1);
     let policy = RetryPolicy::on(RetryOn::RESET);
     let mut waiting = Vec::new();
@@ -75,7 +75,7 @@ fn what_is_under_way_has_a_limit_of_its_own() {
 
 #[test]
 fn it_is_there_again_after_ten_seconds_and_not_before() {
-    let cluster = cluster(budget(0.0, 1, 1024), &[1]);
+    let cluster = cluster(budget(0, 1, 1024), &[1]);
     let view = View::new(&cluster, 1);
     assert_eq!(failing(&view, 30, 0), 10);
     for second in 1..=10 {
@@ -90,7 +90,7 @@ fn it_is_there_again_after_ten_seconds_and_not_before() {
 
 #[test]
 fn first_tries_of_before_count_for_ten_seconds() {
-    let cluster = cluster(budget(20.0, 0, 1024), &[1]);
+    let cluster = cluster(budget(20, 0, 1024), &[1]);
     let view = View::new(&cluster, 1);
     for second in 100..110 {
         (0..50).for_each(|_| {
@@ -106,7 +106,7 @@ fn first_tries_of_before_count_for_ten_seconds() {
 fn no_storm_when_all_of_them_fail() {
     for seed in 0..8u64 {
         for speed in [200_000, 1_000_000, 10_000_000] {
-            let cluster = cluster(budget(20.0, 3, 1024), &[1, 1, 1]);
+            let cluster = cluster(budget(20, 3, 1024), &[1, 1, 1]);
             let views: Vec<_> = (0..4).map(|n| View::new(&cluster, seed * 4 + n)).collect();
             let policy = RetryPolicy { max_retries: 5, ..RetryPolicy::on(RetryOn::SERVER_ERROR) };
             let (mut operations, mut attempts) = (0u64, 0u64);
@@ -142,7 +142,7 @@ fn no_storm_when_all_of_them_fail() {
 /// One of two endpoints refuses connections: none of the operations fails, and nothing of the budget is spent.
 #[test]
 fn a_refused_connection_costs_nothing() {
-    let cluster = cluster(budget(0.0, 0, 0), &[1, 1]);
+    let cluster = cluster(budget(0, 0, 0), &[1, 1]);
     let refuses = ids(&cluster)[0];
     let view = View::new(&cluster, 7);
     let mut repicks = 0;

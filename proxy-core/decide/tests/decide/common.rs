@@ -3,8 +3,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 use weir_decide::{
     cluster::{
-        Balance, Cluster, Ejection, EndpointSpec, Known, Limits, Replay, Settings, Ticket, Tries, Verdict,
-        View,
+        Balance, Cluster, Ejection, EndpointSpec, Known, Replay, Settings, Ticket, Tries, Verdict, View,
     },
     exchange::{
         Affinity, Class, EndpointId, Fault, NameId, Now, Operation, Outcome, Phase, Reason, RetryOn, Side,
@@ -36,7 +35,7 @@ pub fn ejecting(ejection: Ejection) -> Settings {
     Settings { ejection: Some(ejection), ..settings() }
 }
 
-pub fn limited(limits: impl FnOnce(&mut Limits)) -> Settings {
+pub fn limited(limits: impl FnOnce(&mut weir_config::CircuitBreaker)) -> Settings {
     let mut settings = settings();
     limits(&mut settings.limits);
     settings

@@ -6,8 +6,8 @@ use crate::common::*;
 use std::{rc::Rc, sync::Arc, time::Duration};
 use weir_decide::{
     cluster::{
-        Balance, Cluster, ClusterStats, Ejection, EndpointSpec, Known, Limits, Pending, Permit, Settings,
-        Ticket, Tries, Verdict, View,
+        Balance, Cluster, ClusterStats, Ejection, EndpointSpec, Known, Pending, Permit, Settings, Ticket,
+        Tries, Verdict, View,
     },
     exchange::{Affinity, Class, EndpointId, Now, Operation, Outcome, Reason, RetryOn},
     policy::{RetryPolicy, Sent},
@@ -239,7 +239,8 @@ impl Simulation {
         let ten = within(&self.retries, self.now.saturating_sub(10 * SECOND));
         // Seconds are counted whole: those of the eleventh count with the others.
         let firsts = within(&self.firsts, (self.now / SECOND).saturating_sub(10) * SECOND);
-        let budget = firsts * limits.retry_budget_percent / 100.0 + 10.0 * f64::from(limits.retry_budget_min);
+        let budget = firsts * f64::from(limits.retry_budget.percent) / 100.0
+            + 10.0 * f64::from(limits.retry_budget.min_retries);
         assert!(ten <= budget, "{ten} retries for {firsts} first tries");
     }
 
@@ -327,13 +328,15 @@ fn random_settings(random: &mut Random) -> Settings {
     };
     Settings {
         balance: random.one_of(&[Balance::RoundRobin, Balance::LeastRequest]),
-        limits: Limits {
+        limits: weir_config::CircuitBreaker {
             max_connections: random.below(6) as u32,
             max_pending: random.below(4) as u32,
             max_requests: 1 + random.below(40) as u32,
             max_retries: random.below(8) as u32,
-            retry_budget_percent: random.one_of(&[0.0, 20.0, 100.0]),
-            retry_budget_min: random.below(4) as u32,
+            retry_budget: weir_config::RetryBudget {
+                percent: random.one_of(&[0, 20, 100]),
+                min_retries: random.below(4) as u32,
+            },
             max_parked: random.below(4) as u32,
         },
         ejection: Some(ejection).filter(|_| random.below(5) != 0),

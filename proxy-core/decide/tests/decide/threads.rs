@@ -61,7 +61,7 @@ fn never_more_than_the_limit() {
 
 #[test]
 fn retries_stay_within_their_limit() {
-    let cluster = cluster(limited(|l| (l.max_retries, l.retry_budget_min) = (2, 2)), &[1; 3]);
+    let cluster = cluster(limited(|l| (l.max_retries, l.retry_budget.min_retries) = (2, 2)), &[1; 3]);
     let (retrying, granted) = (AtomicI64::new(0), AtomicU64::new(0));
     let policy = RetryPolicy { max_retries: 3, ..RetryPolicy::on(RetryOn::RESET) };
     hammer(&cluster, |cluster, worker| {
@@ -92,7 +92,7 @@ fn retries_stay_within_their_limit() {
 #[test]
 fn the_budget_is_exact_whatever_the_speed() {
     let cluster = cluster(
-        limited(|l| (l.retry_budget_percent, l.retry_budget_min, l.max_retries) = (20.0, 3, 1024)),
+        limited(|l| (l.retry_budget.percent, l.retry_budget.min_retries, l.max_retries) = (20, 3, 1024)),
         &[1; 3],
     );
     let policy = RetryPolicy { max_retries: 100, ..RetryPolicy::on(RetryOn::RESET) };

@@ -3,7 +3,7 @@
 use crate::exposition::Exposition;
 use crate::text::text;
 use std::sync::Arc;
-use weir_decide::cluster::{Cluster, EndpointSpec, Limits as ClusterLimits, Settings, Tries, View};
+use weir_decide::cluster::{Cluster, EndpointSpec, Settings, Tries, View};
 use weir_decide::exchange::{Class, NameId, Now, Operation, Outcome, RetryOn};
 use weir_decide::policy::RetryPolicy;
 use weir_measure::{Collect, Limits, Measure, Samples, cluster_samples};
@@ -18,7 +18,7 @@ impl Collect for One {
 
 #[test]
 fn clusters_and_endpoints_are_exposed() {
-    let limits = ClusterLimits { max_requests: 2, ..ClusterLimits::default() };
+    let limits = weir_config::CircuitBreaker { max_requests: 2, ..weir_config::CircuitBreaker::default() };
     let cluster = Cluster::new("web", Settings { limits, ..Settings::default() });
     let specs = ["a:1", "b:2"].map(|address| EndpointSpec { address: address.into(), weight: 1 });
     cluster.set_endpoints(&specs, Now(1));

@@ -113,7 +113,7 @@ impl Cluster {
         for event in self.shared.decide.take_events() {
             let (cluster, endpoint) = (self.name(), &event.address);
             // They are told a moment later, and several at once.
-            let at = crate::time::wall_at(event.at);
+            let at = crate::ground::time::wall_at(event.at);
             match event.kind {
                 EventKind::Ejected { until, nth, why } => {
                     let (seconds, why) = (until.since(event.at) / 1_000_000_000, why.name());

@@ -71,7 +71,7 @@ impl Hash for Family {
 pub const MAX_SERIES: usize = 1024;
 
 /// Declares families, and `ALL` with every one of them: `IDENT = Kind "name" ["label", ..] max N: "help";`. `max tables`: the cap is
-/// that of the workers' tables; no `max`: [`MAX_SERIES`](crate::names::MAX_SERIES).
+/// that of the workers' tables; no `max`: [`MAX_SERIES`].
 #[macro_export]
 macro_rules! families {
     ($($ident:ident = $kind:ident $name:literal [$($label:literal),*] $(max $max:tt)? : $help:literal;)*) => {

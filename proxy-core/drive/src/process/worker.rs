@@ -12,6 +12,7 @@ use crate::process::server::plan::{Plan, Planned};
 use crate::shells::filter::BuildError;
 use crate::shells::front::Request;
 use crate::shells::worker::Worker;
+use crate::upstream::cluster::Cluster;
 use hashbrown::HashMap;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -91,9 +92,7 @@ impl Thread {
         }
         // From here on nothing fails.
         worker.set_drain_timeout(plan.config.drain_timeout);
-        for cluster in worker.all_clusters() {
-            cluster.refresh();
-        }
+        worker.each_cluster(Cluster::refresh);
         for (listening, before) in done {
             let after = listening.current.borrow().clone();
             if !Rc::ptr_eq(&after.service, &before.service) {
@@ -193,15 +192,13 @@ impl Thread {
 
     fn tick(&self) {
         let now = time::now();
-        for cluster in self.worker.all_clusters() {
-            cluster.tick(now);
-        }
+        self.worker.each_cluster(|cluster| cluster.tick(now));
         self.cut_off(now);
         self.retired.borrow_mut().retain(|listening| !listening.shared.is_over());
         self.ticks.set(self.ticks.get().wrapping_add(1));
         // The clusters' events and the ledgers are the process's, so one worker tells of them.
         if self.worker.index() == 0 && self.ticks.get().is_multiple_of(TICKS_PER_TELLING) {
-            self.worker.all_clusters().iter().for_each(|cluster| cluster.tell_events());
+            self.worker.each_cluster(Cluster::tell_events);
             self.worker.process().measure.tick(now);
             for overflow in self.worker.process().measure.first_overflows() {
                 let limit = overflow.limit();

@@ -177,9 +177,9 @@ impl Worker {
         self.clusters.replace(clusters)
     }
 
-    /// The clusters at this moment.
-    pub(crate) fn all_clusters(&self) -> Vec<Rc<Cluster>> {
-        self.clusters.borrow().values().cloned().collect()
+    /// Calls `each` with every cluster. It must not replace them.
+    pub(crate) fn each_cluster(&self, each: impl Fn(&Cluster)) {
+        self.clusters.borrow().values().for_each(|cluster| each(cluster));
     }
 
     /// The `drain_timeout` of the configuration in force.
